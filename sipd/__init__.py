@@ -1,0 +1,1 @@
+"""sipd: a SIP stack and back-to-back user agent for Twisted."""

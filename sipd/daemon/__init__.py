@@ -1,0 +1,1 @@
+"""The daemon: configuration, the twistd plugin's options, the service that runs."""

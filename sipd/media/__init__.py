@@ -1,0 +1,1 @@
+"""Media relays: one interface, several engines."""

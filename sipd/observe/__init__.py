@@ -1,0 +1,1 @@
+"""Observers of calls and messages: explain log, resource ledger, capture."""
