@@ -1,0 +1,40 @@
+# Each line is a command that a person could type. Needs Python 3.11 or newer; on Debian: apt install python3-venv
+
+PYTHON = python3
+VENV = .venv
+BIN = $(VENV)/bin
+
+.PHONY: run test check bench clean
+
+run: $(VENV)/sipd-installed
+	$(BIN)/twistd -n sipd --config tapfiles/sipd.toml
+
+test: $(VENV)/test-tools-installed
+	$(BIN)/python -W error -b -m twisted.trial tests
+
+check: $(VENV)/test-tools-installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/test-tools-installed
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) build *.egg-info _trial_temp* .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'sipd needs Python 3.11 or newer: make PYTHON=/path/to/python3' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo 'Python cannot make virtual environments here. On Debian: apt install python3-venv' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# editable_mode=compat: any other kind of editable installation hides the twistd plugin.
+$(VENV)/sipd-installed: setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/pip install -q -e . --config-settings editable_mode=compat
+	@touch $@
+
+$(VENV)/test-tools-installed: setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/pip install -q -e '.[test]' --config-settings editable_mode=compat
+	@touch $@ $(VENV)/sipd-installed
