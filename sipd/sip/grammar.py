@@ -1,0 +1,176 @@
+"""The lexical ground of SIP: tokens, quoted strings, escapes, lists and parameters (RFC 3261 sections 25.1 and 7.3)."""
+
+from __future__ import annotations
+
+import re
+
+from sipd.errors import ParseError
+
+_TOKEN = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+\Z")
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"\Z', re.DOTALL)
+_PAIR = re.compile(r"\\(.)", re.DOTALL)
+_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.!~*'()")
+
+_USUAL_PARAMETERS = frozenset(("branch", "rport", "received", "tag", "expires", "q", "lr", "transport"))
+
+#: White space inside a header field value, once folding is undone.
+WHITESPACE = " \t"
+
+
+def is_token(text: str) -> bool:
+    """Say whether the whole text is a `token`: a method, a parameter name, a transport, ..."""
+    return _TOKEN.match(text) is not None
+
+
+def quote(text: str) -> str:
+    """Make a `quoted-string` of any text."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def unquote(text: str) -> str:
+    """Give what a `quoted-string` says; text that is not one is given back as it is."""
+    if len(text) >= 2 and text[0] == '"' and text[-1] == '"':
+        inner = text[1:-1]
+        return _PAIR.sub(r"\1", inner) if "\\" in inner else inner
+    return text
+
+
+def is_quoted(text: str) -> bool:
+    """Say whether the whole text is one well-formed `quoted-string`."""
+    return _QUOTED.match(text) is not None
+
+
+def escape(text: str, safe: frozenset[str] = _UNRESERVED) -> str:
+    """Replace each character outside `safe` by the `%HH` of its UTF-8 octets (RFC 3261 section 19.1.2)."""
+    if all(character in safe for character in text):
+        return text
+    return "".join(
+        character if character in safe else "".join(f"%{octet:02X}" for octet in _octets(character))
+        for character in text
+    )
+
+
+def unescape(text: str) -> str:
+    """Undo `%HH` once. Octets that are no UTF-8 survive as surrogates, so that printing gives them back."""
+    if "%" not in text:
+        return text
+    octets = _ESCAPE.sub(lambda match: bytes((int(match[1], 16),)), _octets(text))
+    return octets.decode("utf-8", "surrogateescape")
+
+
+def has_bad_escape(text: str) -> bool:
+    """Say whether a `%` stands without its two hexadecimal digits."""
+    return "%" in text and _BAD_ESCAPE.search(text) is not None
+
+
+def split_commas(text: str) -> list[str]:
+    """Split a header field value at its top-level commas: not those in quotes or angle brackets.
+
+    Raises:
+        ParseError: a quote or a bracket is left open, so nobody can tell where the values end.
+    """
+    if "," not in text:
+        return [text.strip(WHITESPACE)]
+    if '"' not in text and "<" not in text:
+        return [part.strip(WHITESPACE) for part in text.split(",")]
+    return _split(text, ",")
+
+
+def split_semicolons(text: str) -> list[str]:
+    """Split at semicolons outside of quotes and angle brackets; the parts are stripped."""
+    if '"' not in text and "<" not in text:
+        return [part.strip(WHITESPACE) for part in text.split(";")]
+    return _split(text, ";")
+
+
+def parse_parameters(text: str) -> dict[str, str | None]:
+    """Parse `a=1;b;c="x y"`: names in lower case, values as written (a quoted one keeps its quotes).
+
+    Raises:
+        ParseError: a name or a value is no token, quoted string or host, or a name stands twice.
+    """
+    parameters: dict[str, str | None] = {}
+    for part in split_semicolons(text):
+        if not part:
+            continue
+        name, equals, value = part.partition("=")
+        if name not in _USUAL_PARAMETERS:
+            name = name.rstrip(WHITESPACE).lower()
+            if not is_token(name):
+                raise ParseError(f"Malformed parameter name {name[:40]!r}")
+        if name in parameters:
+            raise ParseError(f"Parameter {name} stands twice")
+        if not equals:
+            parameters[name] = None
+            continue
+        value = value.lstrip(WHITESPACE)
+        if value.startswith('"') and not is_quoted(value):
+            raise ParseError(f"Malformed quoted string in parameter {name}")
+        parameters[name] = value
+    return parameters
+
+
+def print_parameters(parameters: dict[str, str | None]) -> str:
+    """Print `;name=value` for each parameter, in order."""
+    return "".join(f";{name}" if value is None else f";{name}={value}" for name, value in parameters.items())
+
+
+def parse_number(text: str, name: str, maximum: int = 2**32 - 1) -> int:
+    """Parse `1*DIGIT` with an upper bound.
+
+    Raises:
+        ParseError: not only digits, or larger than `maximum`; the text names the field.
+    """
+    if not (text.isascii() and text.isdigit()):
+        raise ParseError(f"{name} is not a number")
+    if len(text) > 20 or int(text) > maximum:
+        raise ParseError(f"{name} is too large")
+    return int(text)
+
+
+def _octets(character: str) -> bytes:
+    return character.encode("utf-8", "surrogateescape")
+
+
+def _split(text: str, separator: str) -> list[str]:
+    parts = []
+    start = index = 0
+    length = len(text)
+    in_angle = False
+    while index < length:
+        character = text[index]
+        if character == '"':
+            index = end_of_quoted(text, index)
+        elif character == "<":
+            in_angle = True
+        elif character == ">":
+            in_angle = False
+        elif character == separator and not in_angle:
+            parts.append(text[start:index].strip(WHITESPACE))
+            start = index + 1
+        index += 1
+    if in_angle:
+        raise ParseError("Unbalanced angle bracket")
+    parts.append(text[start:].strip(WHITESPACE))
+    return parts
+
+
+def end_of_quoted(text: str, start: int) -> int:
+    """Give the index of the quote that closes the one at `start`.
+
+    Raises:
+        ParseError: there is none.
+    """
+    index = start + 1
+    while True:
+        index = text.find('"', index)
+        if index < 0:
+            raise ParseError("Unbalanced quote")
+        backslashes = index - 1
+        while text[backslashes] == "\\":
+            backslashes -= 1
+        if (index - backslashes) % 2:
+            return index
+        index += 1
