@@ -1,0 +1,217 @@
+"""What must hold between two values of a configuration.
+
+Each check reads the table as it stands in the file, and passes over what is not of the right type: so it finds its own
+mistakes also where other values are wrong, and one run reports everything.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import string
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sipd.daemon.problems import KeyPath, Problem
+from sipd.daemon.sections import Authentication, Media, Registrar, Timers
+from sipd.daemon.values import Table, shown
+from sipd.errors import ParseError
+from sipd.sip.uri import OtherUri, parse_uri
+
+_DEFAULT_PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061}
+
+
+def find_conflicts(table: Table) -> Iterator[Problem]:
+    """Give every mistake that lies in the relation of two values."""
+    for name in ("listen", "users", "routes"):
+        yield from _same_names(table, name)
+    yield from _same_places(table)
+    for path, listen in _tables(table, "listen"):
+        yield from _listen(path, listen)
+    for path, user in _tables(table, "users"):
+        yield from _user(path, user, _section(table, "authentication"))
+    for path, route in _tables(table, "routes"):
+        yield from _route(path, route)
+    yield from _pair(("tls",), _section(table, "tls"), "certificate", "key")
+    yield from _in_order(table)
+    yield from _media(table)
+
+
+def _section(table: Table, name: str) -> Table:
+    value = table.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _tables(table: Table, name: str) -> Iterator[tuple[KeyPath, Table]]:
+    values = table.get(name)
+    for index, value in enumerate(values if isinstance(values, list) else ()):
+        if isinstance(value, dict):
+            yield (name, index), value
+
+
+def _number(table: Mapping[str, Any], key: str, default: float) -> float | None:
+    value = table.get(key, default)
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _same_names(table: Table, section: str) -> Iterator[Problem]:
+    first: dict[str, KeyPath] = {}
+    for path, value in _tables(table, section):
+        name = value.get("name")
+        if isinstance(name, str) and first.setdefault(name, path) != path:
+            yield Problem(
+                (*path, "name"), f"a name of its own expected ({section}[{first[name][1]}] is {shown(name)} too)"
+            )
+
+
+def _same_places(table: Table) -> Iterator[Problem]:
+    """TCP and TLS share the ports of an address; UDP has its own."""
+    first: dict[tuple[bool, str, int], KeyPath] = {}
+    for path, listen in _tables(table, "listen"):
+        transport, address = listen.get("transport"), listen.get("address")
+        port = listen.get("port", _DEFAULT_PORTS.get(str(transport).lower()))
+        if not isinstance(address, str) or not isinstance(port, int) or port == 0:
+            continue
+        place = (str(transport).lower() == "udp", _canonical(address), port)
+        if first.setdefault(place, path) != path:
+            yield Problem(
+                (*path, "port"), f"an address and port of its own expected (listen[{first[place][1]}] has them)"
+            )
+
+
+def _canonical(address: str) -> str:
+    try:
+        return str(ipaddress.ip_address(address))
+    except ValueError:
+        return address
+
+
+def _listen(path: KeyPath, listen: Table) -> Iterator[Problem]:
+    yield from _pair(path, listen, "certificate", "key")
+    is_tls = str(listen.get("transport")).lower() == "tls"
+    if is_tls and not listen.get("self_signed") and not listen.keys() & {"certificate", "key"}:
+        yield Problem((*path, "certificate"), "required for TLS, and missing (or set self_signed = true)")
+    if listen.get("self_signed") is True and "certificate" in listen:
+        yield Problem((*path, "self_signed"), "either a certificate or self_signed expected, not both")
+    if not is_tls:
+        for key in ("certificate", "key", "key_passphrase", "self_signed", "ca", "client_verification"):
+            if key in listen:
+                yield Problem((*path, key), 'for transport = "tls" only')
+    if is_tls and listen.get("client_verification", "none") != "none" and "ca" not in listen:
+        yield Problem((*path, "ca"), "required where clients are verified, and missing")
+    if listen.get("address") in ("0.0.0.0", "::") and "advertised_address" not in listen:
+        text = f"required where address is {shown(listen['address'])}, and missing: which address do others send to?"
+        yield Problem((*path, "advertised_address"), text)
+
+
+def _pair(path: KeyPath, table: Table, certificate: str, key: str) -> Iterator[Problem]:
+    if certificate in table and key not in table:
+        yield Problem((*path, key), f"required beside {certificate}, and missing")
+    if key in table and certificate not in table:
+        yield Problem((*path, certificate), f"required beside {key}, and missing")
+
+
+def _user(path: KeyPath, user: Table, authentication: Table) -> Iterator[Problem]:
+    if "password" not in user and "ha1" not in user:
+        yield Problem((*path, "password"), "required (or ha1), and missing")
+    if "password" in user and "ha1" in user:
+        yield Problem((*path, "ha1"), "either password or ha1 expected, not both")
+    hashes = user.get("ha1")
+    if not isinstance(hashes, dict):
+        return
+    algorithms = authentication.get("algorithms", Authentication().algorithms)
+    if isinstance(algorithms, list | tuple) and not any(algorithm in hashes for algorithm in algorithms):
+        names = ", ".join(str(algorithm) for algorithm in algorithms)
+        yield Problem((*path, "ha1"), f"a hash for one of authentication.algorithms expected ({names})")
+
+
+def _route(path: KeyPath, route: Table) -> Iterator[Problem]:
+    if "to" not in route and "refuse" not in route:
+        yield Problem((*path, "to"), "required (or refuse), and missing")
+    if "refuse" in route:
+        for key in ("to", "next_hop", "credentials", "timeout"):
+            if key in route:
+                yield Problem((*path, key), "not possible beside refuse")
+    template = route.get("to")
+    if isinstance(template, str):
+        text = _template_fault(template, _captures(route))
+        if text:
+            yield Problem((*path, "to"), text)
+
+
+def _captures(route: Table) -> set[str] | None:
+    """Give the names that a template may use; `None` where a pattern does not compile, which is reported elsewhere."""
+    names = {"user", "host"}
+    for key in ("user", "host", "from"):
+        pattern = route.get(key)
+        if isinstance(pattern, str):
+            try:
+                names.update(re.compile(pattern).groupindex)
+            except re.error:
+                return None
+    return names
+
+
+def _template_fault(template: str, names: set[str] | None) -> str:
+    try:
+        fields = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+    except ValueError as error:
+        return f"a URI with names of captures in braces expected: {error}"
+    for name in fields:
+        if names is not None and name not in names:
+            return f"{{{name}}} is no capture of this route; there are: {', '.join(sorted(names))}"
+    sample = re.sub(r"\{[^{}]*\}", "0", template)
+    try:
+        uri = parse_uri(sample)
+    except ParseError as error:
+        return f'a URI such as "sip:{{user}}@192.0.2.1" expected: {error.reason}'
+    if isinstance(uri, OtherUri):
+        return f"a sip, sips or tel URI expected (got a {uri.scheme} URI)"
+    return ""
+
+
+def _in_order(table: Table) -> Iterator[Problem]:
+    registrar, timers, limits = (_section(table, name) for name in ("registrar", "timers", "limits"))
+    for section, values, lower, upper, defaults in (
+        ("registrar", registrar, "minimum_expires", "default_expires", Registrar()),
+        ("registrar", registrar, "default_expires", "maximum_expires", Registrar()),
+        ("timers", timers, "t1", "t2", Timers()),
+    ):
+        low = _number(values, lower, getattr(defaults, lower))
+        high = _number(values, upper, getattr(defaults, upper))
+        if low is not None and high is not None and low > high:
+            key = lower if lower in values else upper
+            yield Problem((section, key), f"{lower} no greater than {upper} expected (got {low} and {high})")
+    total, source = _number(limits, "connections", 1e9), _number(limits, "connections_per_source", 0)
+    if total is not None and source is not None and source > total:
+        yield Problem(
+            ("limits", "connections_per_source"), f"no more than connections expected (got {source} and {total})"
+        )
+
+
+def _media(table: Table) -> Iterator[Problem]:
+    media = _section(table, "media")
+    defaults = Media()
+    first = _number(media, "first_port", defaults.first_port)
+    last = _number(media, "last_port", defaults.last_port)
+    addresses = media.get("addresses")
+    for index, value in enumerate(addresses if isinstance(addresses, list) else ()):
+        if isinstance(value, dict) and value.get("address") in ("0.0.0.0", "::"):
+            text = "an address of this host expected: media is bound to one address, and SDP names it"
+            yield Problem(("media", "addresses", index, "address"), text)
+    for path, listen in _tables(table, "listen"):
+        if not addresses and listen.get("address") in ("0.0.0.0", "::"):
+            text = f"required where listen[{path[1]}].address is {shown(listen['address'])}, and missing"
+            yield Problem(("media", "addresses"), text)
+            break
+    if first is None or last is None:
+        return
+    if first % 2:
+        yield Problem(("media", "first_port"), f"an even port expected: RTP is even, RTCP the next (got {first})")
+    if last - first < 3:
+        text = f"at least 4 ports from first_port to last_port expected (got {first} to {last})"
+        yield Problem(("media", "last_port" if "last_port" in media else "first_port"), text)
+    for path, listen in _tables(table, "listen"):
+        port = _number(listen, "port", 5060)
+        if str(listen.get("transport")).lower() == "udp" and port is not None and first <= port <= last:
+            yield Problem((*path, "port"), f"a port outside of the media's {first} to {last} expected (got {port})")

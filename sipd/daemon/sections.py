@@ -1,0 +1,257 @@
+"""The sections of a configuration file, as values that cannot be changed.
+
+`tapfiles/sipd.toml` describes every option for the operator; a test compares its defaults with the ones here. What must
+hold between two values is in `sipd.daemon.checks`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sipd.daemon.values import (
+    Address,
+    Count,
+    FilePath,
+    Hashes,
+    Host,
+    Name,
+    Network,
+    NextHop,
+    Pattern,
+    Port,
+    ReadableFile,
+    Realm,
+    Refusal,
+    RoutableAddress,
+    Seconds,
+    Secret,
+    SecretText,
+    TransportName,
+    UsablePort,
+)
+
+DigestAlgorithm = Literal["SHA-512-256", "SHA-256", "MD5"]
+_STRONGEST_FIRST: tuple[DigestAlgorithm, ...] = ("SHA-512-256", "SHA-256", "MD5")
+
+
+class Section(BaseModel):
+    """What all sections have in common: unknown keys are mistakes, no type is converted, nothing changes later."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        arbitrary_types_allowed=True,
+        hide_input_in_errors=True,
+    )
+
+
+class Listen(Section):
+    """`[[listen]]`: one listening point."""
+
+    name: Name
+    transport: TransportName
+    address: Address
+    port: Port | None = None
+    advertised_address: Host | None = None
+    advertised_port: UsablePort | None = None
+    required: bool = True
+    certificate: ReadableFile | None = None
+    key: ReadableFile | None = None
+    key_passphrase: SecretText | None = None
+    self_signed: bool = False
+    ca: ReadableFile | None = None
+    client_verification: Literal["none", "optional", "required"] = "none"
+
+    @property
+    def bound_port(self) -> int:
+        """The port to bind: the transport's own where none is written."""
+        return self.transport.default_port if self.port is None else self.port
+
+
+class User(Section):
+    """`[[users]]`: who may register and call."""
+
+    name: Name
+    password: SecretText | None = None
+    ha1: Hashes | None = None
+
+    def hashes(self) -> dict[str, str]:
+        """Give algorithm to H(user:realm:password)."""
+        return {algorithm: secret.text for algorithm, secret in (self.ha1 or {}).items()}
+
+
+class Registrar(Section):
+    """`[registrar]`: bindings (RFC 3261 section 10.3)."""
+
+    database: SecretText | None = None
+    minimum_expires: Count = 60
+    default_expires: Count = 3600
+    maximum_expires: Count = 7200
+    max_contacts: Count = 10
+
+
+class Authentication(Section):
+    """`[authentication]`: digest as a server (RFC 7616, RFC 8760)."""
+
+    realm: Realm | None = None
+    algorithms: tuple[DigestAlgorithm, ...] = Field(
+        default=("SHA-512-256", "SHA-256", "MD5"), min_length=1, strict=False
+    )
+    nonce_lifetime: Seconds = 300.0
+
+
+class MediaAddress(Section):
+    """`[[media.addresses]]`: where media is received, and what SDP says instead."""
+
+    address: Address
+    advertised_address: RoutableAddress | None = None
+
+
+class Media(Section):
+    """`[media]`: the relay of RTP and RTCP."""
+
+    addresses: tuple[MediaAddress, ...] = Field(default=(), strict=False)
+    first_port: UsablePort = 16384
+    last_port: UsablePort = 32767
+    latch_window: Seconds = 10.0
+    port_rest: float = Field(default=60.0, ge=0)
+
+
+class RouteCredentials(Section):
+    """`credentials` of a route: what to answer digest challenges of the other side with."""
+
+    username: str = Field(min_length=1)
+    password: SecretText
+    realm: str = ""
+
+
+class RouteRule(Section):
+    """`[[routes]]`: where a call goes that is not for a registered user. The first that matches is taken."""
+
+    name: Name
+    user: Pattern | None = None
+    host: Pattern | None = None
+    from_: Pattern | None = Field(default=None, alias="from")
+    sources: tuple[Network, ...] = Field(default=(), strict=False)
+    to: str | None = None
+    refuse: Refusal | None = None
+    authenticate: bool = True
+    timeout: Seconds = 60.0
+    next_hop: NextHop | None = None
+    credentials: RouteCredentials | None = None
+
+
+class Limits(Section):
+    """`[limits]`: every bound. What happens at each is in `tapfiles/sipd.toml`."""
+
+    message_size_octets: int = Field(default=65535, ge=2048, le=1 << 20)
+    connections: Count = 10000
+    connections_per_source: Count = 100
+    write_queue_octets: int = Field(default=1 << 20, ge=65536)
+    handshake_timeout: Seconds = 10.0
+    message_timeout: Seconds = 30.0
+    idle_timeout: Seconds = 3600.0
+    transactions: Count = 50000
+    calls: Count = 2000
+    drain: float = Field(default=30.0, ge=0)
+
+
+class Timers(Section):
+    """`[timers]`: RFC 3261 section 17, table 4."""
+
+    t1: Seconds = 0.5
+    t2: Seconds = 4.0
+    t4: Seconds = 5.0
+    ring: Seconds = 180.0
+
+
+class Logging(Section):
+    """`[logging]`: what the daemon says."""
+
+    level: Literal["debug", "info", "warn", "error", "critical"] = "info"
+    format: Literal["text", "json"] = "text"
+    file: FilePath | None = None
+
+
+class Cdr(Section):
+    """`[cdr]`: call records, one JSON object a line."""
+
+    file: FilePath | None = None
+    fsync: Literal["always", "interval", "never"] = "interval"
+    interval: Seconds = 1.0
+
+
+class Tls(Section):
+    """`[tls]`: connections that sipd makes."""
+
+    verify: bool = True
+    ca: ReadableFile | None = None
+    certificate: ReadableFile | None = None
+    key: ReadableFile | None = None
+    key_passphrase: SecretText | None = None
+
+
+class Capture(Section):
+    """`[capture]`: every message, for Wireshark. Off without the section."""
+
+    file: FilePath
+    size_octets: int = Field(default=100_000_000, ge=65536)
+
+
+class Config(Section):
+    """A whole configuration.
+
+    Relative paths begin in the directory of the file; `state_directory` holds what sipd makes by itself: the database,
+    the call records, a self-signed certificate.
+    """
+
+    domains: tuple[Host, ...] = Field(min_length=1, strict=False)
+    state_directory: FilePath
+    listen: tuple[Listen, ...] = Field(min_length=1, strict=False)
+    users: tuple[User, ...] = Field(default=(), strict=False)
+    registrar: Registrar = Registrar()
+    authentication: Authentication = Authentication()
+    media: Media = Media()
+    routes: tuple[RouteRule, ...] = Field(default=(), strict=False)
+    limits: Limits = Limits()
+    timers: Timers = Timers()
+    logging: Logging = Logging()
+    cdr: Cdr = Cdr()
+    tls: Tls = Tls()
+    capture: Capture | None = None
+
+    @property
+    def realm(self) -> str:
+        """The realm of challenges: the first domain where none is set."""
+        return self.authentication.realm or self.domains[0]
+
+    @property
+    def database(self) -> Secret:
+        """The database URL (it may hold a password): SQLite in the state directory where none is set."""
+        return self.registrar.database or Secret(f"sqlite:///{self.state_directory / 'sipd.sqlite'}")
+
+    @property
+    def cdr_file(self) -> Path:
+        """Where call records go."""
+        return self.cdr.file or self.state_directory / "calls.jsonl"
+
+    @property
+    def media_addresses(self) -> tuple[MediaAddress, ...]:
+        """Where media is received: the addresses of the listening points where none is set."""
+        if self.media.addresses:
+            return self.media.addresses
+        found: dict[str, MediaAddress] = {}
+        for point in self.listen:
+            advertised = point.advertised_address
+            numeric = advertised if advertised is not None and _is_numeric(advertised) else None
+            found.setdefault(point.address, MediaAddress(address=point.address, advertised_address=numeric))
+        return tuple(found.values())
+
+
+def _is_numeric(host: str) -> bool:
+    return ":" in host or host.rpartition(".")[2].isdigit()
