@@ -1,0 +1,182 @@
+"""Baresip as a telephone: configured to play one tone, to record what it hears, and to obey over its control port."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.protocols.basic import NetstringReceiver
+from twisted.python.failure import Failure
+
+from tests.interop.case import InteropTestCase
+from tests.interop.ports import HOST, free_port, free_ports
+from tests.interop.programs import Program, ProgramError
+from tests.interop.tones import read_wave, samples_of_tone, write_wave
+
+_MODULES = Path("/usr/lib/baresip/modules")
+_TONE_DURATION = 60
+
+_CONFIGURATION = """\
+sip_listen {host}:{port}
+{tls}
+audio_source aufile,{name}/tone.wav
+audio_player aubridge,speaker
+audio_alert aubridge,bell
+ausrc_srate 8000
+auplay_srate 8000
+audio_channels 1-1
+rtp_ports {first_rtp}-{last_rtp}
+snd_path {name}
+ctrl_tcp_listen {host}:{control}
+module_path {modules}
+module g711.so
+module aufile.so
+module aubridge.so
+module sndfile.so
+module_app account.so
+module_app menu.so
+module_app ctrl_tcp.so
+"""
+
+
+class _Control(NetstringReceiver):
+    """The control connection: JSON in netstrings, commands one way, answers and events the other."""
+
+    def __init__(self, received: Callable[[dict[str, Any]], None]) -> None:
+        self._received = received
+
+    def stringReceived(self, string: bytes) -> None:  # noqa: N802
+        """Take one answer or event."""
+        self._received(json.loads(string))
+
+    def close(self) -> None:
+        """Close the connection."""
+        assert self.transport is not None
+        self.transport.loseConnection()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """What a phone is told of its line.
+
+    Args:
+        user: user name and user part of the URI.
+        server: `host:port` of the registrar, or of the phone itself where it has none.
+        transport: `udp`, `tcp` or `tls`.
+        password: for digest; without it the phone does not register.
+        authority: file of certificates that the phone trusts; TLS only.
+    """
+
+    user: str
+    server: str
+    transport: str = "udp"
+    password: str = ""
+    authority: Path | None = None
+
+    def __str__(self) -> str:
+        """Print it as baresip's `accounts` file wants it."""
+        registration = f";auth_pass={self.password};regint=60" if self.password else ";regint=0"
+        return f"<sip:{self.user}@{self.server};transport={self.transport}>{registration};audio_codecs=PCMU\n"
+
+
+class Phone:
+    """A running baresip.
+
+    Args:
+        case: the test that it runs in.
+        account: its line.
+        tone_hz: what it plays to the other side.
+        port: where it listens for SIP.
+    """
+
+    def __init__(self, case: InteropTestCase, account: Account, tone_hz: float, port: int | None = None) -> None:
+        self.account = account
+        self.tone_hz = tone_hz
+        self.port = port or free_port()
+        self._case = case
+        self._control_port = free_port()
+        self._directory = case.directory / account.user
+        self._events: list[dict[str, Any]] = []
+        self._waiting: list[Deferred[None]] = []
+        self._control: _Control | None = None
+        self._program: Program | None = None
+
+    async def start(self) -> None:
+        """Start it and connect to its control port."""
+        # Paths are relative to the test's directory, since baresip cuts snd_path after a hundred characters.
+        self._directory.mkdir()
+        rtp = free_ports(20)
+        authority = f"sip_cafile {self.account.authority}" if self.account.authority else ""
+        (self._directory / "config").write_text(
+            _CONFIGURATION.format(
+                host=HOST,
+                port=self.port,
+                tls=authority,
+                name=self._directory.name,
+                control=self._control_port,
+                modules=_MODULES,
+                first_rtp=rtp[0],
+                last_rtp=rtp[-1],
+            )
+        )
+        (self._directory / "accounts").write_text(str(self.account))
+        write_wave(self._directory / "tone.wav", samples_of_tone(self.tone_hz, _TONE_DURATION))
+        user = self.account.user
+        program = self._case.start("baresip", "-4", "-f", user, label=f"baresip {user}")
+        self._program = program
+        await program.says("baresip is ready")
+        endpoint = TCP4ClientEndpoint(self._case.reactor, HOST, self._control_port)
+        control = await connectProtocol(endpoint, _Control(self._received))
+        self._case.addCleanup(control.close)
+        self._control = control
+
+    def _received(self, event: dict[str, Any]) -> None:
+        self._events.append(event)
+        woken, self._waiting = self._waiting, []
+        for deferred in woken:
+            deferred.callback(None)
+
+    def send(self, command: str, parameters: str = "") -> None:
+        """Give it a command: `dial`, `accept`, `hangup`, ..."""
+        assert self._control is not None
+        self._control.sendString(json.dumps({"command": command, "params": parameters, "token": "t"}).encode())
+
+    async def event(self, kind: str, limit: float = 8.0) -> dict[str, Any]:
+        """Wait for its next event of a kind; forget it and all before it.
+
+        Raises:
+            ProgramError: none within `limit`.
+        """
+
+        def timed_out(_: object, __: float) -> Failure:
+            assert self._program is not None
+            seen = [event.get("type") for event in self._events]
+            explanation = self._program.explain()
+            return Failure(ProgramError(f"{self.account.user}: no {kind} within {limit} s, but {seen}\n{explanation}"))
+
+        deadline = self._case.reactor.seconds() + limit
+        while True:
+            for index, event in enumerate(self._events):
+                if event.get("type") == kind:
+                    del self._events[: index + 1]
+                    return event
+            waiting: Deferred[None] = Deferred(self._waiting.remove)
+            self._waiting.append(waiting)
+            await waiting.addTimeout(deadline - self._case.reactor.seconds(), self._case.reactor, timed_out)
+
+    def take_recording(self) -> list[int]:
+        """Give what it heard in the call that just ended, and forget it.
+
+        Raises:
+            ProgramError: it recorded nothing, or more than one call.
+        """
+        recordings = sorted(self._directory.glob("dump-*-dec.wav"))
+        if len(recordings) != 1:
+            raise ProgramError(f"{self.account.user} has {len(recordings)} recordings")
+        samples = read_wave(recordings[0])
+        for path in self._directory.glob("dump-*.wav"):
+            path.unlink()
+        return samples

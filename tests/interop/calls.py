@@ -1,0 +1,41 @@
+"""A call between two phones as a person would make it, with ears at both ends."""
+
+from tests.interop.baresip import Phone
+from tests.interop.case import InteropTestCase
+from tests.interop.tones import RATE_HZ, share_of_tone
+
+TALK = 1.5
+_LEAST_SHARE = 0.9
+_LEAST_HEARD = 0.5
+
+
+async def talk(case: InteropTestCase, caller: Phone, callee: Phone, target: str, hangs_up: Phone) -> None:
+    """Call, answer, let both tones sound, hang up at one end, and check what each end heard.
+
+    Raises:
+        ProgramError: a phone did not see what it must.
+    """
+    caller.send("dial", target)
+    await callee.event("CALL_INCOMING")
+    await caller.event("CALL_RINGING")
+    callee.send("accept")
+    for phone in (caller, callee):
+        await phone.event("CALL_ESTABLISHED")
+    await case.pause(TALK)
+    hangs_up.send("hangup")
+    for phone in (caller, callee):
+        await phone.event("CALL_CLOSED")
+    await case.pause(0.2)
+    for phone, other in ((caller, callee), (callee, caller)):
+        assert_heard(case, phone, other.tone_hz)
+
+
+def assert_heard(case: InteropTestCase, phone: Phone, tone_hz: float) -> None:
+    """Check that a phone heard one tone, for long enough, and nothing else: above all, not itself."""
+    samples = phone.take_recording()
+    name = phone.account.user
+    case.assertGreater(len(samples), _LEAST_HEARD * TALK * RATE_HZ, f"{name} heard too little{case.explain()}")
+    share = share_of_tone(samples, tone_hz)
+    case.assertGreater(share, _LEAST_SHARE, f"{name} did not hear {tone_hz} Hz{case.explain()}")
+    echo = share_of_tone(samples, phone.tone_hz)
+    case.assertLess(echo, 1 - _LEAST_SHARE, f"{name} heard itself{case.explain()}")

@@ -1,0 +1,47 @@
+"""The base of tests with real programs: a directory of their own, and nothing left running."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+
+from tests.interop.programs import Program, find_program
+
+
+class InteropTestCase(TestCase):
+    """Skipped, with the name of the Debian package, where one of `programs` is not installed."""
+
+    programs: ClassVar[tuple[str, ...]] = ()
+    timeout = 60
+
+    def setUp(self) -> None:
+        """Find the programs, and make the directory."""
+        from twisted.internet import reactor  # noqa: TID251 - real sockets, real processes
+
+        self.reactor = reactor
+        self.paths = {name: find_program(name) for name in self.programs}
+        self.directory = Path(self.mktemp()).absolute()
+        self.directory.mkdir(parents=True)
+        self.started: list[Program] = []
+
+    def start(
+        self, name: str, *arguments: str, label: str = "", environment: Mapping[str, str] | None = None
+    ) -> Program:
+        """Start a program in the test's directory; it is ended when the test is."""
+        program = Program(label or Path(name).name, self.reactor)
+        self.started.append(program)
+        path = self.paths.get(name, name)
+        program.start(self.reactor, [path, *arguments], directory=self.directory, environment=environment)
+        self.addCleanup(lambda: Deferred.fromCoroutine(program.stop()))
+        return program
+
+    def pause(self, duration: float) -> Deferred[None]:
+        """Let real time pass, such as that in which audio is to flow."""
+        return deferLater(self.reactor, duration)
+
+    def explain(self) -> str:
+        """Give the end of every program's output, for the message of a failed assertion."""
+        return "\n" + "\n".join(program.explain() for program in self.started)
