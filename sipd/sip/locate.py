@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
+
+from sipd.errors import UnresolvableError
+from sipd.sip.uri import SipUri, Uri
+
+#: A request above this does not go over UDP first, since the path MTU is unknown (RFC 3261 section 18.1.1).
+MAX_UDP_REQUEST_OCTETS = 1300
+#: What fits into one UDP datagram over IPv4; above it there is no falling back.
+MAX_DATAGRAM_OCTETS = 65507
 
 
 class Transport(Enum):
@@ -53,3 +63,100 @@ class Target:
     host: str
     port: int
     server_name: str = ""
+
+
+def is_numeric(host: str) -> bool:
+    """Say whether a host is an IPv4 or IPv6 address (without brackets) and not a name."""
+    if not host or not (host[-1].isdigit() or ":" in host):
+        return False
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def select_transport(uri: SipUri) -> Transport:
+    """Choose the transport for a URI without asking DNS (RFC 3263 section 4.1, RFC 5630 section 3.1).
+
+    `sips` is never downgraded: `transport=tcp` means TLS there, and `transport=ws` means WSS.
+
+    Returns:
+        What the `transport` parameter says; without one UDP for `sip` and TLS for `sips`.
+
+    Raises:
+        UnresolvableError: the parameter names a transport that is not spoken, or an insecure one in a `sips` URI.
+    """
+    name = uri.transport
+    if name is None:
+        return Transport.TLS if uri.is_secure else Transport.UDP
+    try:
+        transport = Transport(name.upper())
+    except ValueError:
+        raise UnresolvableError(f"The transport {name[:20]} is not spoken here") from None
+    if not uri.is_secure:
+        return transport
+    secured = {Transport.TCP: Transport.TLS, Transport.WS: Transport.WSS}.get(transport, transport)
+    if not secured.is_secure:
+        raise UnresolvableError(f"A sips URI cannot be reached over {name[:20]}")
+    return secured
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """Where a URI points, before its host is looked up.
+
+    Args:
+        transport: as the URI says, or by default.
+        host: a name or a numeric address: `maddr` if the URI has one, else its host (RFC 3263 section 4).
+        port: as the URI says, or the default of the transport.
+        server_name: the host of the URI, whatever `maddr` says: what a certificate must be good for.
+    """
+
+    transport: Transport
+    host: str
+    port: int
+    server_name: str
+
+    def at(self, address: str) -> Target:
+        """Give the target for one of the numeric addresses of `host`."""
+        return Target(transport=self.transport, host=address, port=self.port, server_name=self.server_name)
+
+
+def find_destination(uri: Uri) -> Destination:
+    """Read where a URI points (RFC 3263 section 4).
+
+    Raises:
+        UnresolvableError: it is neither `sip` nor `sips`, its transport is not spoken, or its port is 0.
+    """
+    if not isinstance(uri, SipUri):
+        raise UnresolvableError(f"A {uri.scheme[:20]} URI names no server: it needs a route")
+    transport = select_transport(uri)
+    port = transport.default_port if uri.port is None else uri.port
+    if not port:
+        raise UnresolvableError("Nothing can be reached at port 0")
+    host = (uri.parameters.get("maddr") or uri.host).strip("[]").lower()
+    return Destination(transport=transport, host=host, port=port, server_name=uri.host)
+
+
+def targets_for_size(targets: Sequence[Target], size_octets: int) -> tuple[Target, ...]:
+    """Give the targets to try for a request of that size (RFC 3261 section 18.1.1).
+
+    Args:
+        targets: in the order in which they are to be tried.
+        size_octets: of the printed request, Via included.
+
+    Returns:
+        The same, but a request that is too large for UDP tries TCP at the same address first. UDP stays as the
+        fallback where TCP is refused, as long as the request fits into a datagram.
+    """
+    if size_octets <= MAX_UDP_REQUEST_OCTETS:
+        return tuple(targets)
+    result: list[Target] = []
+    for target in targets:
+        if target.transport is Transport.UDP:
+            result.append(replace(target, transport=Transport.TCP))
+            if size_octets > MAX_DATAGRAM_OCTETS:
+                continue
+        result.append(target)
+    return tuple(result)
