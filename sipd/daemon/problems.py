@@ -30,10 +30,10 @@ _TYPES = {
 
 #: What a value of the right type should have been. These are numbers, and words of a fixed set.
 _RANGES = {
-    "greater_than": "more than {gt}",
-    "greater_than_equal": "{ge} or more",
-    "less_than": "less than {lt}",
-    "less_than_equal": "{le} or less",
+    "greater_than": "more than {gt:g}",
+    "greater_than_equal": "{ge:.12g} or more",
+    "less_than": "less than {lt:g}",
+    "less_than_equal": "{le:.12g} or less",
     "finite_number": "a finite number",
     "literal_error": "{expected}",
 }
@@ -72,8 +72,8 @@ def print_path(path: KeyPath) -> str:
 def problems_of(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
     """Give every mistake that pydantic found in a table for that model."""
     found = [(details["type"], _problem(details, model)) for details in error.errors(include_url=False)]
-    parents = {problem.path[:-1] for _, problem in found}
     # A list whose entries are wrong counts as empty for pydantic; one complaint is enough.
+    parents = {problem.path[:length] for _, problem in found for length in range(len(problem.path))}
     return [problem for kind, problem in found if kind != "too_short" or problem.path not in parents]
 
 
