@@ -1,0 +1,1 @@
+"""Tests of the back-to-back user agent."""
