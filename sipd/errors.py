@@ -69,7 +69,7 @@ class TlsError(TransportError):
 class UnresolvableError(RemoteError):
     """A URI that names no reachable server (RFC 3263)."""
 
-    status = 404
+    status = 502
 
 
 class CallFailedError(RemoteError):

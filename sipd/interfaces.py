@@ -210,6 +210,9 @@ class ITransactionLayer(Interface):
     def send_ack(ack: Request, flow: IFlow) -> None:
         """Send the ACK of a 2xx: no transaction, a branch of its own (section 13.2.2.4)."""
 
+    def is_merged(transaction: IServerTransaction) -> bool:
+        """Say whether the same request came before on another path: it is to be refused with 482 (section 8.2.2.2)."""
+
 
 # --- the core, for applications ----------------------------------------------------------------------------
 
@@ -298,6 +301,25 @@ class ILocationService(Interface):
 
     def lookup(aor: str) -> Sequence[Binding]:
         """Give the live bindings of a canonical AOR, highest q first; empty if there are none."""
+
+
+class IRegistrationObserver(Interface):
+    """Watches registrations: for one line in the log each, for counters."""
+
+    def binding_made(binding: Binding, expires: int) -> None:
+        """A contact is bound that was not before. `expires` in seconds."""
+
+    def binding_refreshed(binding: Binding, expires: int) -> None:
+        """A bound contact was registered again. `expires` in seconds."""
+
+    def binding_removed(binding: Binding) -> None:
+        """A contact was unregistered."""
+
+    def binding_expired(binding: Binding) -> None:
+        """A contact was not refreshed in time."""
+
+    def registration_refused(aor: str, source: Target, status: int, reason: str) -> None:
+        """A REGISTER was answered with an error. The first 401, which only asks who it is, does not count."""
 
 
 # --- routing -----------------------------------------------------------------------------------------------

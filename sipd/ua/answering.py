@@ -1,0 +1,133 @@
+"""Answers one INVITE, the first of a session or a later one (RFC 3261 sections 13.3 and 14.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from zope.interface import implementer
+
+from sipd.errors import RemoteError
+from sipd.interfaces import IServerTransaction, IServerTransactionUser
+from sipd.sip import invite
+from sipd.sip.invite import AnswerMachine, Event, State
+from sipd.sip.message import Request, Response
+from sipd.ua.events import Acknowledged, Cancelled, Ended, EndedBy
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IDelayedCall
+
+    from sipd.ua.session import Session
+
+
+@implementer(IServerTransactionUser)
+class Answering:
+    """One INVITE that waits for an answer, or an answer that waits for its ACK.
+
+    Performs the effects of an `AnswerMachine`.
+
+    Attributes:
+        request: the INVITE.
+        transaction: its server transaction.
+    """
+
+    def __init__(self, session: Session, transaction: IServerTransaction) -> None:
+        self.request = transaction.request
+        self.transaction = transaction
+        self._session = session
+        self._timers: dict[Event, IDelayedCall] = {}
+        self._cancel: Request | None = None
+        self._machine = AnswerMachine(session.agent.settings.timers, self._response(487))
+        transaction.user = self
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether a final response was given."""
+        return self._machine.state not in (State.OFFERED, State.RINGING)
+
+    @property
+    def awaits_ack(self) -> bool:
+        """Whether a 2xx was given and its ACK has not come."""
+        return self._machine.state in (State.ACCEPTED, State.LEAVING)
+
+    def ring(
+        self, status: int, reason: str | None = None, headers: Iterable[tuple[str, str]] = (), body: bytes = b""
+    ) -> None:
+        """Send a provisional response, and again each minute. Absorbed after a final one."""
+        response = self._response(status, reason, headers, body)
+        self._session.add_dialog_fields(self.request, response)
+        self._feed(Event.PROVISIONAL, response)
+
+    def accept(self, headers: Iterable[tuple[str, str]] = (), body: bytes = b"") -> None:
+        """Send 200, and again until the ACK comes. Absorbed after a final response."""
+        response = self._response(200, None, headers, body)
+        self._session.add_dialog_fields(self.request, response)
+        self._session.add_capabilities(response)
+        self._feed(Event.SUCCESS, response)
+
+    def reject(
+        self, status: int, reason: str | None = None, headers: Iterable[tuple[str, str]] = (), body: bytes = b""
+    ) -> None:
+        """Send a final response of 300 to 699. Absorbed after another one."""
+        self._feed(Event.FAILURE, self._response(status, reason, headers, body))
+
+    def cancel_received(self, cancel: Request) -> None:
+        """Take a CANCEL, already answered: 487 if there is no answer yet (section 9.2)."""
+        self._cancel = cancel
+        self._feed(Event.CANCEL)
+
+    def ack_received(self, ack: Request | None) -> None:
+        """Take the ACK of the 2xx."""
+        self._feed(Event.ACK, ack)
+
+    def bye_received(self, bye: Request) -> None:
+        """Take note that the peer ended the dialog: 487 if there is no answer yet (section 15.1.2)."""
+        self._cancel = bye
+        self._feed(Event.BYE)
+
+    def hang_up(self) -> None:
+        """End the dialog with BYE as soon as that is allowed (section 15)."""
+        self._feed(Event.HANG_UP)
+
+    def transaction_failed(self, error: RemoteError) -> None:
+        """See `IServerTransactionUser`."""
+        self._feed(Event.LOST, error)
+
+    def _response(
+        self, status: int, reason: str | None = None, headers: Iterable[tuple[str, str]] = (), body: bytes = b""
+    ) -> Response:
+        return self.request.response(status, reason, to_tag=self._session.local_tag, headers=headers, body=body)
+
+    def _feed(self, event: Event, argument: object = None) -> None:
+        for effect in self._machine.feed(event, argument):
+            match effect:
+                case invite.Respond(response):
+                    self.transaction.respond(response)
+                case invite.StartTimer(timer, duration):
+                    self._start_timer(timer, duration)
+                case invite.StopTimers():
+                    self._stop_timers()
+                case invite.SendBye():
+                    self._session.send_bye()
+                case invite.Acknowledged(ack):
+                    self._session.tell(Acknowledged(self, ack))
+                case invite.Cancelled():
+                    assert self._cancel is not None
+                    self._session.answering_cancelled(self, Cancelled(self._cancel))
+                case invite.Failed(error):
+                    self._session.answering_failed(self, Ended(EndedBy.FAILURE, error.reason))
+
+    def _start_timer(self, timer: Event, duration: float) -> None:
+        running = self._timers.pop(timer, None)
+        if running is not None:
+            running.cancel()
+        self._timers[timer] = self._session.agent.clock.callLater(duration, self._timer_fired, timer)
+
+    def _timer_fired(self, timer: Event) -> None:
+        del self._timers[timer]
+        self._feed(timer)
+
+    def _stop_timers(self) -> None:
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()

@@ -1,0 +1,227 @@
+"""Sends one INVITE, the first of a session or a later one (RFC 3261 sections 13.2 and 14.1).
+
+Goes on to the next target where one fails (RFC 3263 section 4.3), and answers challenges (section 22).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from zope.interface import implementer
+
+from sipd.errors import LocalError, ParseError, RemoteError, TransportError
+from sipd.interfaces import IClientTransaction, IFlow, ITransactionUser
+from sipd.sip import invite
+from sipd.sip.dialog import Dialog
+from sipd.sip.invite import CallMachine, Event, State
+from sipd.sip.message import Request, Response
+from sipd.ua.events import Answered, Failed, Progressed, Refused
+
+if TYPE_CHECKING:
+    from sipd.sip.locate import Target
+    from sipd.ua.session import Session
+
+
+@implementer(ITransactionUser)
+class Calling:
+    """One INVITE on its way to an answer.
+
+    Performs the effects of a `CallMachine`, and keeps what the later 2xx need.
+
+    Args:
+        session: whose INVITE it is.
+        request: the INVITE without Via.
+
+    Attributes:
+        request: the INVITE as it was sent last.
+        early: the early dialogs by the callee's tag (section 12.1.2).
+    """
+
+    def __init__(self, session: Session, request: Request) -> None:
+        self.request = request
+        self.early: dict[str, Dialog] = {}
+        self._session = session
+        self._machine = CallMachine()
+        self._template = request
+        self._targets: list[Target] = []
+        self._transaction: IClientTransaction | None = None
+        self._cancel_headers: tuple[tuple[str, str], ...] = ()
+        self._tag: str | None = None
+        self._acks: dict[str, tuple[Request, IFlow]] = {}
+
+    @property
+    def is_over(self) -> bool:
+        """Whether a final response, or the lack of one, is known."""
+        return self._machine.state not in (State.CALLING, State.CANCELLING)
+
+    @property
+    def awaits_ack(self) -> bool:
+        """Whether a 2xx came that is not acknowledged yet."""
+        return self._machine.state is State.ACCEPTED
+
+    def start(self, flow: IFlow) -> None:
+        """Send the INVITE on a flow."""
+        if self._machine.state is not State.CALLING:
+            return
+        request = self._template.copy()
+        self._session.prepare(request, flow)
+        self.request = request
+        self._transaction = None
+        try:
+            self._transaction = self._session.agent.transactions.start(request, flow, self)
+        except LocalError as error:
+            self._feed(Event.LOST, TransportError(str(error)))
+
+    def start_at(self, targets: Sequence[Target]) -> None:
+        """Send the INVITE to the first of these targets that works, in order."""
+        self._targets = list(targets)
+        self._try_next(TransportError("No target to send to"))
+
+    def fail(self, error: RemoteError) -> None:
+        """Take note that the INVITE cannot be sent at all."""
+        self._feed(Event.LOST, error)
+
+    def cancel(self, headers: Sequence[tuple[str, str]] = ()) -> None:
+        """Cancel the INVITE; a 2xx that comes all the same is acknowledged and ended."""
+        self._cancel_headers = tuple(headers)
+        self._feed(Event.CANCEL)
+
+    def acknowledge(self, dialog: Dialog, headers: Sequence[tuple[str, str]] = (), body: bytes = b"") -> None:
+        """Send the ACK of the 2xx, once; it is repeated for each repetition of the 2xx."""
+        if self._machine.state is not State.ACCEPTED:
+            return
+        self._feed(Event.ACK)
+        self._send_ack(dialog, headers, body)
+
+    def hang_up(self) -> None:
+        """End the dialog with BYE."""
+        self._feed(Event.HANG_UP)
+
+    def bye_received(self) -> None:
+        """Take note that the peer ended the dialog."""
+        self._feed(Event.BYE)
+
+    def response_received(self, response: Response) -> None:
+        """See `ITransactionUser`."""
+        if response.is_provisional:
+            if response.status > 100:
+                self._take_early(response)
+                self._feed(Event.PROVISIONAL, response)
+        elif response.is_success:
+            self._take_success(response)
+        elif self._machine.state is State.CALLING and response.status in (401, 407) and self._answer(response):
+            return
+        elif self._machine.state is State.CALLING and response.status == 503 and self._targets:
+            self._try_next(RemoteError(response.reason, status=503))
+        else:
+            self._feed(Event.FAILURE, response)
+
+    def transaction_failed(self, error: RemoteError) -> None:
+        """See `ITransactionUser`."""
+        if self._machine.state is State.CALLING and self._targets:
+            self._session.agent.explain(self._session, f"{error.reason}: trying the next target")
+            self._try_next(error)
+        else:
+            self._feed(Event.LOST, error)
+
+    def _try_next(self, error: RemoteError) -> None:
+        while self._targets:
+            target = self._targets.pop(0)
+            try:
+                flow = self._session.agent.transport.flow_to(target)
+            except TransportError as failure:
+                error = failure
+                continue
+            self.start(flow)
+            return
+        self._feed(Event.LOST, error)
+
+    def _answer(self, response: Response) -> bool:
+        """Send the INVITE again with credentials, if there are any for the challenge."""
+        assert self._transaction is not None
+        renewed = self._session.renew(self.request, response)
+        if renewed is None:
+            return False
+        self._template = renewed
+        self.start(self._transaction.flow)
+        return True
+
+    def _take_early(self, response: Response) -> None:
+        tag = response.to.tag
+        if tag and tag not in self.early and len(self.early) < self._session.agent.settings.max_early_dialogs:
+            try:
+                self.early[tag] = Dialog.of_caller(self.request, response)
+            except ParseError:
+                return  # A provisional response without a Contact makes no dialog; the 2xx will.
+
+    def _take_success(self, response: Response) -> None:
+        tag = response.to.tag or ""
+        if self._tag is None:
+            self._tag = tag
+            self._feed(Event.SUCCESS, response)
+        elif tag == self._tag or tag in self._acks:
+            self._feed(Event.SUCCESS_AGAIN, response)
+        else:
+            self._feed(Event.SUCCESS_OTHER, response)
+
+    def _feed(self, event: Event, argument: object = None) -> None:
+        for effect in self._machine.feed(event, argument):
+            match effect:
+                case invite.Progress(response):
+                    self._session.tell(Progressed(response))
+                case invite.Answered(response) if response.is_success:
+                    self._session.calling_answered(self, Answered(response))
+                case invite.Answered(response):
+                    self._session.calling_refused(self, Refused(response))
+                case invite.Failed(error):
+                    self._session.calling_failed(self, Failed(error))
+                case invite.SendCancel():
+                    self._send_cancel()
+                case invite.SendBye():
+                    self._session.send_bye()
+                case invite.RepeatAck(response):
+                    self._repeat_ack(response.to.tag or "")
+                case invite.Refuse(response):
+                    self._refuse(response)
+
+    def _send_cancel(self) -> None:
+        if self._transaction is not None:
+            self._transaction.cancel(self._cancel_headers)
+        else:
+            # Nothing is sent yet: there is nothing to cancel (the targets are still being looked for).
+            self._feed(Event.LOST, RemoteError("Cancelled before it was sent", status=487))
+
+    def _send_ack(self, dialog: Dialog, headers: Sequence[tuple[str, str]] = (), body: bytes = b"") -> None:
+        ack = dialog.ack(self.request, headers, body)
+        tag = dialog.remote.tag or ""
+        self._session.agent.flow_for(dialog, self._flow(), self._session.is_natted).addCallbacks(
+            self._ack_flow_found, self._ack_lost, callbackArgs=(ack, tag)
+        )
+
+    def _ack_flow_found(self, flow: IFlow, ack: Request, tag: str) -> None:
+        self._session.agent.transactions.send_ack(ack, flow)
+        self._acks[tag] = (ack, flow)
+
+    def _ack_lost(self, failure: object) -> None:
+        self._session.agent.explain(self._session, f"the ACK could not be sent: {failure}")
+
+    def _repeat_ack(self, tag: str) -> None:
+        sent = self._acks.get(tag)
+        if sent is not None:
+            ack, flow = sent
+            flow.send(ack.to_bytes())
+
+    def _refuse(self, response: Response) -> None:
+        try:
+            dialog = self.early.get(response.to.tag or "") or Dialog.of_caller(self.request, response)
+            dialog.confirm(response)
+        except ParseError as error:
+            self._session.agent.explain(self._session, f"a 2xx that cannot be ended: {error.reason}")
+            return
+        self._send_ack(dialog)
+        self._session.agent.end_dialog(dialog, self._flow(), self._session)
+
+    def _flow(self) -> IFlow:
+        assert self._transaction is not None
+        return self._transaction.flow

@@ -1,0 +1,348 @@
+"""The user agent core (RFC 3261 section 8): inspects requests, finds dialogs, offers calls, sends requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from sipd.errors import LocalError, ParseError, RemoteError, RequestRefusedError, TransportError
+from sipd.interfaces import (
+    Credentials,
+    Entropy,
+    IFlow,
+    IRequestHandler,
+    IResolver,
+    IServerTransaction,
+    ITransactionCore,
+    ITransactionLayer,
+    ITransportLayer,
+)
+from sipd.sip.dialog import Dialog, DialogKey, DialogState
+from sipd.sip.digest import answer_challenges, set_credentials
+from sipd.sip.headers import Headers
+from sipd.sip.identifiers import new_call_id, new_tag
+from sipd.sip.locate import Transport, targets_for_size
+from sipd.sip.message import Request, Response
+from sipd.sip.uri import SipUri, Uri
+from sipd.sip.validation import find_unsupported_body, find_unsupported_extension, find_unsupported_scheme
+from sipd.ua.answering import Answering
+from sipd.ua.flows import stays_on
+from sipd.ua.incoming import IncomingCall
+from sipd.ua.interfaces import ICallHandler
+from sipd.ua.outgoing import CallRequest, OutgoingCall
+from sipd.ua.session import Session
+from sipd.ua.settings import KNOWN_METHODS, AgentSettings
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorTime
+    from twisted.python.failure import Failure
+
+#: How often one request is sent again for a challenge; every proxy on the way may ask once, and once more when stale.
+MAX_CHALLENGES = 5
+
+
+@implementer(ITransactionCore)
+class UserAgent:
+    """A user agent: any number of calls, in and out, over any number of listening points.
+
+    Args:
+        clock: for the timers of sessions.
+        transport: for the choice of flows.
+        transactions: the layer below; its `core` must be set to this.
+        resolver: for the targets of requests.
+        entropy: for tags and Call-IDs.
+        settings: its name and its bounds.
+
+    Attributes:
+        call_handler: who takes incoming calls; without one they are answered with 480.
+        handlers: method to who answers requests outside of dialogs.
+        explanation: told what a session's user may want to know but need not act upon.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        *,
+        clock: IReactorTime,
+        transport: ITransportLayer,
+        transactions: ITransactionLayer,
+        resolver: IResolver,
+        entropy: Entropy,
+        settings: AgentSettings | None = None,
+    ) -> None:
+        self.clock = clock
+        self.transport = transport
+        self.transactions = transactions
+        self.resolver = resolver
+        self.entropy = entropy
+        self.settings = settings if settings is not None else AgentSettings()
+        self.call_handler: ICallHandler | None = None
+        self.handlers: dict[str, IRequestHandler] = {}
+        self.explanation: Callable[[Session, str], None] | None = None
+        self._sessions: set[Session] = set()
+        self._dialogs: dict[DialogKey, Session] = {}
+
+    def __len__(self) -> int:
+        """How many sessions there are, those that are being ended included."""
+        return len(self._sessions)
+
+    # --- for applications -----------------------------------------------------------------------------------
+
+    def call(self, call: CallRequest) -> OutgoingCall:
+        """Make a call. Set its `user`, then `start` it.
+
+        Events come to the user: `Progressed`, then one of `Answered`, `Refused` and `Failed`.
+        """
+        session = OutgoingCall(self, call, call_id=new_call_id(self.entropy), local_tag=new_tag(self.entropy))
+        self._sessions.add(session)
+        return session
+
+    def request(self, request: Request, credentials: Credentials | None = None) -> Deferred[Response]:
+        """Send a request outside of any dialog, such as OPTIONS; a Deferred of the final response.
+
+        Goes to the first target of its topmost Route, or of its URI, that works; answers challenges.
+
+        Args:
+            request: with From, To, Call-ID, CSeq and Max-Forwards; Via, and Contact if it lacks one, are added.
+            credentials: for challenges, or `None`.
+
+        Fails with `RemoteError` if there is no final response.
+        """
+        return Deferred.fromCoroutine(self._request(request, credentials))
+
+    # --- for the transaction layer --------------------------------------------------------------------------
+
+    def request_received(self, transaction: IServerTransaction) -> None:
+        """See `ITransactionCore`."""
+        request = transaction.request
+        try:
+            if request.to.tag is not None:
+                self._request_in_dialog_received(transaction)
+            else:
+                self._inspect(transaction)
+                self._dispatch(transaction)
+        except RequestRefusedError as error:
+            self._respond(transaction, error.status, error.reason, error.headers)
+        except ParseError as error:
+            self._respond(transaction, 400, error.reason)
+
+    def cancel_received(self, cancel: Request, transaction: IServerTransaction) -> None:
+        """See `ITransactionCore`."""
+        user: object = transaction.user
+        if isinstance(user, Answering):
+            user.cancel_received(cancel)
+
+    def ack_received(self, ack: Request, flow: IFlow) -> None:
+        """See `ITransactionCore`."""
+        session = self._find(ack)
+        if session is not None:
+            session.ack_received(ack)
+
+    def response_received(self, response: Response, flow: IFlow) -> None:
+        """See `ITransactionCore`. A stray response is dropped (section 18.1.2 leaves it to the core)."""
+
+    # --- for sessions ---------------------------------------------------------------------------------------
+
+    def contact(self, flow: IFlow, user: Uri) -> str:
+        """Give the Contact value for a flow: the listening point's address, the user part of `user`."""
+        name = f"{user.user}@" if isinstance(user, SipUri) and user.user else ""
+        transport = flow.transport
+        parameter = "" if transport is Transport.UDP else f";transport={transport.uri_parameter}"
+        return f"<sip:{name}{flow.point.sent_by}{parameter}>"
+
+    def add_capabilities(self, headers: Headers) -> None:
+        """Add Allow, Supported, and who this is."""
+        headers.add("Allow", self._allow())
+        if self.settings.supported:
+            headers.add("Supported", ", ".join(sorted(self.settings.supported)))
+        if self.settings.name:
+            headers.add("User-Agent", self.settings.name)
+
+    def add_dialog(self, session: Session) -> None:
+        """Find the session by its dialog from now on."""
+        assert session.dialog is not None
+        self._sessions.add(session)
+        self._dialogs[session.dialog.key] = session
+
+    def forget(self, session: Session) -> None:
+        """Nothing is to happen to that session any more. Idempotent."""
+        self._sessions.discard(session)
+        if session.dialog is not None and self._dialogs.get(session.dialog.key) is session:
+            del self._dialogs[session.dialog.key]
+
+    def flow_for(self, dialog: Dialog, flow: IFlow, behind_nat: bool) -> Deferred[IFlow]:
+        """Give the flow for the next request of a dialog: the one it has, or one to its next hop (lesson 1)."""
+        next_hop = dialog.next_hop
+        if stays_on(flow, next_hop, behind_nat=behind_nat):
+            return succeed(flow)
+        return self.resolver.locate(next_hop).addCallback(lambda targets: self.transport.flow_to(targets[0]))
+
+    def request_in_dialog(self, session: Session, dialog: Dialog, request: Request) -> Deferred[Response]:
+        """Send a request that the dialog has built, other than INVITE; answers challenges."""
+        return Deferred.fromCoroutine(self._request_in_dialog(session, dialog, request))
+
+    def end_dialog(
+        self, dialog: Dialog, flow: IFlow, session: Session, headers: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        """Send BYE in a dialog, which may be one that the session never took (section 13.2.2.4)."""
+        dialog.state = DialogState.TERMINATED
+        session.flow = session.flow or flow
+        sending = self.request_in_dialog(session, dialog, dialog.request("BYE", headers))
+        sending.addErrback(self._bye_failed, session)
+        if session.dialog is dialog:
+            sending.addBoth(lambda _: session.dialog_ended())
+
+    def answer_options(self, transaction: IServerTransaction) -> None:
+        """Answer OPTIONS with what an INVITE would find here (section 11.2)."""
+        headers = Headers()
+        self.add_capabilities(headers)
+        headers.add("Accept", ", ".join(sorted(self.settings.accepted)))
+        self._respond(transaction, 200, None, tuple(headers.items()))
+
+    def refuse_method(self, transaction: IServerTransaction) -> None:
+        """Refuse a method: 405 if the protocol knows it, else 501 (section 8.2.1)."""
+        if transaction.request.method in KNOWN_METHODS:
+            self._respond(transaction, 405, None, (("Allow", self._allow()),))
+        else:
+            self._respond(transaction, 501, None, (("Allow", self._allow()),))
+
+    def explain(self, session: Session, text: str) -> None:
+        """Say something that belongs to the explanation of a call."""
+        if self.explanation is not None:
+            self.explanation(session, text)
+
+    # --- requests that come in ------------------------------------------------------------------------------
+
+    def _request_in_dialog_received(self, transaction: IServerTransaction) -> None:
+        session = self._find(transaction.request)
+        if session is None:
+            self._respond(transaction, 481)
+            return
+        refused = find_unsupported_extension(transaction.request, self.settings.supported)
+        if refused is not None:
+            raise refused
+        session.request_received(transaction)
+
+    def _find(self, request: Request) -> Session | None:
+        return self._dialogs.get((request.call_id, request.to.tag or "", request.from_.tag or ""))
+
+    def _inspect(self, transaction: IServerTransaction) -> None:
+        """RFC 3261 section 8.2, in its order."""
+        request = transaction.request
+        if request.method not in KNOWN_METHODS:
+            raise RequestRefusedError("Not Implemented", status=501, headers=(("Allow", self._allow()),))
+        if request.method not in self._methods():
+            raise RequestRefusedError("Method Not Allowed", status=405, headers=(("Allow", self._allow()),))
+        if self.transactions.is_merged(transaction):
+            raise RequestRefusedError("Loop Detected", status=482)
+        refused = find_unsupported_scheme(request) or find_unsupported_extension(request, self.settings.supported)
+        if refused is None and request.method == "INVITE":
+            refused = find_unsupported_body(request, self.settings.accepted)
+        if refused is not None:
+            raise refused
+
+    def _dispatch(self, transaction: IServerTransaction) -> None:
+        method = transaction.request.method
+        handler = self.handlers.get(method)
+        if method == "INVITE":
+            self._offer(transaction)
+        elif handler is not None:
+            handler.request_received(transaction)
+        elif method == "OPTIONS":
+            self.answer_options(transaction)
+        else:
+            # BYE and the like, outside of a dialog.
+            self._respond(transaction, 481)
+
+    def _offer(self, transaction: IServerTransaction) -> None:
+        if self.call_handler is None:
+            self._respond(transaction, 480)
+            return
+        call = IncomingCall(self, transaction, new_tag(self.entropy))
+        self.add_dialog(call)
+        self.call_handler.call_offered(call)
+
+    def _respond(
+        self,
+        transaction: IServerTransaction,
+        status: int,
+        reason: str | None = None,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        request = transaction.request
+        transaction.respond(request.response(status, reason, to_tag=new_tag(self.entropy), headers=headers))
+
+    def _methods(self) -> frozenset[str]:
+        return frozenset(("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", *self.handlers))
+
+    def _allow(self) -> str:
+        return ", ".join(("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", *sorted(self.handlers.keys() - {"OPTIONS"})))
+
+    # --- requests that go out -------------------------------------------------------------------------------
+
+    async def _request(self, request: Request, credentials: Credentials | None) -> Response:
+        routes = request.routes
+        targets = await self.resolver.locate(routes[0].uri if routes else request.uri)
+        failure: RemoteError = TransportError("No target to send to")
+        for target in targets_for_size(targets, len(request.to_bytes())):
+            attempt = request.copy()
+            try:
+                flow = self.transport.flow_to(target)
+                if "Contact" not in attempt.headers:
+                    attempt.headers.add("Contact", self.contact(flow, request.from_.uri))
+                response = await self._with_credentials(attempt, flow, credentials, {}, _next_number)
+            except RemoteError as error:
+                failure = error
+                continue
+            except LocalError as error:
+                raise TransportError(str(error)) from error
+            if response.status != 503:
+                return response
+            failure = RemoteError(response.reason, status=503)
+        raise failure
+
+    async def _request_in_dialog(self, session: Session, dialog: Dialog, request: Request) -> Response:
+        assert session.flow is not None
+        flow = await self.flow_for(dialog, session.flow, session.is_natted)
+
+        def next_number(_: Request) -> int:
+            dialog.local_sequence += 1
+            return dialog.local_sequence
+
+        return await self._with_credentials(request, flow, session.credentials, {}, next_number)
+
+    async def _with_credentials(
+        self,
+        request: Request,
+        flow: IFlow,
+        credentials: Credentials | None,
+        nonce_counts: dict[str, int],
+        next_number: Callable[[Request], int],
+    ) -> Response:
+        if credentials is None:
+            return await self.transactions.request(request, flow)
+        for attempts_left in reversed(range(MAX_CHALLENGES)):
+            plain = request.copy()
+            response = await self.transactions.request(request, flow)
+            if response.status not in (401, 407) or not attempts_left:
+                return response
+            answers = answer_challenges(response, plain, (credentials,), self.entropy, nonce_counts)
+            if not answers:
+                return response
+            request = plain
+            request.headers.set("CSeq", f"{next_number(plain)} {plain.method}")
+            set_credentials(request, answers)
+        raise AssertionError("the last attempt returns")
+
+    def _bye_failed(self, failure: Failure, session: Session) -> None:
+        failure.trap(RemoteError, LocalError)
+        self.explain(session, f"BYE: {failure.getErrorMessage()}")
+
+
+def _next_number(request: Request) -> int:
+    return request.cseq.number + 1

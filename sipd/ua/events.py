@@ -1,0 +1,89 @@
+"""What happens to a session, as its user is told (`ISessionUser`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sipd.errors import RemoteError
+    from sipd.sip.message import Request, Response
+    from sipd.ua.answering import Answering
+
+
+class EndedBy(Enum):
+    """What ended a session that was established."""
+
+    PEER = "BYE"
+    FAILURE = "failure"
+
+    __hash__ = object.__hash__
+
+
+@dataclass(slots=True)
+class Progressed:
+    """The callee sent a provisional response, other than 100."""
+
+    response: Response
+
+
+@dataclass(slots=True)
+class Answered:
+    """The callee took the INVITE, the first or a later one: a 2xx. It waits for `Session.acknowledge`."""
+
+    response: Response
+
+
+@dataclass(slots=True)
+class Refused:
+    """The callee refused the INVITE, the first or a later one: 300 to 699."""
+
+    response: Response
+
+
+@dataclass(slots=True)
+class Failed:
+    """The INVITE, the first or a later one, got no final response, or could not be sent."""
+
+    error: RemoteError
+
+
+@dataclass(slots=True)
+class Cancelled:
+    """The caller gave up before the answer; `request` is its CANCEL or BYE. The INVITE is already answered."""
+
+    request: Request
+
+
+@dataclass(slots=True)
+class Acknowledged:
+    """The ACK of the 2xx of that INVITE came; `ack` is `None` where only a later request proves it."""
+
+    answering: Answering
+    ack: Request | None
+
+
+@dataclass(slots=True)
+class Reinvited:
+    """The peer wants to change the session: answer it by `answering`."""
+
+    answering: Answering
+
+
+@dataclass(slots=True)
+class Ended:
+    """The session is over, and this side did not end it.
+
+    Args:
+        by: BYE, or a failure.
+        text: one line for a person.
+        request: the BYE.
+    """
+
+    by: EndedBy
+    text: str
+    request: Request | None = None
+
+
+SessionEvent = Progressed | Answered | Refused | Failed | Cancelled | Acknowledged | Reinvited | Ended

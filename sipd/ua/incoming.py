@@ -1,0 +1,88 @@
+"""A call that comes in: the callee's session (RFC 3261 sections 12.1.1 and 13.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from sipd.interfaces import IServerTransaction
+from sipd.sip.dialog import Dialog, DialogState
+from sipd.sip.message import Request
+from sipd.ua.answering import Answering
+from sipd.ua.events import Cancelled, Ended
+from sipd.ua.flows import is_behind_nat
+from sipd.ua.session import Session
+
+if TYPE_CHECKING:
+    from sipd.ua.core import UserAgent
+
+
+class IncomingCall(Session):
+    """A call offered by a peer.
+
+    Attributes:
+        invite: the INVITE.
+        transaction: its server transaction.
+    """
+
+    def __init__(self, agent: UserAgent, transaction: IServerTransaction, local_tag: str) -> None:
+        request = transaction.request
+        super().__init__(agent, call_id=request.call_id, local_tag=local_tag)
+        self.invite: Request = request
+        self.transaction = transaction
+        self.flow = transaction.flow
+        contact = agent.contact(transaction.flow, request.to.uri)
+        self.dialog = Dialog.of_callee(request, local_tag, contact)
+        self.is_natted = not self.dialog.route_set and is_behind_nat(
+            self.dialog.remote_target, request.via, transaction.flow
+        )
+        self._answering = Answering(self, transaction)
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether a final response was given."""
+        return self._first.is_answered
+
+    @property
+    def _first(self) -> Answering:
+        assert self._answering is not None
+        return self._answering
+
+    def ring(
+        self, status: int = 180, reason: str | None = None, headers: Iterable[tuple[str, str]] = (), body: bytes = b""
+    ) -> None:
+        """Send a provisional response; it is sent again each minute. Absorbed after a final response."""
+        self._first.ring(status, reason, headers, body)
+
+    def accept(self, headers: Iterable[tuple[str, str]] = (), body: bytes = b"") -> None:
+        """Send 200; `Acknowledged` follows, or `Ended` where no ACK comes. Absorbed after a final response."""
+        if not self.is_answered and self.dialog is not None:
+            self.dialog.state = DialogState.CONFIRMED
+            self._first.accept(headers, body)
+
+    def reject(
+        self, status: int, reason: str | None = None, headers: Iterable[tuple[str, str]] = (), body: bytes = b""
+    ) -> None:
+        """Send a final response of 300 to 699; the session is over. Absorbed after another one."""
+        if not self.is_answered:
+            self.is_over = True
+            self._first.reject(status, reason, headers, body)
+            self.agent.forget(self)
+
+    def cancel_received(self, cancel: Request) -> None:
+        """Take a CANCEL of the INVITE, already answered."""
+        self._first.cancel_received(cancel)
+
+    def answering_cancelled(self, answering: Answering, event: Cancelled) -> None:
+        """The call is over before it was answered; a later INVITE that is cancelled changes nothing."""
+        if answering.request is self.invite:
+            self._end(event)
+            self.agent.forget(self)
+        else:
+            super().answering_cancelled(answering, event)
+
+    def answering_failed(self, answering: Answering, event: Ended) -> None:
+        """No ACK came, or the answer could not be sent."""
+        super().answering_failed(answering, event)
+        if not self._is_confirmed():
+            self.agent.forget(self)

@@ -1,0 +1,150 @@
+"""A call that goes out: the caller's session (RFC 3261 sections 8.1, 12.1.2 and 13.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sipd.errors import ParseError
+from sipd.interfaces import Credentials, IFlow
+from sipd.sip.dialog import Dialog
+from sipd.sip.fields import NameAddr
+from sipd.sip.headers import Headers
+from sipd.sip.locate import Target, targets_for_size
+from sipd.sip.message import Request
+from sipd.sip.uri import SipUri, Uri
+from sipd.ua.calling import Calling
+from sipd.ua.events import Answered, Failed, Refused
+from sipd.ua.flows import is_behind_nat
+from sipd.ua.session import Session
+
+if TYPE_CHECKING:
+    from sipd.ua.core import UserAgent
+
+
+@dataclass(slots=True, kw_only=True)
+class CallRequest:
+    """What to call, and how.
+
+    Args:
+        uri: the request URI.
+        caller: From without a tag.
+        callee: To without a tag.
+        headers: more header fields, which the call owns from now on: Content-Type if there is a body.
+        body: octets.
+        max_forwards: 1 to 255; a B2BUA passes on what is left (RFC 7332).
+        route_set: Route values, topmost first.
+        next_hop: where to send it instead of to the first route or `uri`.
+        source: an address whose open flow is preferred to all that: where a registration came from.
+        credentials: for challenges, or `None`.
+    """
+
+    uri: Uri
+    caller: NameAddr
+    callee: NameAddr
+    headers: Headers
+    body: bytes = b""
+    max_forwards: int = 70
+    route_set: tuple[str, ...] = ()
+    next_hop: Uri | None = None
+    source: Target | None = None
+    credentials: Credentials | None = None
+
+
+class OutgoingCall(Session):
+    """A call offered to a peer. Made by `UserAgent.call`."""
+
+    def __init__(self, agent: UserAgent, call: CallRequest, *, call_id: str, local_tag: str) -> None:
+        super().__init__(agent, call_id=call_id, local_tag=local_tag)
+        self.credentials = call.credentials
+        self.call = call
+        self._calling: Calling = Calling(self, self._build())
+
+    @property
+    def invite(self) -> Request:
+        """The INVITE as it was sent last."""
+        return self._calling.request
+
+    def start(self) -> None:
+        """Send the INVITE: on the flow of a registration if it is open, else to where RFC 3263 leads."""
+        call = self.call
+        if call.source is not None:
+            flow = self.agent.transport.find_flow(call.source)
+            if flow is not None:
+                self.is_natted = True
+                self._calling.start(flow)
+                return
+        next_hop = call.next_hop or (NameAddr.parse(call.route_set[0]).uri if call.route_set else call.uri)
+        located = self.agent.resolver.locate(next_hop)
+        located.addCallbacks(self._located, lambda failure: self._calling.fail(failure.value))
+
+    def prepare(self, request: Request, flow: IFlow) -> None:
+        """Put the Contact of the flow into the INVITE, the first or a later one."""
+        self.flow = flow
+        if self.dialog is None:
+            request.headers.set("Contact", self.agent.contact(flow, self.call.caller.uri))
+
+    def calling_answered(self, calling: Calling, event: Answered) -> None:
+        """Take the 2xx; the first one makes the dialog (section 13.2.2.4)."""
+        if self.dialog is None:
+            try:
+                self._confirm(calling, event)
+            except ParseError as error:
+                self.agent.explain(self, f"the answer makes no dialog: {error.reason}")
+                self.tell(Failed(error))
+                self.is_over = True
+        if self.is_over:
+            self.agent.forget(self)
+        else:
+            super().calling_answered(calling, event)
+
+    def calling_refused(self, calling: Calling, event: Refused) -> None:
+        """Take the refusal; of the first INVITE it ends the session."""
+        if self.dialog is not None:
+            super().calling_refused(calling, event)
+            return
+        self.tell(event)
+        self.is_over = True
+        self.agent.forget(self)
+
+    def calling_failed(self, calling: Calling, event: Failed) -> None:
+        """Take note that no answer will come; of the first INVITE it ends the session."""
+        if self.dialog is not None:
+            super().calling_failed(calling, event)
+            return
+        self.tell(event)
+        self.is_over = True
+        self.agent.forget(self)
+
+    def _confirm(self, calling: Calling, event: Answered) -> None:
+        response = event.response
+        dialog = calling.early.get(response.to.tag or "") or Dialog.of_caller(calling.request, response)
+        dialog.confirm(response)
+        dialog.local_sequence = calling.request.cseq.number
+        if self.is_over:
+            return
+        self.dialog = dialog
+        if self.flow is not None and not dialog.route_set and not self.is_natted:
+            self.is_natted = is_behind_nat(dialog.remote_target, None, self.flow)
+        self.agent.add_dialog(self)
+
+    def _located(self, targets: Sequence[Target]) -> None:
+        size = len(self._calling.request.to_bytes())
+        self._calling.start_at(targets_for_size(targets, size))
+
+    def _build(self) -> Request:
+        """Build the INVITE, but for Via and Contact, which depend on the flow (section 8.1.1)."""
+        call = self.call
+        uri = call.uri.without_headers() if isinstance(call.uri, SipUri) else call.uri
+        fields = Headers()
+        for route in call.route_set:
+            fields.add("Route", route)
+        fields.add("Max-Forwards", str(call.max_forwards))
+        fields.add("From", str(call.caller.with_tag(self.local_tag)))
+        fields.add("To", str(call.callee))
+        fields.add("Call-ID", self.call_id)
+        fields.add("CSeq", "1 INVITE")
+        self.agent.add_capabilities(fields)
+        fields.copy_others(call.headers, frozenset())
+        return Request("INVITE", uri, fields, call.body)

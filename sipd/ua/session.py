@@ -1,0 +1,327 @@
+"""One leg of a call as an application sees it (RFC 3261 sections 12 to 15)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from sipd.errors import (
+    InvalidStateError,
+    ParseError,
+    RemoteError,
+    RequestRefusedError,
+    TransactionTimeoutError,
+    TransportError,
+)
+from sipd.interfaces import Credentials, IFlow, IServerTransaction
+from sipd.sip.dialog import Dialog, DialogState
+from sipd.sip.digest import answer_challenges, set_credentials
+from sipd.sip.message import Request, Response
+from sipd.ua.answering import Answering
+from sipd.ua.calling import Calling
+from sipd.ua.events import (
+    Answered,
+    Cancelled,
+    Ended,
+    EndedBy,
+    Failed,
+    Refused,
+    Reinvited,
+    SessionEvent,
+)
+from sipd.ua.interfaces import ISessionUser
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+    from twisted.python.failure import Failure
+
+    from sipd.ua.core import UserAgent
+
+
+class Session:
+    """A dialog made by INVITE, and what goes on in it.
+
+    Attributes:
+        agent: the user agent that it belongs to.
+        user: who is told of events; set before anything can happen.
+        dialog: once there is one.
+        flow: what the dialog's messages travel on.
+        is_natted: whether the peer's Contact is not where it is reached.
+        credentials: for challenges of the peer, or `None`.
+        is_over: nothing more will happen, and nothing more can be asked for.
+    """
+
+    def __init__(self, agent: UserAgent, *, call_id: str, local_tag: str) -> None:
+        self.agent = agent
+        self.call_id = call_id
+        self.local_tag = local_tag
+        self.user: ISessionUser | None = None
+        self.dialog: Dialog | None = None
+        self.flow: IFlow | None = None
+        self.is_natted = False
+        self.credentials: Credentials | None = None
+        self.is_over = False
+        self._nonce_counts: dict[str, int] = {}
+        self._bye_headers: tuple[tuple[str, str], ...] = ()
+        self._answering: Answering | None = None
+        self._calling: Calling | None = None
+
+    # --- for the user ---------------------------------------------------------------------------------------
+
+    @property
+    def is_established(self) -> bool:
+        """Whether the first INVITE was answered with 2xx and nobody has ended the session."""
+        return not self.is_over and self.dialog is not None and self.dialog.state is DialogState.CONFIRMED
+
+    @property
+    def is_changing(self) -> bool:
+        """Whether an INVITE, of either side, waits for its final response or its ACK (section 14)."""
+        answering, calling = self._answering, self._calling
+        return (answering is not None and (not answering.is_answered or answering.awaits_ack)) or (
+            calling is not None and (not calling.is_over or calling.awaits_ack)
+        )
+
+    def reinvite(self, headers: Iterable[tuple[str, str]] = (), body: bytes = b"") -> None:
+        """Send an INVITE inside the dialog (section 14.1); `Answered`, `Refused` or `Failed` follows.
+
+        Raises:
+            InvalidStateError: the session is not established, or is changing already.
+        """
+        if self.dialog is None or not self.is_established or self.is_changing:
+            raise InvalidStateError("The session cannot be changed now")
+        request = self.dialog.request("INVITE", headers, body)
+        self._calling = calling = Calling(self, request)
+        self.agent.flow_for(self.dialog, self._known_flow(), self.is_natted).addCallbacks(
+            calling.start, lambda failure: calling.fail(_remote(failure.value))
+        )
+
+    def acknowledge(self, headers: Sequence[tuple[str, str]] = (), body: bytes = b"") -> None:
+        """Send the ACK of the 2xx that `Answered` told of. Does nothing where none is due."""
+        if self._calling is not None and self.dialog is not None:
+            self._calling.acknowledge(self.dialog, headers, body)
+
+    def request(self, method: str, headers: Iterable[tuple[str, str]] = (), body: bytes = b"") -> Deferred[Response]:
+        """Send a request other than INVITE inside the dialog; a Deferred of the final response.
+
+        408 and 481 end the session (section 12.2.1.2). Fails with `RemoteError`.
+
+        Raises:
+            InvalidStateError: there is no dialog.
+        """
+        if self.dialog is None or self.is_over:
+            raise InvalidStateError("There is no dialog")
+        sending = self.agent.request_in_dialog(self, self.dialog, self.dialog.request(method, headers, body))
+        return sending.addCallbacks(self._request_answered, self._request_failed)
+
+    def hang_up(self, headers: Sequence[tuple[str, str]] = ()) -> None:
+        """End the session in the way that its state asks for; the user hears nothing more of it. Idempotent.
+
+        Args:
+            headers: such as Reason (RFC 3326), for the CANCEL or BYE.
+        """
+        if self.is_over:
+            return
+        self._bye_headers = tuple(headers)
+        self.is_over = True
+        self._leave()
+
+    def _leave(self) -> None:
+        """Begin to end what there is."""
+        calling, answering = self._calling, self._answering
+        if calling is not None and not calling.is_over and (self.dialog is None or not self._is_confirmed()):
+            calling.cancel(self._bye_headers)
+            return
+        if calling is not None and calling.awaits_ack:
+            self.acknowledge()
+        if answering is not None and not answering.is_answered:
+            answering.reject(487 if self._is_confirmed() else 480)
+            if not self._is_confirmed():
+                self.agent.forget(self)
+                return
+        if answering is not None and answering.awaits_ack:
+            answering.hang_up()
+        else:
+            self.send_bye()
+
+    def _is_confirmed(self) -> bool:
+        return self.dialog is not None and self.dialog.state is DialogState.CONFIRMED
+
+    # --- for the user agent ---------------------------------------------------------------------------------
+
+    def request_received(self, transaction: IServerTransaction) -> None:
+        """Take a request inside the dialog, other than ACK and CANCEL (section 12.2.2)."""
+        assert self.dialog is not None
+        request = transaction.request
+        try:
+            self.dialog.check_sequence(request)
+            if request.method == "BYE":
+                self._bye_received(transaction)
+            elif self.is_over:
+                transaction.respond(request.response(481))
+            elif request.method == "INVITE":
+                self._invite_received(transaction)
+            elif request.method == "OPTIONS":
+                self.agent.answer_options(transaction)
+            else:
+                self.agent.refuse_method(transaction)
+        except RequestRefusedError as error:
+            transaction.respond(request.response(error.status, error.reason, headers=error.headers))
+
+    def ack_received(self, ack: Request) -> None:
+        """Take an ACK inside the dialog; it counts if it is for the INVITE that waits for one."""
+        answering = self._answering
+        if answering is not None and ack.cseq.number == answering.request.cseq.number:
+            answering.ack_received(ack)
+
+    def tell(self, event: SessionEvent) -> None:
+        """Tell the user of an event, while there is one who wants to know."""
+        if not self.is_over and self.user is not None:
+            self.user.session_event(self, event)
+
+    def prepare(self, request: Request, flow: IFlow) -> None:
+        """Make an INVITE ready for the flow that it will leave on."""
+
+    def renew(self, request: Request, response: Response) -> Request | None:
+        """Build a challenged request again, with credentials and the next CSeq; `None` to give up (section 22)."""
+        if self.credentials is None:
+            return None
+        try:
+            answers = answer_challenges(response, request, (self.credentials,), self.agent.entropy, self._nonce_counts)
+        except ParseError:
+            return None
+        if not answers:
+            return None
+        renewed = request.copy()
+        renewed.headers.remove("Via")
+        renewed.headers.set("CSeq", f"{self.next_sequence(request)} {request.method}")
+        set_credentials(renewed, answers)
+        return renewed
+
+    def next_sequence(self, request: Request) -> int:
+        """Give the CSeq number of the next request."""
+        if self.dialog is None:
+            return request.cseq.number + 1
+        self.dialog.local_sequence += 1
+        return self.dialog.local_sequence
+
+    def calling_answered(self, calling: Calling, event: Answered) -> None:
+        """Take the 2xx of an INVITE of ours."""
+        assert self.dialog is not None
+        try:
+            self.dialog.refresh_target(event.response)
+        except ParseError as error:
+            self.agent.explain(self, f"the Contact of the 2xx is ignored: {error.reason}")
+        if self.is_over:
+            calling.acknowledge(self.dialog)
+        else:
+            self.tell(event)
+
+    def calling_refused(self, calling: Calling, event: Refused) -> None:
+        """Take the refusal of an INVITE of ours; 408 and 481 end the dialog (section 14.1)."""
+        self.tell(event)
+        if event.response.status in (408, 481):
+            self._lost(f"{event.response.status} {event.response.reason}")
+
+    def calling_failed(self, calling: Calling, event: Failed) -> None:
+        """Take note that an INVITE of ours came to nothing."""
+        self.tell(event)
+        self._lost(event.error.reason)
+
+    def answering_cancelled(self, answering: Answering, event: Cancelled) -> None:
+        """Take note that the peer cancelled its INVITE: a later one changes nothing."""
+        self.tell(event)
+
+    def answering_failed(self, answering: Answering, event: Ended) -> None:
+        """Take note that an answer was never acknowledged; the BYE is on its way."""
+        self._end(event)
+
+    def send_bye(self) -> None:
+        """Send BYE, and forget the dialog when its outcome is known."""
+        if self.dialog is not None and self.dialog.state is not DialogState.TERMINATED:
+            self.agent.end_dialog(self.dialog, self._known_flow(), self, self._bye_headers)
+
+    def add_dialog_fields(self, request: Request, response: Response) -> None:
+        """Put what makes a dialog into a 1xx or 2xx: Record-Route and Contact (section 12.1.1)."""
+        response.headers.copy_lines(request.headers, "Record-Route")
+        if self.dialog is not None:
+            response.headers.add("Contact", self.dialog.contact)
+
+    def add_capabilities(self, response: Response) -> None:
+        """Put into a 2xx what this side can do (section 13.3.1.4)."""
+        self.agent.add_capabilities(response.headers)
+
+    def dialog_ended(self) -> None:
+        """Take note that the BYE of this side has its outcome (lesson 55)."""
+        self.is_over = True
+        self.agent.forget(self)
+
+    def _invite_received(self, transaction: IServerTransaction) -> None:
+        request = transaction.request
+        answering = self._answering
+        if answering is not None and not answering.is_answered:
+            raise RequestRefusedError(
+                "An INVITE is being answered", status=500, headers=(("Retry-After", _retry_after(self.agent)),)
+            )
+        if self._calling is not None and not self._calling.is_over:
+            raise RequestRefusedError("Request Pending", status=491)
+        if answering is not None and answering.awaits_ack:
+            if not answering.request.body:
+                raise RequestRefusedError("Request Pending", status=491)
+            # The caller goes on, so it has the 2xx: its ACK is late or lost (RFC 5407 section 3.1, lesson 28).
+            answering.ack_received(None)
+        assert self.dialog is not None
+        try:
+            self.dialog.refresh_target(request)
+        except ParseError as error:
+            raise RequestRefusedError(error.reason, status=400) from error
+        self._answering = Answering(self, transaction)
+        self.tell(Reinvited(self._answering))
+
+    def _bye_received(self, transaction: IServerTransaction) -> None:
+        bye = transaction.request
+        transaction.respond(bye.response(200))
+        assert self.dialog is not None
+        was_confirmed = self._is_confirmed()
+        self.dialog.state = DialogState.TERMINATED
+        if self._answering is not None:
+            self._answering.bye_received(bye)
+        if self._calling is not None:
+            if self._calling.awaits_ack:
+                self.acknowledge()
+            self._calling.bye_received()
+        self._end(Ended(EndedBy.PEER, "BYE", bye) if was_confirmed else Cancelled(bye))
+
+    def _lost(self, text: str) -> None:
+        """The peer is gone: end the dialog here and, as far as it goes, there (section 12.2.1.2)."""
+        if not self.is_over:
+            self.send_bye()
+            self._end(Ended(EndedBy.FAILURE, text))
+
+    def _end(self, event: SessionEvent) -> None:
+        self.tell(event)
+        self.is_over = True
+        if self.dialog is None or self.dialog.state is DialogState.TERMINATED:
+            self.agent.forget(self)
+
+    def _request_answered(self, response: Response) -> Response:
+        if response.status in (408, 481):
+            self._lost(f"{response.status} {response.reason}")
+        return response
+
+    def _request_failed(self, failure: Failure) -> Failure:
+        if failure.check(TransactionTimeoutError, TransportError):
+            self._lost(failure.getErrorMessage())
+        return failure
+
+    def _known_flow(self) -> IFlow:
+        assert self.flow is not None
+        return self.flow
+
+
+def _remote(error: BaseException) -> RemoteError:
+    return error if isinstance(error, RemoteError) else RemoteError(str(error))
+
+
+def _retry_after(agent: UserAgent) -> str:
+    """A number of seconds from 0 to 10, chosen by chance (section 14.2)."""
+    return str(agent.entropy(1)[0] % 11)

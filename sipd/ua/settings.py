@@ -1,0 +1,34 @@
+"""What a user agent is told about itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sipd.sip.timers import TimerValues
+
+#: Methods that are known to the protocol; of the others nobody has heard: 501, not 405 (RFC 3261 section 8.2.1).
+KNOWN_METHODS = frozenset(
+    (
+        "INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "REGISTER", "PRACK", "SUBSCRIBE", "NOTIFY", "PUBLISH", "INFO",
+        "REFER", "MESSAGE", "UPDATE",
+    )
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSettings:
+    """How a user agent presents itself, and its bounds.
+
+    Args:
+        name: for User-Agent and Server; empty to say nothing.
+        timers: T1, T2 and T4.
+        supported: option tags that it supports (section 8.2.2.3).
+        accepted: body types that it takes in an INVITE (section 8.2.3).
+        max_early_dialogs: of one INVITE; forks beyond it are told apart only when they answer.
+    """
+
+    name: str = "sipd"
+    timers: TimerValues = field(default_factory=TimerValues)
+    supported: frozenset[str] = frozenset()
+    accepted: frozenset[str] = frozenset(("application/sdp", "multipart/mixed", "multipart/alternative"))
+    max_early_dialogs: int = 32
