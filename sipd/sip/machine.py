@@ -1,0 +1,58 @@
+"""State machines as tables: one row is one line of the RFC's figure.
+
+A row is (state, event, next state, action). An action is a method: it takes the event's argument, returns effects and
+touches nothing but the machine. It runs with the next state already entered. What is not in the table is absorbed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Any, ClassVar
+
+Action = Callable[[Any, Any], tuple[Any, ...]]
+Row = tuple[Enum, Enum, Enum, Action]
+Table = Mapping[tuple[Enum, Enum], tuple[Enum, Action]]
+
+
+def table(*rows: Row) -> Table:
+    """Make a table of its rows.
+
+    Raises:
+        ValueError: two rows have the same state and event.
+    """
+    made: dict[tuple[Enum, Enum], tuple[Enum, Action]] = {}
+    for state, event, next_state, action in rows:
+        if (state, event) in made:
+            raise ValueError(f"two rows for {state} and {event}")
+        made[state, event] = (next_state, action)
+    return made
+
+
+class Machine:
+    """Something that goes from state to state as its table says.
+
+    Args:
+        state: where it begins, or where it was when it was written down.
+
+    States and events are members of Enums with `__hash__ = object.__hash__`: a step is one look-up in a dict.
+    """
+
+    __slots__ = ("state",)
+
+    TABLE: ClassVar[Table] = {}
+
+    def __init__(self, state: Enum) -> None:
+        self.state = state
+
+    def feed(self, event: Enum, argument: object = None) -> tuple[Any, ...]:
+        """Take an event and give the effects, in the order in which they are to be performed."""
+        row = self.TABLE.get((self.state, event))
+        if row is None:
+            return ()
+        self.state, action = row
+        return action(self, argument)
+
+    def absorbs(self, event: Enum) -> bool:
+        """Say whether an event does nothing in the present state."""
+        return (self.state, event) not in self.TABLE

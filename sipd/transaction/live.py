@@ -1,0 +1,92 @@
+"""Transactions while they live: a machine, its flow, its user, its timers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from zope.interface import implementer
+
+from sipd.interfaces import (
+    IClientTransaction,
+    IFlow,
+    IServerTransaction,
+    IServerTransactionUser,
+    ITransactionUser,
+)
+from sipd.sip.matching import TransactionKey
+from sipd.sip.message import Request, Response
+from sipd.sip.transaction import ClientTransaction, Event, ServerTransaction
+
+if TYPE_CHECKING:
+    from sipd.transaction.layer import TransactionLayer
+    from sipd.transaction.queue import RunningTimer
+
+
+class LiveTransaction:
+    """What the layer keeps of a transaction, client or server."""
+
+    __slots__ = ("_layer", "flow", "key", "request", "running")
+
+    def __init__(self, layer: TransactionLayer, key: TransactionKey, request: Request, flow: IFlow) -> None:
+        self._layer = layer
+        self.key = key
+        self.request = request
+        self.flow = flow
+        self.running: list[RunningTimer[AnyTransaction]] = []
+
+    def stop_timers(self) -> None:
+        """Stop all timers of this transaction."""
+        for timer in self.running:
+            timer.stop()
+        self.running.clear()
+
+
+@implementer(IClientTransaction)
+class LiveClientTransaction(LiveTransaction):
+    """See `IClientTransaction`."""
+
+    __slots__ = ("machine", "user")
+
+    def __init__(
+        self,
+        layer: TransactionLayer,
+        key: TransactionKey,
+        machine: ClientTransaction,
+        flow: IFlow,
+        user: ITransactionUser | None,
+    ) -> None:
+        super().__init__(layer, key, machine.request, flow)
+        self.machine = machine
+        self.user = user
+
+    def cancel(self, headers: Sequence[tuple[str, str]] = ()) -> None:
+        """See `IClientTransaction`."""
+        self._layer.feed(self, Event.CANCEL, headers)
+
+
+@implementer(IServerTransaction)
+class LiveServerTransaction(LiveTransaction):
+    """See `IServerTransaction`."""
+
+    __slots__ = ("machine", "merge_key", "source_key", "user")
+
+    def __init__(self, layer: TransactionLayer, key: TransactionKey, machine: ServerTransaction, flow: IFlow) -> None:
+        super().__init__(layer, key, machine.request, flow)
+        self.machine = machine
+        self.user: IServerTransactionUser | None = None
+        #: Other keys by which it is found; the table sets them.
+        self.merge_key: TransactionKey | None = None
+        self.source_key: TransactionKey | None = None
+
+    @property
+    def is_answered(self) -> bool:
+        """See `IServerTransaction`. Also true once it is too late to answer."""
+        return self.machine.is_answered
+
+    def respond(self, response: Response) -> None:
+        """See `IServerTransaction`."""
+        self._layer.feed(self, self.machine.event_of(response), response)
+
+
+AnyTransaction = LiveClientTransaction | LiveServerTransaction

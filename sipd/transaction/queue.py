@@ -1,0 +1,109 @@
+"""Many timers of few durations: one FIFO for each duration, one delayed call for its head.
+
+All timers of transactions run for one of about a dozen durations. Those of one duration fire in the order in which
+they were started, so that to start one is an append, and to stop one marks it: no heap, no call of the reactor.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from sipd.sip.timers import Timer
+
+T = TypeVar("T")
+
+
+class RunningTimer(Generic[T]):
+    """A timer that was started. It holds its owner only while it runs."""
+
+    __slots__ = ("_lane", "due", "owner", "timer")
+
+    def __init__(self, lane: _Lane[T], owner: T, timer: Timer, due: float) -> None:
+        self._lane = lane
+        self.owner: T | None = owner
+        self.timer = timer
+        self.due = due
+
+    def stop(self) -> None:
+        """Make sure that it does not fire. Does nothing if it is over."""
+        if self.owner is not None:
+            self.owner = None
+            self._lane.tidy()
+
+
+class TimerQueue(Generic[T]):
+    """Runs timers.
+
+    Args:
+        clock: gives the time and the delayed calls, at most one for each duration.
+        fired: told of each timer that fires, with its owner.
+    """
+
+    def __init__(self, clock: IReactorTime, fired: Callable[[T, Timer], None]) -> None:
+        self._clock = clock
+        self._fired = fired
+        self._lanes: dict[float, _Lane[T]] = {}
+
+    def start(self, owner: T, timer: Timer, duration: float) -> RunningTimer[T]:
+        """Start a timer, to fire in `duration` seconds."""
+        lane = self._lanes.get(duration)
+        if lane is None:
+            lane = self._lanes[duration] = _Lane(self._clock, self._fired, duration)
+        return lane.start(owner, timer)
+
+
+class _Lane(Generic[T]):
+    """The timers of one duration, oldest first. Those that are stopped leave when they stand at either end."""
+
+    __slots__ = ("_call", "_clock", "_due", "_duration", "_fired", "_timers")
+
+    def __init__(self, clock: IReactorTime, fired: Callable[[T, Timer], None], duration: float) -> None:
+        self._clock = clock
+        self._fired = fired
+        self._duration = duration
+        self._timers: deque[RunningTimer[T]] = deque()
+        self._call: IDelayedCall | None = None
+        self._due = 0.0
+
+    def start(self, owner: T, timer: Timer) -> RunningTimer[T]:
+        """Start a timer of this duration."""
+        started = RunningTimer(self, owner, timer, self._clock.seconds() + self._duration)
+        self._timers.append(started)
+        if self._call is None and len(self._timers) == 1:
+            self._schedule(self._duration)
+        return started
+
+    def tidy(self) -> None:
+        """Drop what is stopped at both ends; without timers there is no delayed call either."""
+        timers = self._timers
+        while timers and timers[-1].owner is None:
+            timers.pop()
+        while timers and timers[0].owner is None:
+            timers.popleft()
+        if not timers and self._call is not None:
+            self._call.cancel()
+            self._call = None
+
+    def _schedule(self, delay: float) -> None:
+        self._due = self._timers[0].due
+        self._call = self._clock.callLater(delay, self._fire)
+
+    def _fire(self) -> None:
+        # The clock may stand a rounding error before the time that the call was made for.
+        now = max(self._clock.seconds(), self._due)
+        self._call = None
+        timers = self._timers
+        try:
+            while timers and timers[0].due <= now:
+                timer = timers.popleft()
+                owner, timer.owner = timer.owner, None
+                if owner is not None:
+                    self._fired(owner, timer.timer)
+        finally:
+            self.tidy()
+            if timers and self._call is None:
+                self._schedule(max(0.0, timers[0].due - self._clock.seconds()))

@@ -1,0 +1,105 @@
+"""The live transactions, and every way to find one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+from sipd.interfaces import IFlow, IServerTransaction
+from sipd.sip.matching import TransactionKey, cancelled_key, merge_key, response_key, source_key
+from sipd.sip.message import Request, Response
+from sipd.transaction.live import AnyTransaction, LiveClientTransaction, LiveServerTransaction
+
+T = TypeVar("T", LiveClientTransaction, LiveServerTransaction)
+
+
+class TransactionTable:
+    """Holds each live transaction until it is removed."""
+
+    def __init__(self) -> None:
+        self._clients: dict[TransactionKey, LiveClientTransaction] = {}
+        self._servers: dict[TransactionKey, LiveServerTransaction] = {}
+        # The first of those that could be merged, and INVITEs by branch and source: see `sipd.sip.matching`.
+        self._merges: dict[TransactionKey, LiveServerTransaction] = {}
+        self._sources: dict[TransactionKey, LiveServerTransaction] = {}
+        # By connection, in order; a UDP flow never fails.
+        self._flows: dict[IFlow, dict[AnyTransaction, None]] = {}
+
+    def __len__(self) -> int:
+        """Count the live transactions."""
+        return len(self._clients) + len(self._servers)
+
+    def everything(self) -> list[AnyTransaction]:
+        """Give all live transactions, clients first."""
+        return [*self._clients.values(), *self._servers.values()]
+
+    def find_client(self, response: Response) -> LiveClientTransaction | None:
+        """Give the client transaction that a response is for (RFC 3261 section 17.1.3)."""
+        return self._clients.get(response_key(response))
+
+    def find_server(self, key: TransactionKey) -> LiveServerTransaction | None:
+        """Give the server transaction with that key (section 17.2.3)."""
+        return self._servers.get(key)
+
+    def find_invite(self, request: Request, flow: IFlow) -> LiveServerTransaction | None:
+        """Give the server transaction of the INVITE that a CANCEL or an ACK from that flow is for."""
+        transaction = self._servers.get(cancelled_key(request))
+        if transaction is None:
+            key = source_key(request, flow.host)
+            transaction = self._sources.get(key) if key is not None else None
+        return transaction
+
+    def is_merged(self, transaction: IServerTransaction) -> bool:
+        """Say whether another live transaction has the same request, come on another path (section 8.2.2.2)."""
+        key = merge_key(transaction.request)
+        return key is not None and self._merges.get(key, transaction) is not transaction
+
+    def on_flow(self, flow: IFlow) -> Iterable[AnyTransaction]:
+        """Give the transactions of a connection; always empty for UDP."""
+        return tuple(self._flows.get(flow, ()))
+
+    def add_client(self, transaction: LiveClientTransaction) -> None:
+        """Add a transaction with a key of its own."""
+        self._clients[transaction.key] = transaction
+        if transaction.machine.reliable:
+            self._flows.setdefault(transaction.flow, {})[transaction] = None
+
+    def add_server(self, transaction: LiveServerTransaction) -> None:
+        """Add a transaction with a key of its own."""
+        self._servers[transaction.key] = transaction
+        if transaction.machine.reliable:
+            self._flows.setdefault(transaction.flow, {})[transaction] = None
+        request = transaction.request
+        if request.method == "INVITE":
+            transaction.source_key = source_key(request, transaction.flow.host)
+            if transaction.source_key is not None:
+                self._sources.setdefault(transaction.source_key, transaction)
+        if request.method != "CANCEL":
+            transaction.merge_key = merge_key(request)
+            if transaction.merge_key is not None:
+                self._merges.setdefault(transaction.merge_key, transaction)
+
+    def remove(self, transaction: AnyTransaction) -> None:
+        """Remove a transaction. Does nothing if it is not there."""
+        if transaction.machine.reliable:
+            self._remove_from_flow(transaction)
+        if isinstance(transaction, LiveClientTransaction):
+            _remove(self._clients, transaction.key, transaction)
+            return
+        _remove(self._servers, transaction.key, transaction)
+        if transaction.merge_key is not None:
+            _remove(self._merges, transaction.merge_key, transaction)
+        if transaction.source_key is not None:
+            _remove(self._sources, transaction.source_key, transaction)
+
+    def _remove_from_flow(self, transaction: AnyTransaction) -> None:
+        others = self._flows.get(transaction.flow)
+        if others is not None:
+            others.pop(transaction, None)
+            if not others:
+                del self._flows[transaction.flow]
+
+
+def _remove(table: dict[TransactionKey, T], key: TransactionKey, transaction: T) -> None:
+    if table.get(key) is transaction:
+        del table[key]
