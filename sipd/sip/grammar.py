@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from sipd.errors import ParseError
 
@@ -11,12 +12,14 @@ _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"\Z', re.DOTALL)
 _PAIR = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.!~*'()")
-
+#: What cannot stand in a parameter without quotes, or asks for a closer look.
+_DELICATE = re.compile(r'[\x00-\x20",<>\x7f]')
 _USUAL_PARAMETERS = frozenset(("branch", "rport", "received", "tag", "expires", "q", "lr", "transport"))
 
 #: White space inside a header field value, once folding is undone.
 WHITESPACE = " \t"
+#: What never needs an escape in a URI (RFC 3261 section 25.1, `unreserved`).
+UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.!~*'()")
 
 
 def is_token(text: str) -> bool:
@@ -42,7 +45,7 @@ def is_quoted(text: str) -> bool:
     return _QUOTED.match(text) is not None
 
 
-def escape(text: str, safe: frozenset[str] = _UNRESERVED) -> str:
+def escape(text: str, safe: frozenset[str] = UNRESERVED) -> str:
     """Replace each character outside `safe` by the `%HH` of its UTF-8 octets (RFC 3261 section 19.1.2)."""
     if all(character in safe for character in text):
         return text
@@ -91,30 +94,26 @@ def parse_parameters(text: str) -> dict[str, str | None]:
     Raises:
         ParseError: a name or a value is no token, quoted string or host, or a name stands twice.
     """
+    is_plain = _DELICATE.search(text) is None
     parameters: dict[str, str | None] = {}
-    for part in split_semicolons(text):
+    for part in text.split(";") if is_plain else split_semicolons(text):
         if not part:
             continue
         name, equals, value = part.partition("=")
         if name not in _USUAL_PARAMETERS:
-            name = name.rstrip(WHITESPACE).lower()
-            if not is_token(name):
-                raise ParseError(f"Malformed parameter name {name[:40]!r}")
+            name = _parameter_name(name)
         if name in parameters:
-            raise ParseError(f"Parameter {name} stands twice")
+            raise ParseError(f"Parameter {name[:40]} stands twice")
         if not equals:
             parameters[name] = None
-            continue
-        value = value.lstrip(WHITESPACE)
-        if value.startswith('"') and not is_quoted(value):
-            raise ParseError(f"Malformed quoted string in parameter {name}")
-        parameters[name] = value
+        else:
+            parameters[name] = value if is_plain else _parameter_value(value, name)
     return parameters
 
 
-def print_parameters(parameters: dict[str, str | None]) -> str:
+def print_parameters(parameters: Mapping[str, str | None]) -> str:
     """Print `;name=value` for each parameter, in order."""
-    return "".join(f";{name}" if value is None else f";{name}={value}" for name, value in parameters.items())
+    return "".join([f";{name}" if value is None else f";{name}={value}" for name, value in parameters.items()])
 
 
 def parse_number(text: str, name: str, maximum: int = 2**32 - 1) -> int:
@@ -128,6 +127,39 @@ def parse_number(text: str, name: str, maximum: int = 2**32 - 1) -> int:
     if len(text) > 20 or int(text) > maximum:
         raise ParseError(f"{name} is too large")
     return int(text)
+
+
+def end_of_quoted(text: str, start: int) -> int:
+    """Give the index of the quote that closes the one at `start`.
+
+    Raises:
+        ParseError: there is none.
+    """
+    index = start + 1
+    while True:
+        index = text.find('"', index)
+        if index < 0:
+            raise ParseError("Unbalanced quote")
+        backslashes = index - 1
+        while text[backslashes] == "\\":
+            backslashes -= 1
+        if (index - backslashes) % 2:
+            return index
+        index += 1
+
+
+def _parameter_name(text: str) -> str:
+    name = text.rstrip(WHITESPACE)
+    if not is_token(name):
+        raise ParseError(f"Malformed parameter name {name[:40]!r}")
+    return name.lower()
+
+
+def _parameter_value(text: str, name: str) -> str:
+    value = text.lstrip(WHITESPACE)
+    if _DELICATE.search(value) and not is_quoted(value):
+        raise ParseError(f"Malformed value of parameter {name[:40]}")
+    return value
 
 
 def _octets(character: str) -> bytes:
@@ -155,22 +187,3 @@ def _split(text: str, separator: str) -> list[str]:
         raise ParseError("Unbalanced angle bracket")
     parts.append(text[start:].strip(WHITESPACE))
     return parts
-
-
-def end_of_quoted(text: str, start: int) -> int:
-    """Give the index of the quote that closes the one at `start`.
-
-    Raises:
-        ParseError: there is none.
-    """
-    index = start + 1
-    while True:
-        index = text.find('"', index)
-        if index < 0:
-            raise ParseError("Unbalanced quote")
-        backslashes = index - 1
-        while text[backslashes] == "\\":
-            backslashes -= 1
-        if (index - backslashes) % 2:
-            return index
-        index += 1

@@ -7,27 +7,28 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 from sipd.errors import ParseError
-from sipd.sip.grammar import has_bad_escape, print_parameters
+from sipd.sip.grammar import UNRESERVED, escape, has_bad_escape, print_parameters
 
 _SIP = re.compile(
     r"(?P<scheme>sips?):"
     r"(?:(?P<user>[^@:]+)(?::(?P<password>[^@:]*))?@)?"
     r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.\-]+)"
     r"(?::(?P<port>[0-9]{1,5}))?"
-    r"(?P<parameters>;[^?]*)?"
+    r"(?P<parameters>;[^?@]*)?"
     r"(?P<headers>\?.*)?\Z",
-    re.IGNORECASE | re.DOTALL,
+    re.IGNORECASE | re.DOTALL | re.ASCII,
 )
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):")
 _FORBIDDEN = re.compile(r'[\x00-\x20"<>\x7f]')
-_ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
-_RESERVED = frozenset(";/?:@&=+$,")
+_CANONICAL = re.compile(r"[A-Za-z0-9\-_.!~*'();/?:@&=+$,]*\Z")
+_NOT_CANONICAL = re.compile(r"%([0-9A-Fa-f]{2})|[^A-Za-z0-9\-_.!~*'();/?:@&=+$,]")
 _VISUAL_SEPARATORS = str.maketrans("", "", "-.()")
-_TEL_NUMBER = re.compile(r"\+?[0-9A-Fa-f*#\-.()]*[0-9A-Fa-f*#][0-9A-Fa-f*#\-.()]*\Z")
+_TEL_NUMBER = re.compile(r"\+?[0-9A-Fa-f*#\-.()]+\Z")
 #: These must be equal, or absent, on both sides (section 19.1.4); others count only where both sides have them.
 _ALWAYS_COMPARED = ("user", "ttl", "method", "maddr", "transport")
 
@@ -39,7 +40,7 @@ class SipUri:
         host: a name, or a numeric address; an IPv6 address without brackets.
         user: as written, escapes kept; `None` where there is none.
         port: 0 to 65535, or `None` where it is not written, which is not the same as the default port.
-        parameters: lower-case name to value as written; `None` for a parameter without one.
+        parameters: lower-case name to value as written; `None` for a parameter without one. Not to be changed.
         headers: `(name, value)` pairs as written after `?`.
         scheme: `sip` or `sips`.
         password: deprecated by the RFC, kept for what it is.
@@ -52,7 +53,7 @@ class SipUri:
         host: str,
         user: str | None = None,
         port: int | None = None,
-        parameters: dict[str, str | None] | None = None,
+        parameters: Mapping[str, str | None] | None = None,
         headers: tuple[tuple[str, str], ...] = (),
         scheme: str = "sip",
         password: str | None = None,
@@ -62,7 +63,7 @@ class SipUri:
         self.password = password
         self.host = host
         self.port = port
-        self.parameters = parameters if parameters is not None else {}
+        self.parameters: Mapping[str, str | None] = parameters if parameters is not None else {}
         self.headers = headers
         self._text = ""
 
@@ -152,9 +153,9 @@ class TelUri:
 
     scheme = "tel"
 
-    def __init__(self, number: str, parameters: dict[str, str | None] | None = None) -> None:
+    def __init__(self, number: str, parameters: Mapping[str, str | None] | None = None) -> None:
         self.number = number
-        self.parameters = parameters if parameters is not None else {}
+        self.parameters: Mapping[str, str | None] = parameters if parameters is not None else {}
         self._text = ""
 
     @property
@@ -182,7 +183,7 @@ class TelUri:
         """Compare by RFC 3966 section 4: digits without separators, parameters in any order, any case."""
         if not isinstance(other, TelUri):
             return NotImplemented
-        return self.digits.lower() == other.digits.lower() and _folded(self.parameters) == _folded(other.parameters)
+        return self.digits.lower() == other.digits.lower() and _tel_parameters(self) == _tel_parameters(other)
 
 
 class OtherUri:
@@ -290,9 +291,9 @@ def _uri_parameters(text: str) -> dict[str, str | None]:
         if not part:
             continue
         name, equals, value = part.partition("=")
-        name = name.lower()
-        if name in parameters:
-            raise ParseError(f"URI parameter {name[:40]} stands twice")
+        name = _canonical(name).lower()
+        if not name or name in parameters:
+            raise ParseError(f"URI parameter {name[:40]!r} has no name, or stands twice")
         parameters[name] = value if equals else None
     return parameters
 
@@ -309,8 +310,10 @@ def _uri_headers(text: str) -> tuple[tuple[str, str], ...]:
 
 def _tel_uri(text: str) -> TelUri:
     number, _, parameter_text = text[4:].partition(";")
-    if not _TEL_NUMBER.match(number):
+    if not _TEL_NUMBER.match(number) or number.strip("+-.()") == "":
         raise ParseError("Malformed number in a tel URI")
+    if has_bad_escape(parameter_text):
+        raise ParseError("Malformed escape in a URI")
     uri = TelUri(number, _uri_parameters(parameter_text))
     uri._text = text
     return uri
@@ -333,36 +336,43 @@ def _canonical_host(host: str) -> str:
 
 
 def _canonical(text: str) -> str:
-    """Decode the escapes that mean the same as the plain character; write the others in upper case (19.1.4)."""
-    return _ESCAPE.sub(_canonical_escape, text) if "%" in text else text
+    """Write each character in one way: escaped if it is neither unreserved nor reserved, else plain (19.1.4).
+
+    An escaped reserved character stays escaped: it does not mean the same as the plain one.
+    """
+    return text if _CANONICAL.match(text) else _NOT_CANONICAL.sub(_canonical_character, text)
 
 
-def _canonical_escape(match: re.Match[str]) -> str:
+def _canonical_character(match: re.Match[str]) -> str:
+    if match[1] is None:
+        return escape(match[0])
     character = chr(int(match[1], 16))
-    if "!" <= character <= "~" and character not in _RESERVED and character not in '%"<>\\^`{|}[]#':
-        return character
-    return match[0].upper()
+    return character if character in UNRESERVED else match[0].upper()
 
 
 def _canonical_or_none(text: str | None) -> str | None:
     return None if text is None else _canonical(text)
 
 
-def _same_parameters(one: dict[str, str | None], other: dict[str, str | None]) -> bool:
+def _same_parameters(one: Mapping[str, str | None], other: Mapping[str, str | None]) -> bool:
     if not one and not other:
         return True
     for name in _ALWAYS_COMPARED:
         if (name in one) != (name in other):
             return False
     return all(
-        _canonical((value or "").lower()) == _canonical((other[name] or "").lower())
+        _canonical(value or "").lower() == _canonical(other[name] or "").lower()
         for name, value in one.items()
         if name in other
     )
 
 
-def _folded(parameters: dict[str, str | None]) -> dict[str, str]:
-    return {name: (value or "").lower() for name, value in parameters.items()}
+def _tel_parameters(uri: TelUri) -> dict[str, str]:
+    folded = {name: _canonical(value or "").lower() for name, value in uri.parameters.items()}
+    for name, value in folded.items():
+        if name == "ext" or (name == "phone-context" and value.startswith("+")):
+            folded[name] = value.translate(_VISUAL_SEPARATORS)
+    return folded
 
 
 def _header_set(headers: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
