@@ -1,0 +1,239 @@
+"""The rules of registration as values and functions (RFC 3261 sections 10.2 and 10.3, RFC 3327): no clock, no store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sipd.errors import LocalError, ParseError, RequestRefusedError
+from sipd.interfaces import Binding
+from sipd.sip.fields import NameAddr
+from sipd.sip.grammar import parse_number
+from sipd.sip.locate import Target
+from sipd.sip.message import Request
+from sipd.sip.uri import Uri
+
+#: What an expiry that is no number means (RFC 3261 section 10.2.1.1).
+_MALFORMED_EXPIRES = 3600
+_LARGEST = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistrarSettings:
+    """The bounds of registration.
+
+    Args:
+        min_expires: seconds; a shorter expiry is refused with 423. At most 3600 (RFC 3261 section 10.3 step 7).
+        max_expires: seconds; a longer expiry is shortened to it.
+        default_expires: seconds; for a contact without an expiry.
+        max_contacts: bindings of one AOR; a request that would make more is refused with 403.
+
+    Raises:
+        LocalError: the bounds contradict each other.
+    """
+
+    min_expires: int = 60
+    max_expires: int = 7200
+    default_expires: int = 3600
+    max_contacts: int = 10
+
+    def __post_init__(self) -> None:
+        if not 0 < self.min_expires <= self.default_expires <= self.max_expires:
+            raise LocalError("Expiry: 0 < minimum <= default <= maximum must hold")
+        if self.min_expires > _MALFORMED_EXPIRES:
+            raise LocalError("Expiry: the minimum must not exceed 3600 seconds")
+        if self.max_contacts < 1:
+            raise LocalError("At least one contact must be allowed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestedContact:
+    """One Contact of a REGISTER.
+
+    Args:
+        text: display name, URI and parameters, without the `expires` parameter.
+        uri: the URI in it.
+        q: 0.0 to 1.0.
+        expires: seconds, within the bounds; 0 removes the binding.
+    """
+
+    text: str
+    uri: Uri
+    q: float
+    expires: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration:
+    """What one REGISTER asks for.
+
+    Args:
+        aor: canonical.
+        contacts: to bind or to remove; empty for a query, and with `removes_all`.
+        removes_all: the Contact is `*`.
+        call_id, cseq: they order the requests of one client.
+        path: Path values in order (RFC 3327).
+        source: where it came from.
+        point: name of the listening point that it came to.
+        user_agent: its User-Agent, or empty.
+    """
+
+    aor: str
+    contacts: tuple[RequestedContact, ...]
+    removes_all: bool
+    call_id: str
+    cseq: int
+    path: tuple[str, ...] = ()
+    source: Target | None = None
+    point: str = ""
+    user_agent: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of the bindings of an AOR.
+
+    Args:
+        bindings: all that are there now, highest q first, older before younger.
+        made: those that are new.
+        refreshed: those that replace one with an equal URI.
+        removed: those that are gone because the request said so.
+    """
+
+    bindings: tuple[Binding, ...]
+    made: tuple[Binding, ...] = ()
+    refreshed: tuple[Binding, ...] = ()
+    removed: tuple[Binding, ...] = ()
+
+
+def read_registration(
+    request: Request, *, aor: str, settings: RegistrarSettings, source: Target | None = None, point: str = ""
+) -> Registration:
+    """Read what a REGISTER asks for (section 10.3 steps 6 and 7, as far as they need no bindings).
+
+    Raises:
+        RequestRefusedError: 423 with Min-Expires, or 400 for a misused `*`.
+        ParseError: a header field breaks the grammar.
+    """
+    headers = request.headers
+    expires_text = headers.get("Expires")
+    removes_all = "*" in headers.values("Contact")
+    contacts: tuple[RequestedContact, ...] = ()
+    if removes_all:
+        # Step 6: alone, and with an Expires header field of zero.
+        if not request.contact_is_star or expires_text is None or _parse_expires(expires_text) != 0:
+            raise RequestRefusedError("Contact * needs Expires 0 and no other Contact", status=400)
+    else:
+        contacts = tuple(_read_contact(contact, expires_text, settings) for contact in request.contacts)
+    return Registration(
+        aor=aor,
+        contacts=contacts,
+        removes_all=removes_all,
+        call_id=request.call_id,
+        cseq=request.cseq.number,
+        path=tuple(headers.values("Path")),
+        source=source,
+        point=point,
+        user_agent=headers.get("User-Agent") or "",
+    )
+
+
+def apply_registration(
+    bindings: Sequence[Binding], registration: Registration, *, now: float, max_contacts: int
+) -> Outcome:
+    """Give the bindings as they are after a REGISTER; all of it is done, or nothing (section 10.3 step 7).
+
+    Args:
+        bindings: those of the AOR before; expired ones do not count.
+        registration: what is asked for.
+        now: seconds of the wall clock.
+        max_contacts: how many bindings there may be afterwards.
+
+    Raises:
+        RequestRefusedError: 500 for a request that is older than a binding it would change, 403 at the bound.
+    """
+    alive = [binding for binding in bindings if binding.expires_at > now]
+    if registration.removes_all:
+        _check_order(alive, registration)
+        return Outcome(bindings=(), removed=tuple(alive))
+    _check_order(
+        [binding for binding in alive if any(binding.uri == contact.uri for contact in registration.contacts)],
+        registration,
+    )
+    result: list[Binding] = list(alive)
+    for contact in registration.contacts:
+        index = next((index for index, known in enumerate(result) if known.uri == contact.uri), None)
+        if contact.expires:
+            binding = _bind(contact, registration, now)
+            if index is None:
+                result.append(binding)
+            else:
+                result[index] = binding
+        elif index is not None:
+            del result[index]
+    if len(result) > max(max_contacts, len(alive)):
+        raise RequestRefusedError(f"More than {max_contacts} contacts", status=403)
+    return _outcome(alive, result)
+
+
+def print_contact(binding: Binding, now: float) -> str:
+    """Print a binding as a Contact value of a 200, with the seconds that are left to it (section 10.3 step 8)."""
+    return f"{binding.contact};expires={max(1, round(binding.expires_at - now))}"
+
+
+def _read_contact(contact: NameAddr, expires_text: str | None, settings: RegistrarSettings) -> RequestedContact:
+    own = contact.parameters.get("expires", expires_text)
+    expires = settings.default_expires if own is None else _parse_expires(own)
+    if 0 < expires < settings.min_expires:
+        raise RequestRefusedError(
+            "Interval Too Brief", status=423, headers=(("Min-Expires", str(settings.min_expires)),)
+        )
+    kept = {name: value for name, value in contact.parameters.items() if name != "expires"}
+    return RequestedContact(
+        text=str(NameAddr(contact.uri, contact.display_name, kept)),
+        uri=contact.uri,
+        q=contact.q,
+        expires=min(expires, settings.max_expires),
+    )
+
+
+def _parse_expires(text: str) -> int:
+    try:
+        return parse_number(text, "expires", _LARGEST)
+    except ParseError:
+        return _MALFORMED_EXPIRES
+
+
+def _check_order(touched: Sequence[Binding], registration: Registration) -> None:
+    """Refuse a request that another of the same client has overtaken."""
+    for binding in touched:
+        if binding.call_id == registration.call_id and binding.cseq >= registration.cseq:
+            raise RequestRefusedError("A later REGISTER of this Call-ID is already done", status=500)
+
+
+def _bind(contact: RequestedContact, registration: Registration, now: float) -> Binding:
+    return Binding(
+        aor=registration.aor,
+        contact=contact.text,
+        uri=contact.uri,
+        q=contact.q,
+        expires_at=now + contact.expires,
+        call_id=registration.call_id,
+        cseq=registration.cseq,
+        path=registration.path,
+        source=registration.source,
+        point=registration.point,
+        user_agent=registration.user_agent,
+    )
+
+
+def _outcome(before: list[Binding], after: list[Binding]) -> Outcome:
+    """Tell what is new by identity: what a request did not touch is the same object."""
+    untouched = {id(binding) for binding in before}
+    changed = [binding for binding in after if id(binding) not in untouched]
+    return Outcome(
+        bindings=tuple(sorted(after, key=lambda binding: -binding.q)),
+        made=tuple(one for one in changed if not any(one.uri == old.uri for old in before)),
+        refreshed=tuple(one for one in changed if any(one.uri == old.uri for old in before)),
+        removed=tuple(old for old in before if not any(old.uri == one.uri for one in after)),
+    )
