@@ -1,0 +1,330 @@
+"""The transport layer (RFC 3261 section 18): listening points, reception, choice and reuse of flows."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IReactorSocket,
+    IReactorTCP,
+    IReactorTime,
+    IReactorUDP,
+)
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from sipd.errors import ConfigurationError, ParseError, RemoteError, TransportError
+from sipd.interfaces import IFlow, IMessageObserver, IMessageReceiver, ITransportLayer, ListeningPoint
+from sipd.sip.locate import MAX_DATAGRAM_OCTETS, Target, Transport, is_numeric
+from sipd.sip.message import Request, Response
+from sipd.sip.parser import is_keep_alive, parse_datagram, parse_message
+from sipd.sip.validation import find_fault, is_usable
+from sipd.transport.connections import ConnectionTable, server_name
+from sipd.transport.flows import StreamFlow
+from sipd.transport.limits import Incidents, RateLimit, TransportCounters, TransportLimits
+from sipd.transport.tcp import StreamPort, connect, is_loopback, is_wildcard
+from sipd.transport.tls import TlsContext, TlsSettings, is_good_for
+from sipd.transport.udp import UdpFlow, UdpPort
+from sipd.transport.via import build_refusal, is_sent_by, response_address, stamp_source
+
+_BACKLOG = 512
+
+
+class TransportReactor(IReactorTCP, IReactorUDP, IReactorTime):
+    """The parts of a reactor that the transport layer uses. `IReactorSocket` besides, to listen on `::`."""
+
+
+@dataclass(slots=True)
+class _Listener:
+    """A listening point that is open, and what Twisted has for it."""
+
+    protocol: UdpPort | StreamPort
+    listening: IListeningPort
+
+    @property
+    def point(self) -> ListeningPoint:
+        return self.protocol.point
+
+
+@implementer(ITransportLayer)
+class TransportLayer:
+    """Turns octets into messages for its receiver, and messages into octets on the right flow.
+
+    Args:
+        reactor: gives sockets and time.
+        limits: every bound.
+
+    Attributes:
+        receiver: who takes messages; set once, before anything is received.
+        observers: see every message; nothing is paid where there are none.
+        counters: how much came and went.
+        incidents: what went wrong, by kind.
+    """
+
+    _log = Logger()
+
+    def __init__(self, *, reactor: TransportReactor, limits: TransportLimits | None = None) -> None:
+        self.receiver: IMessageReceiver | None = None
+        self.observers: tuple[IMessageObserver, ...] = ()
+        self.clock: IReactorTime = reactor
+        self.limits = limits or TransportLimits()
+        self.counters = TransportCounters()
+        self.incidents = Incidents(reactor, self.limits.log_lines_per_second)
+        self._reactor = reactor
+        self._listeners: list[_Listener] = []
+        self._connections = ConnectionTable()
+        self._own_names: frozenset[tuple[str, int]] = frozenset()
+        self._refusals = RateLimit(reactor, self.limits.refusals_per_second)
+        self._is_closed = False
+        self._emptied: Deferred[None] | None = None
+
+    @property
+    def points(self) -> Sequence[ListeningPoint]:
+        """See `ITransportLayer`."""
+        return [listener.point for listener in self._listeners]
+
+    @property
+    def connection_count(self) -> int:
+        """How many connections there are, in both directions, open or not."""
+        return len(self._connections)
+
+    # --- listening -------------------------------------------------------------------------------------------
+
+    def listen(self, point: ListeningPoint, tls: TlsSettings | None = None) -> Deferred[ListeningPoint]:
+        """Open a listening point.
+
+        Args:
+            point: port 0 means any, and an advertised port of 0 means the same as the port.
+            tls: for TLS; needs at least certificate and key.
+
+        Returns:
+            The point with its real ports. Fails with `ConfigurationError` if the address cannot be bound, a file
+            cannot be used, or the transport is none that can be listened on.
+        """
+        return maybeDeferred(self._listen, point, tls)
+
+    def _listen(self, point: ListeningPoint, tls: TlsSettings | None) -> ListeningPoint:
+        protocol: UdpPort | StreamPort
+        if point.transport is Transport.UDP:
+            protocol = UdpPort(self, point)
+        elif point.transport is Transport.TCP:
+            protocol = StreamPort(self, point, self._connections, None)
+        elif point.transport is Transport.TLS:
+            if tls is None or not tls.certificate or not tls.key:
+                raise ConfigurationError([f"{point.name}: TLS needs a certificate and its key"])
+            protocol = StreamPort(self, point, self._connections, TlsContext(tls))
+        else:
+            raise ConfigurationError([f"{point.name}: {point.transport.value} cannot be listened on"])
+        try:
+            listening = self._bind(point, protocol)
+        except (CannotListenError, OSError) as error:
+            reason = getattr(error, "socketError", error)
+            where = f"{point.transport.value} {point.host} port {point.port}"
+            raise ConfigurationError([f"{point.name}: cannot listen on {where}: {reason}"]) from error
+        port = cast(IPv4Address | IPv6Address, listening.getHost()).port
+        protocol.point = replace(point, port=port, advertised_port=point.advertised_port or port)
+        self._listeners.append(_Listener(protocol, listening))
+        self._own_names |= {
+            (protocol.point.advertised_host.lower(), protocol.point.advertised_port),
+            (protocol.point.host.lower(), port),
+        }
+        return protocol.point
+
+    def _bind(self, point: ListeningPoint, protocol: UdpPort | StreamPort) -> IListeningPort:
+        if point.host == "::" and IReactorSocket.providedBy(self._reactor):
+            return _bind_all_ipv6(self._reactor, point, protocol)
+        if isinstance(protocol, UdpPort):
+            return self._reactor.listenUDP(
+                point.port, protocol, interface=point.host, maxPacketSize=MAX_DATAGRAM_OCTETS + 28
+            )
+        return self._reactor.listenTCP(point.port, protocol, backlog=_BACKLOG, interface=point.host)
+
+    def close(self) -> Deferred[None]:
+        """Stop listening and end all connections. Fires when everything is released, after `close_timeout` at most."""
+        self._is_closed = True
+        ending: list[Deferred[object]] = []
+        for listener in self._listeners:
+            if isinstance(listener.protocol, StreamPort):
+                listener.protocol.is_accepting = False
+            ending.append(maybeDeferred(listener.listening.stopListening))
+        self._listeners = []
+        for flow in self._connections:
+            flow.close()
+        if len(self._connections):
+            self._emptied = self._emptied or Deferred()
+            ending.append(cast("Deferred[object]", self._emptied))
+        return gatherResults(ending, consumeErrors=True).addCallback(lambda _: None)
+
+    # --- sending: ITransportLayer ----------------------------------------------------------------------------
+
+    def flow_to(self, target: Target) -> IFlow:
+        """See `ITransportLayer`."""
+        protocol = self._choose(target)
+        if isinstance(protocol, UdpPort):
+            return protocol.flow(target.host, target.port)
+        flow = self._connections.find_reusable(target, protocol.point, self._names(target, protocol))
+        if flow is not None:
+            return flow
+        if len(self._connections) >= self.limits.max_connections:
+            raise TransportError(f"No connection to {target.host}: {self.limits.max_connections} are open")
+        flow = StreamFlow(self, protocol.point, target.host, target.port, server_name(target))
+        self._connections.add(flow)
+        connect(self._reactor, self, flow, protocol.tls)
+        return flow
+
+    def find_flow(self, target: Target) -> IFlow | None:
+        """See `ITransportLayer`."""
+        if target.transport is not Transport.UDP:
+            return self._connections.find(target)
+        try:
+            return self.flow_to(target)
+        except TransportError:
+            return None
+
+    def send_response(self, response: Response, flow: IFlow) -> None:
+        """See `ITransportLayer`."""
+        data = response.to_bytes()
+        if flow.transport.is_reliable and flow.is_open:
+            flow.send(data)
+            return
+        host, port = response_address(response.via, flow.transport)
+        if isinstance(flow, UdpFlow):
+            is_reachable = is_numeric(host) and (":" in host) == (":" in flow.host)
+            (flow.to(host, port) if is_reachable else flow).send(data)
+            return
+        target = Target(transport=flow.transport, host=flow.host, port=port, server_name=response.via.host)
+        try:
+            self.flow_to(target).send(data)
+        except TransportError as error:
+            self.clock.callLater(0, self.flow_failed, flow, error)
+
+    def _choose(self, target: Target) -> UdpPort | StreamPort:
+        """Choose the listening point that speaks for us to that target: one that can reach it, if there is one."""
+        if self._is_closed:
+            raise TransportError("The transport layer is closed")
+        is_ipv6 = ":" in target.host
+        candidates = [
+            listener.protocol
+            for listener in self._listeners
+            if listener.point.transport is target.transport and (":" in listener.point.host) == is_ipv6
+        ]
+        if not candidates:
+            family = "IPv6" if is_ipv6 else "IPv4"
+            raise TransportError(f"No listening point speaks {target.transport.value} over {family}")
+        is_local = is_loopback(target.host)
+        for protocol in candidates:
+            host = protocol.point.host
+            if is_wildcard(host) or is_loopback(host) == is_local:
+                return protocol
+        return candidates[0]
+
+    def _names(self, target: Target, protocol: StreamPort) -> Callable[[StreamFlow], bool]:
+        allow_wildcards = protocol.tls is not None and protocol.tls.settings.allow_wildcards
+        name = server_name(target)
+        return lambda flow: is_good_for(flow.peer_names, name, allow_wildcards=allow_wildcards)
+
+    # --- receiving: FlowOwner --------------------------------------------------------------------------------
+
+    def datagram_came(self, data: bytes, flow: IFlow) -> None:
+        """See `FlowOwner`. Keep-alives and noise are dropped without a word."""
+        if is_keep_alive(data):
+            self.counters.keep_alives += 1
+            return
+        self._receive(data, flow, parse_datagram)
+
+    def message_came(self, data: bytes, flow: IFlow) -> None:
+        """See `FlowOwner`."""
+        self._receive(data, flow, parse_message)
+
+    def framing_lost(self, head: bytes, error: ParseError, flow: IFlow) -> None:
+        """See `FlowOwner`. A request whose head is there is answered (section 18.3)."""
+        try:
+            message = parse_message(head)
+            if isinstance(message, Request):
+                stamp_source(message, flow.host, flow.port)
+                self._refuse(message, error, flow)
+        except ParseError:
+            return
+
+    def flow_failed(self, flow: IFlow, error: TransportError) -> None:
+        """See `FlowOwner`."""
+        if isinstance(flow, StreamFlow):
+            self._connections.remove(flow)
+        if self.receiver is not None:
+            try:
+                self.receiver.flow_failed(flow, error)
+            except Exception:  # a bug above must not stop what this flow's end makes happen here
+                self._bug("The failure of {flow} could not be handled", flow)
+        if self._emptied is not None and not len(self._connections):
+            emptied, self._emptied = self._emptied, None
+            emptied.callback(None)
+
+    def show(self, data: bytes, flow: IFlow, *, sent: bool) -> None:
+        """See `FlowOwner`."""
+        for observer in self.observers:
+            try:
+                observer.message_seen(data, flow, sent=sent)
+            except Exception:  # who watches does not disturb
+                self._bug("An observer of messages failed on one of {flow}", flow)
+
+    def _receive(self, data: bytes, flow: IFlow, parse: Callable[[bytes], Request | Response]) -> None:
+        if self.observers:
+            self.show(data, flow, sent=False)
+        self.counters.messages_received += 1
+        try:
+            message = parse(data)
+            if isinstance(message, Request):
+                stamp_source(message, flow.host, flow.port)
+                fault = find_fault(message)
+                if fault is not None:
+                    self._refuse(message, fault, flow)
+                    return
+            elif not is_usable(message):
+                raise ParseError("A response without what is needed to match it")
+            elif not is_sent_by(message.via, self._own_names, flow):
+                self.incidents.note("stray-response", flow, f"a response to {message.via.sent_by}, which is not ours")
+                return
+        except ParseError as error:
+            self.incidents.note("malformed", flow, error.reason)
+            return
+        if self.receiver is None:
+            return
+        try:
+            self.receiver.message_received(message, flow)
+        except Exception:  # the net of the datagram and the connection: a bug above costs this message only
+            self._bug("A message of {flow} could not be handled", flow)
+
+    def _refuse(self, request: Request, error: RemoteError, flow: IFlow) -> None:
+        """Answer a defective request without a transaction (section 8.2.7), unless there are too many of them."""
+        self.incidents.note("refused", flow, f"{error.status} {error.reason}")
+        response = build_refusal(request, error)
+        if response is not None and self._refusals.allow():
+            self.send_response(response, flow)
+
+    def _bug(self, text: str, flow: IFlow) -> None:
+        self.incidents.counts["bug"] += 1
+        self._log.failure(text, flow=str(flow))
+
+
+def _bind_all_ipv6(reactor: IReactorSocket, point: ListeningPoint, protocol: UdpPort | StreamPort) -> IListeningPort:
+    """Listen on all IPv6 addresses, and on those only: IPv4 has a listening point of its own."""
+    is_udp = isinstance(protocol, UdpPort)
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM if is_udp else socket.SOCK_STREAM) as bound:
+        bound.setblocking(False)
+        bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if isinstance(protocol, UdpPort):
+            bound.bind((point.host, point.port))
+            return reactor.adoptDatagramPort(
+                bound.fileno(), socket.AF_INET6, protocol, maxPacketSize=MAX_DATAGRAM_OCTETS + 28
+            )
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((point.host, point.port))
+        bound.listen(_BACKLOG)
+        return reactor.adoptStreamPort(bound.fileno(), socket.AF_INET6, protocol)
