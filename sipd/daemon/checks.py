@@ -32,7 +32,6 @@ def find_conflicts(table: Table) -> Iterator[Problem]:
         yield from _user(path, user, _section(table, "authentication"))
     for path, route in _tables(table, "routes"):
         yield from _route(path, route)
-    yield from _pair(("tls",), _section(table, "tls"), "certificate", "key")
     yield from _in_order(table)
     yield from _media(table)
 
@@ -139,32 +138,31 @@ def _route(path: KeyPath, route: Table) -> Iterator[Problem]:
             yield Problem((*path, "to"), text)
 
 
-def _captures(route: Table) -> set[str] | None:
-    """Give the names that a template may use; `None` where a pattern does not compile, which is reported elsewhere."""
-    names = {"user", "host"}
-    for key in ("user", "host", "from"):
-        pattern = route.get(key)
-        if isinstance(pattern, str):
-            try:
-                names.update(re.compile(pattern).groupindex)
-            except re.error:
-                return None
-    return names
+def _captures(route: Table) -> list[str] | None:
+    """Give the names that a template may use; `None` where the pattern does not compile: that is reported elsewhere."""
+    pattern = route.get("user")
+    if not isinstance(pattern, str):
+        return ["0"]
+    try:
+        compiled = re.compile(pattern)
+    except re.error:
+        return None
+    return [str(number) for number in range(compiled.groups + 1)] + list(compiled.groupindex)
 
 
-def _template_fault(template: str, names: set[str] | None) -> str:
+def _template_fault(template: str, names: list[str] | None) -> str:
     try:
         fields = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
     except ValueError as error:
-        return f"a URI with names of captures in braces expected: {error}"
+        return f"a URI with groups in braces expected: {error}"
     for name in fields:
         if names is not None and name not in names:
-            return f"{{{name}}} is no capture of this route; there are: {', '.join(sorted(names))}"
+            return f"{{{name}}} is no group of this route's user pattern; there are: {', '.join(names)}"
     sample = re.sub(r"\{[^{}]*\}", "0", template)
     try:
         uri = parse_uri(sample)
     except ParseError as error:
-        return f'a URI such as "sip:{{user}}@192.0.2.1" expected: {error.reason}'
+        return f'a URI such as "sip:{{0}}@192.0.2.1" expected: {error.reason}'
     if isinstance(uri, OtherUri):
         return f"a sip, sips or tel URI expected (got a {uri.scheme} URI)"
     return ""

@@ -149,14 +149,16 @@ class RouteRule(Section):
 class Limits(Section):
     """`[limits]`: every bound. What happens at each is in `tapfiles/sipd.toml`."""
 
-    message_size_octets: int = Field(default=65535, ge=2048, le=1 << 20)
-    connections: Count = 10000
-    connections_per_source: Count = 100
+    head_size_octets: int = Field(default=65536, ge=4096, le=1 << 20)
+    body_size_octets: int = Field(default=65536, ge=4096, le=1 << 24)
+    connections: Count = 8192
+    connections_per_source: Count = 256
     write_queue_octets: int = Field(default=1 << 20, ge=65536)
+    connect_timeout: Seconds = 10.0
     handshake_timeout: Seconds = 10.0
     message_timeout: Seconds = 30.0
-    idle_timeout: Seconds = 3600.0
-    transactions: Count = 50000
+    idle_timeout: Seconds = 3900.0
+    transactions: Count = 100_000
     calls: Count = 2000
     drain: float = Field(default=30.0, ge=0)
 
@@ -187,13 +189,11 @@ class Cdr(Section):
 
 
 class Tls(Section):
-    """`[tls]`: connections that sipd makes."""
+    """`[tls]`: connections that sipd makes; each shows the certificate of a listening point."""
 
     verify: bool = True
     ca: ReadableFile | None = None
-    certificate: ReadableFile | None = None
-    key: ReadableFile | None = None
-    key_passphrase: SecretText | None = None
+    allow_wildcards: bool = False
 
 
 class Capture(Section):

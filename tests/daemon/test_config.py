@@ -172,8 +172,8 @@ class TypeTests(ConfigCase):
             ("[limits]\ncalls = true", "limits.calls: a whole number expected (got true or false)"),
             ("[limits]\ncalls = 0", "limits.calls: 1 or more expected (got 0)"),
             (
-                "[limits]\nmessage_size_octets = 9999999",
-                "limits.message_size_octets: 1048576 or less expected (got 9999999)",
+                "[limits]\nhead_size_octets = 9999999",
+                "limits.head_size_octets: 1048576 or less expected (got 9999999)",
             ),
             ("[timers]\nt1 = 0", "timers.t1: more than 0 expected (got 0)"),
             ("[timers]\nt1 = -inf", "timers.t1: a finite number expected (got -inf)"),

@@ -95,7 +95,7 @@ class SecretTests(ConfigCase):
             f'[[routes]]\nname = "r"\nto = "sip:a@b"\ncredentials = "{HIDDEN}"',
             f'[[routes]]\nname = "r"\nto = "sip:a@b"\nnext_hop = "sip:u:{HIDDEN}@b"',
             f'[[routes]]\nname = "r"\nto = "sip:u:{HIDDEN}@b b"',
-            f'[tls]\nkey_passphrase = {{ value = "{HIDDEN}" }}',
+            f'[[listen]]\nname = "t"\nkey_passphrase = {{ value = "{HIDDEN}" }}',
         ):
             with self.subTest(text):
                 body = text + MINIMAL if text.startswith("users") else MINIMAL + text
