@@ -89,7 +89,7 @@ class Registrar(Section):
     """`[registrar]`: bindings (RFC 3261 section 10.3)."""
 
     database: SecretText | None = None
-    minimum_expires: Count = 60
+    minimum_expires: int = Field(default=60, ge=1, le=3600)
     default_expires: Count = 3600
     maximum_expires: Count = 7200
     max_contacts: Count = 10

@@ -7,7 +7,7 @@ looked up. Application protocols are not negotiated: some carriers refuse a clie
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import ClassVar, Protocol, cast
@@ -55,8 +55,10 @@ class TlsSettings:
     Args:
         certificate: path of a PEM file: the certificate, then its chain. It is shown to clients, and to servers that
             ask for one.
-        key: path of a PEM file with the private key, not encrypted.
+        key: path of a PEM file with the private key.
+        passphrase: what the key is encrypted with; empty if it is not.
         authorities: paths of PEM files with the certificates that are trusted; those of the system if it is empty.
+        client_authorities: the same for the certificates of clients; `authorities` if it is empty.
         client_verification: what is asked of clients.
         verify_server: whether the certificate of a server must be trusted and be good for the host of the URI.
         allow_wildcards: whether `*.example.com` in a certificate is good for `sip.example.com`. RFC 5922 section 7.2
@@ -65,7 +67,9 @@ class TlsSettings:
 
     certificate: str = ""
     key: str = ""
+    passphrase: str = field(default="", repr=False)
     authorities: tuple[str, ...] = ()
+    client_authorities: tuple[str, ...] = ()
     client_verification: ClientVerification = ClientVerification.NONE
     verify_server: bool = True
     allow_wildcards: bool = False
@@ -91,11 +95,14 @@ class TlsContext:
 
     def __init__(self, settings: TlsSettings) -> None:
         self.settings = settings
-        self._context = _make_context(settings)
+        self._context = _make_context(settings, settings.authorities)
+        self._server_context = self._context
+        if settings.client_authorities not in ((), settings.authorities):
+            self._server_context = _make_context(settings, settings.client_authorities)
 
     def server_creator(self) -> IOpenSSLServerConnectionCreator:
         """Give what makes the TLS side of connections that come in."""
-        return _ServerCreator(self._context, self.settings)
+        return _ServerCreator(self._server_context, self.settings)
 
     def client_creator(self, server_name: str) -> IOpenSSLClientConnectionCreator:
         """Give what makes the TLS side of one connection that goes out.
@@ -246,10 +253,10 @@ def _sip_identity(text: str) -> str:
 # --- reading the files ---------------------------------------------------------------------------------------
 
 
-def _make_context(settings: TlsSettings) -> SSL.Context:
+def _make_context(settings: TlsSettings, authorities: tuple[str, ...]) -> SSL.Context:
     problems: list[str] = []
     chain = _read_certificates(settings.certificate, problems) if settings.certificate else []
-    key = _read_key(settings.key, problems) if settings.key else None
+    key = _read_key(settings.key, settings.passphrase, problems) if settings.key else None
     if bool(settings.certificate) != bool(settings.key):
         problems.append("A TLS certificate and its key are needed together")
     context = SSL.Context(SSL.TLS_METHOD)
@@ -257,11 +264,11 @@ def _make_context(settings: TlsSettings) -> SSL.Context:
     context.set_options(_OPTIONS)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    for path in settings.authorities:
+    for path in authorities:
         # OpenSSL's own message for a missing file and for a wrong one is the same.
         if _read_certificates(path, problems):
             context.load_verify_locations(path)
-    if not settings.authorities:
+    if not authorities:
         context.set_default_verify_paths()
     if chain and key is not None:
         try:
@@ -288,15 +295,15 @@ def _read_certificates(path: str, problems: list[str]) -> list[x509.Certificate]
     return []
 
 
-def _read_key(path: str, problems: list[str]) -> _Key | None:
+def _read_key(path: str, passphrase: str, problems: list[str]) -> _Key | None:
     try:
-        key = load_pem_private_key(Path(path).read_bytes(), None)
+        key = load_pem_private_key(Path(path).read_bytes(), passphrase.encode() or None)
     except OSError as error:
         problems.append(f"{path}: {error.strerror}")
     except TypeError:
-        problems.append(f"{path}: the private key is encrypted")
+        problems.append(f"{path}: the private key is {'not ' if passphrase else ''}encrypted")
     except ValueError:
-        problems.append(f"{path}: no PEM private key")
+        problems.append(f"{path}: no PEM private key{', or another passphrase' if passphrase else ''}")
     else:
         if isinstance(key, _Key):
             return key
