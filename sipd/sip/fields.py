@@ -3,33 +3,41 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 
 from sipd.errors import ParseError
 from sipd.sip.grammar import (
+    DELICATE,
     WHITESPACE,
     end_of_quoted,
+    is_quoted,
     is_token,
     parse_number,
     parse_parameters,
     print_parameters,
     quote,
+    split_commas,
     unquote,
 )
-from sipd.sip.uri import Uri, parse_uri
+from sipd.sip.uri import Uri, is_ipv6, parse_uri
 
-_VIA = re.compile(
-    r"SIP\s*/\s*2\.0\s*/\s*(?P<transport>[A-Za-z0-9\-.!%*_+`'~]+)[ \t]+"
-    r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.\-]+)\s*(?::\s*(?P<port>[0-9]{1,5}))?\s*(?P<parameters>;.*)?\Z",
-    re.IGNORECASE | re.DOTALL,
-)
-_USUAL_VIA = re.compile(r"SIP/2\.0/([A-Z]+) ([A-Za-z0-9.\-]+)(?::([0-9]{1,5}))?(;.*)?\Z")
-_NAME_ADDR = re.compile(
-    r'(?P<display>"(?:[^"\\]|\\.)*"|[^<"]*?)\s*<(?P<uri>[^<>]*)>\s*(?P<parameters>;.*)?\Z', re.DOTALL
-)
-_DISPLAY_TOKENS = re.compile(r"[A-Za-z0-9\-.!%*_+`'~ \t\x80-\U0010ffff]*\Z")
-_CSEQ = re.compile(r"([0-9]+)[ \t]+([A-Za-z0-9\-.!%*_+`'~]+)\Z")
+_USUAL_PROTOCOLS = {f"SIP/2.0/{transport}": transport for transport in ("UDP", "TCP", "TLS", "WS", "WSS")}
+_PROTOCOL = re.compile(r"SIP[ \t]*/[ \t]*2\.0[ \t]*/[ \t]*([\w\-.!%*+`'~]+)[ \t]+", re.IGNORECASE | re.ASCII)
+_SENT_BY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.\-]+)(?:[ \t]*:[ \t]*([0-9]{1,5}))?\Z")
+#: A display name without quotes should be tokens (RFC 4475 section 3.1.2.15); what cannot mislead is let through.
+_DISPLAY = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f\"<>,;:\\]*\Z")
+_CSEQ = re.compile(r"([0-9]+)[ \t]+([\w\-.!%*+`'~]+)\Z", re.ASCII)
+_RACK = re.compile(r"([0-9]+)[ \t]+([0-9].*)\Z")
 _QVALUE = re.compile(r"(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)\Z")
+_TOKEN68 = re.compile(r"[A-Za-z0-9\-._~+/]+=*\Z")
+
+#: The same addresses come again in every message of a call: what has up to `_SHORT` characters is parsed once. Values
+#: are immutable, and the memory is bounded by the two numbers.
+_SHORT = 200
+_MEMORY = 4096
+#: What a Contact is good for whose `expires` nobody can read (RFC 3261 section 20.10), in seconds.
+_MALFORMED_EXPIRES = 3600
 
 
 class Via:
@@ -39,18 +47,18 @@ class Via:
         transport: `UDP`, `TCP`, `TLS`, ... in upper case.
         host: of sent-by; an IPv6 address without brackets.
         port: of sent-by, or `None` where it is not written.
-        parameters: `branch`, `received`, `rport`, ...
+        parameters: `branch`, `received`, `rport`, ... Not to be changed.
     """
 
     __slots__ = ("_text", "host", "parameters", "port", "transport")
 
     def __init__(
-        self, transport: str, host: str, port: int | None = None, parameters: dict[str, str | None] | None = None
+        self, transport: str, host: str, port: int | None = None, parameters: Mapping[str, str | None] | None = None
     ) -> None:
         self.transport = transport
         self.host = host
         self.port = port
-        self.parameters = parameters if parameters is not None else {}
+        self.parameters: Mapping[str, str | None] = parameters if parameters is not None else {}
         self._text = ""
 
     @classmethod
@@ -60,19 +68,16 @@ class Via:
         Raises:
             ParseError: it breaks the grammar.
         """
-        match = _USUAL_VIA.match(text) or _VIA.match(text)
-        if match is None:
-            raise ParseError("Malformed Via")
-        transport, host, port_text, parameter_text = match.groups()
-        port = None
-        if port_text is not None:
-            port = int(port_text)
-            if port > 65535:
-                raise ParseError("Port of a Via is too large")
-        host = host.lower()
-        if host[0] == "[":
-            host = host[1:-1]
-        via = cls(transport.upper(), host, port, parse_parameters(parameter_text) if parameter_text else None)
+        protocol, _, rest = text.partition(" ")
+        transport = _USUAL_PROTOCOLS.get(protocol)
+        if transport is None:
+            match = _PROTOCOL.match(text)
+            if match is None:
+                raise ParseError("Malformed Via")
+            transport, rest = match[1].upper(), text[match.end() :]
+        sent_by, semicolon, parameters = rest.partition(";")
+        host, port = _parse_sent_by(sent_by) if len(sent_by) <= _SHORT else _read_sent_by(sent_by)
+        via = cls(transport, host, port, parse_parameters(parameters) if semicolon else None)
         via._text = text
         return via
 
@@ -130,15 +135,15 @@ class NameAddr:
     Args:
         uri: the address.
         display_name: what it says, quotes undone; empty where there is none.
-        parameters: those of the header field; those of the URI stay in the URI.
+        parameters: those of the header field; those of the URI stay in the URI. Not to be changed.
     """
 
     __slots__ = ("_text", "display_name", "parameters", "uri")
 
-    def __init__(self, uri: Uri, display_name: str = "", parameters: dict[str, str | None] | None = None) -> None:
+    def __init__(self, uri: Uri, display_name: str = "", parameters: Mapping[str, str | None] | None = None) -> None:
         self.uri = uri
         self.display_name = display_name
-        self.parameters = parameters if parameters is not None else {}
+        self.parameters: Mapping[str, str | None] = parameters if parameters is not None else {}
         self._text = ""
 
     @classmethod
@@ -150,28 +155,23 @@ class NameAddr:
         Raises:
             ParseError: it breaks the grammar; a comma, question mark or semicolon needs the brackets (RFC 8217).
         """
-        return _parse_short_name_addr(text) if len(text) <= _SHORT else cls._parse(text)
-
-    @classmethod
-    def _parse(cls, text: str) -> NameAddr:
-        match = _NAME_ADDR.match(text)
-        if match is not None:
-            display, uri_text, parameter_text = match.groups()
-            if display and display[0] != '"' and not _DISPLAY_TOKENS.match(display):
-                raise ParseError("Malformed display name")
+        if text[:1] == '"':
+            opening = text.find("<", end_of_quoted(text, 0))
         else:
-            if "<" in text or '"' in text or ">" in text:
+            opening = text.find("<")
+            if opening >= 0 and text.find(";", 0, opening) >= 0:
+                opening = -1  # the bracket stands in a parameter
+        if opening >= 0:
+            end = text.find(">", opening) + 1
+            parameters = text[end:].lstrip(WHITESPACE)
+            if not end or parameters[:1] not in ("", ";"):
                 raise ParseError("Malformed address")
-            display = ""
-            uri_text, semicolon, parameter_text = text.partition(";")
-            uri_text = uri_text.rstrip(WHITESPACE)
-            parameter_text = semicolon + parameter_text
-            if "?" in uri_text or "," in uri_text:
-                raise ParseError("An address with , or ? needs angle brackets")
-        uri = parse_uri(uri_text.strip(WHITESPACE) if match is None else uri_text)
-        address = cls(
-            uri, unquote(display.strip(WHITESPACE)), parse_parameters(parameter_text) if parameter_text else None
-        )
+        else:
+            end = text.find(";")
+            parameters = text[end:] if end >= 0 else ""
+            end = end if end >= 0 else len(text)
+        display_name, uri = _parse_address(text[:end]) if end <= _SHORT else _read_address(text[:end])
+        address = cls(uri, display_name, parse_parameters(parameters) if parameters else None)
         address._text = text
         return address
 
@@ -196,13 +196,13 @@ class NameAddr:
 
     @property
     def expires(self) -> int | None:
-        """The `expires` parameter in seconds, or `None`.
-
-        Raises:
-            ParseError: it is no number.
-        """
+        """The `expires` parameter in seconds, at most 2**32-1, or `None`; 3600 for one that is malformed."""
         text = self.parameters.get("expires")
-        return None if text is None else min(parse_number(text, "expires", 10**19), 2**32 - 1)
+        if text is None:
+            return None if "expires" not in self.parameters else _MALFORMED_EXPIRES
+        if not (text.isascii() and text.isdigit()):
+            return _MALFORMED_EXPIRES
+        return min(int(text), 2**32 - 1) if len(text) <= 20 else 2**32 - 1
 
     def with_tag(self, tag: str) -> NameAddr:
         """Give a copy with that tag."""
@@ -233,12 +233,6 @@ class NameAddr:
         return hash(self.uri)
 
 
-#: All messages of a call carry the same From, and nearly the same To: a value of up to `_SHORT` characters is parsed
-#: once. The values are immutable, and the memory is bounded by the two numbers.
-_SHORT = 200
-_parse_short_name_addr = lru_cache(maxsize=4096)(NameAddr._parse)
-
-
 class CSeq:
     """A CSeq value (RFC 3261 section 20.16).
 
@@ -266,6 +260,10 @@ class CSeq:
         number, method = match.groups()
         return cls(parse_number(number, "CSeq"), method)
 
+    def with_method(self, method: str) -> CSeq:
+        """Give the same number with another method: that of the ACK or CANCEL of an INVITE."""
+        return CSeq(self.number, method)
+
     def __str__(self) -> str:
         return f"{self.number} {self.method}"
 
@@ -281,53 +279,99 @@ class CSeq:
         return hash((self.number, self.method))
 
 
+class RAck:
+    """A RAck value (RFC 3262 section 7.2).
+
+    Args:
+        rseq: RSeq of the provisional response that is acknowledged, 1 to 2**32-1.
+        cseq: CSeq of that response.
+    """
+
+    __slots__ = ("cseq", "rseq")
+
+    def __init__(self, rseq: int, cseq: CSeq) -> None:
+        self.rseq = rseq
+        self.cseq = cseq
+
+    @classmethod
+    def parse(cls, text: str) -> RAck:
+        """Parse a value.
+
+        Raises:
+            ParseError: it breaks the grammar, or a number needs more than 32 bits.
+        """
+        match = _RACK.match(text)
+        if match is None:
+            raise ParseError("Malformed RAck")
+        return cls(parse_number(match[1], "RAck"), CSeq.parse(match[2]))
+
+    def __str__(self) -> str:
+        return f"{self.rseq} {self.cseq}"
+
+    def __repr__(self) -> str:
+        return f"<RAck {self}>"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, RAck):
+            return NotImplemented
+        return self.rseq == other.rseq and self.cseq == other.cseq
+
+    def __hash__(self) -> int:
+        return hash((self.rseq, self.cseq))
+
+
 class AuthParameters:
     """A challenge or credentials: a scheme and its parameters (RFC 3261 sections 20.7, 20.44; RFC 7616 section 3).
 
     Args:
         scheme: as written, compared in any case: `Digest`.
         parameters: lower-case name to value, quotes undone.
+        token: what schemes such as Bearer have instead of parameters (RFC 8898 section 4); else empty.
     """
 
-    __slots__ = ("parameters", "scheme")
+    __slots__ = ("parameters", "scheme", "token")
 
-    #: What stands without quotes (RFC 7616 section 3.3 and 3.4); everything else is printed as a quoted-string.
-    _PLAIN = frozenset(("algorithm", "stale", "nc"))
+    #: What stands without quotes (RFC 7616 sections 3.3 and 3.4) if it can; everything else is a quoted-string.
+    _PLAIN = frozenset(("algorithm", "nc", "stale", "userhash", "username*"))
 
-    def __init__(self, scheme: str, parameters: dict[str, str]) -> None:
+    def __init__(self, scheme: str, parameters: dict[str, str], token: str = "") -> None:
         self.scheme = scheme
         self.parameters = parameters
+        self.token = token
 
     @classmethod
     def parse(cls, text: str) -> AuthParameters:
-        """Parse one header line: a scheme, then parameters separated by commas.
+        """Parse one header line: a scheme, then parameters separated by commas, or a bare token.
 
         Raises:
             ParseError: it breaks the grammar, or a parameter stands twice.
         """
-        scheme, _, rest = text.strip(WHITESPACE).partition(" ")
+        scheme, _, rest = text.replace("\t", " ").strip(WHITESPACE).partition(" ")
+        rest = rest.strip(WHITESPACE)
         if not is_token(scheme):
             raise ParseError("Malformed authentication scheme")
+        if "=" not in rest.rstrip("=") and _TOKEN68.match(rest):
+            return cls(scheme, {}, rest)
         parameters: dict[str, str] = {}
-        index = 0
-        while index < len(rest):
-            end = index
-            while end < len(rest) and rest[end] != ",":
-                end = end_of_quoted(rest, end) + 1 if rest[end] == '"' else end + 1
-            name, _, value = rest[index:end].partition("=")
-            name = name.strip(WHITESPACE).lower()
-            index = end + 1
-            if not name:
+        for part in split_commas(rest):
+            name, equals, value = part.partition("=")
+            name = name.rstrip(WHITESPACE)
+            if not name and not equals:
                 continue
-            if not is_token(name) or name in parameters:
+            value = value.lstrip(WHITESPACE)
+            if not equals or not is_token(name) or name.lower() in parameters:
                 raise ParseError("Malformed authentication parameter")
-            parameters[name] = unquote(value.strip(WHITESPACE))
+            if not is_quoted(value) and DELICATE.search(value):
+                raise ParseError("Malformed value of an authentication parameter")
+            parameters[name.lower()] = unquote(value)
         return cls(scheme, parameters)
 
     def __str__(self) -> str:
-        return f"{self.scheme} " + ", ".join(
-            f"{name}={value if self._is_plain(name) else quote(value)}" for name, value in self.parameters.items()
+        parameters = ", ".join(
+            f"{name}={value if self._is_plain(name) and is_token(value) else quote(value)}"
+            for name, value in self.parameters.items()
         )
+        return f"{self.scheme} {self.token or parameters}".rstrip(WHITESPACE)
 
     def _is_plain(self, name: str) -> bool:
         # qop is quoted in a challenge, where it is a list, and plain in credentials, which carry a response.
@@ -339,7 +383,11 @@ class AuthParameters:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, AuthParameters):
             return NotImplemented
-        return self.scheme.lower() == other.scheme.lower() and self.parameters == other.parameters
+        return (self.scheme.lower(), self.parameters, self.token) == (
+            other.scheme.lower(),
+            other.parameters,
+            other.token,
+        )
 
     def __hash__(self) -> int:
         return hash(self.scheme.lower())
@@ -356,3 +404,34 @@ def media_type(text: str) -> str:
     if not slash or not is_token(kind) or not is_token(subtype):
         raise ParseError("Malformed Content-Type")
     return f"{kind}/{subtype}"
+
+
+def _read_sent_by(text: str) -> tuple[str, int | None]:
+    match = _SENT_BY.match(text.strip(WHITESPACE))
+    if match is None:
+        raise ParseError("Malformed sent-by in a Via")
+    host, port = match[1].lower(), int(match[2]) if match[2] is not None else None
+    if port is not None and port > 65535:
+        raise ParseError("Port of a Via is too large")
+    if host[0] == "[":
+        host = host[1:-1]
+        if not is_ipv6(host):
+            raise ParseError("Malformed IPv6 reference in a Via")
+    return host, port
+
+
+def _read_address(text: str) -> tuple[str, Uri]:
+    """Read display name and URI: `text` ends with the closing bracket, if there are brackets."""
+    display_name, bracket, uri = text.rpartition("<")
+    if not bracket:
+        if "?" in text or "," in text:
+            raise ParseError("An address with , or ? needs angle brackets")
+        return "", parse_uri(text.rstrip(WHITESPACE))
+    display_name = display_name.strip(WHITESPACE)
+    if not is_quoted(display_name) and not _DISPLAY.match(display_name):
+        raise ParseError("Malformed display name")
+    return unquote(display_name), parse_uri(uri[:-1])
+
+
+_parse_sent_by = lru_cache(maxsize=_MEMORY)(_read_sent_by)
+_parse_address = lru_cache(maxsize=_MEMORY)(_read_address)

@@ -12,10 +12,11 @@ _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"\Z', re.DOTALL)
 _PAIR = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-#: What cannot stand in a parameter without quotes, or asks for a closer look.
-_DELICATE = re.compile(r'[\x00-\x20",<>\x7f]')
+_BREAKS = {",": re.compile(r'[",<>]'), ";": re.compile(r'[";<>]')}
 _USUAL_PARAMETERS = frozenset(("branch", "rport", "received", "tag", "expires", "q", "lr", "transport"))
 
+#: What no parameter value may contain unless it is quoted; semicolons are left to who splits at them.
+DELICATE = re.compile(r'[\x00-\x20",<>\x7f]')
 #: White space inside a header field value, once folding is undone.
 WHITESPACE = " \t"
 #: What never needs an escape in a URI (RFC 3261 section 25.1, `unreserved`).
@@ -94,7 +95,7 @@ def parse_parameters(text: str) -> dict[str, str | None]:
     Raises:
         ParseError: a name or a value is no token, quoted string or host, or a name stands twice.
     """
-    is_plain = _DELICATE.search(text) is None
+    is_plain = DELICATE.search(text) is None
     parameters: dict[str, str | None] = {}
     for part in text.split(";") if is_plain else split_semicolons(text):
         if not part:
@@ -157,7 +158,7 @@ def _parameter_name(text: str) -> str:
 
 def _parameter_value(text: str, name: str) -> str:
     value = text.lstrip(WHITESPACE)
-    if _DELICATE.search(value) and not is_quoted(value):
+    if DELICATE.search(value) and not is_quoted(value):
         raise ParseError(f"Malformed value of parameter {name[:40]}")
     return value
 
@@ -167,22 +168,22 @@ def _octets(character: str) -> bytes:
 
 
 def _split(text: str, separator: str) -> list[str]:
+    find = _BREAKS[separator].search
     parts = []
-    start = index = 0
-    length = len(text)
+    start = 0
     in_angle = False
-    while index < length:
-        character = text[index]
+    match = find(text)
+    while match is not None:
+        index = match.start()
+        character = match[0]
         if character == '"':
             index = end_of_quoted(text, index)
-        elif character == "<":
-            in_angle = True
-        elif character == ">":
-            in_angle = False
-        elif character == separator and not in_angle:
+        elif character != separator:
+            in_angle = character == "<"
+        elif not in_angle:
             parts.append(text[start:index].strip(WHITESPACE))
             start = index + 1
-        index += 1
+        match = find(text, index + 1)
     if in_angle:
         raise ParseError("Unbalanced angle bracket")
     parts.append(text[start:].strip(WHITESPACE))

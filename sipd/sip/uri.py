@@ -265,6 +265,17 @@ def parse_sip_uri(text: str) -> SipUri:
     return uri
 
 
+def is_ipv6(text: str) -> bool:
+    """Say whether a text is an IPv6 address, without brackets and without a zone (RFC 5954)."""
+    if ":" not in text or "%" in text:
+        return False
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _sip_uri(match: re.Match[str], text: str) -> SipUri:
     scheme, user, password, host, port_text, parameter_text, header_text = match.groups()
     if "%" in text and has_bad_escape(text):
@@ -277,7 +288,8 @@ def _sip_uri(match: re.Match[str], text: str) -> SipUri:
     host = host.lower()
     if host[0] == "[":
         host = host[1:-1]
-        _check_ipv6(host)
+        if not is_ipv6(host):
+            raise ParseError("Malformed IPv6 reference in a URI")
     parameters = _uri_parameters(parameter_text) if parameter_text else {}
     headers = _uri_headers(header_text) if header_text and len(header_text) > 1 else ()
     uri = SipUri(host, user, port, parameters, headers, scheme.lower(), password)
@@ -319,20 +331,8 @@ def _tel_uri(text: str) -> TelUri:
     return uri
 
 
-def _check_ipv6(host: str) -> None:
-    try:
-        ipaddress.IPv6Address(host)
-    except ValueError:
-        raise ParseError("Malformed IPv6 reference in a URI") from None
-
-
 def _canonical_host(host: str) -> str:
-    if ":" not in host:
-        return host.lower()
-    try:
-        return str(ipaddress.IPv6Address(host))
-    except ValueError:
-        return host.lower()
+    return str(ipaddress.IPv6Address(host)) if is_ipv6(host) else host.lower()
 
 
 def _canonical(text: str) -> str:

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sipd.errors import ParseError
 from sipd.sip import grammar
 
-TEXT = st.text(st.characters(blacklist_categories=("Cs",)), max_size=30)
+TEXT = st.text(st.characters(codec="utf-8"), max_size=30)
 
 
 class TokenTests(SynchronousTestCase):
@@ -158,7 +158,7 @@ class NumberTests(SynchronousTestCase):
         self.assertEqual(grammar.parse_number(str(2**32 - 1), "X"), 2**32 - 1)
 
     def test_refuses_everything_else(self) -> None:
-        """Signs, spaces, digits of other alphabets, and numbers above the bound are refused, with the name in the text."""
+        """Signs, spaces, digits of other alphabets, and numbers above the bound are refused by name."""
         for text in ("", "-1", "+1", " 1", "1 ", "1.0", "0x1", "1_0", "٣", "²", str(2**32), "9" * 5000):
             error = self.assertRaises(ParseError, grammar.parse_number, text, "Thing")
             self.assertIn("Thing", error.reason)

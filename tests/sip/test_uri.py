@@ -181,7 +181,8 @@ class AddressOfRecordTests(SynchronousTestCase):
     def test_is_canonical(self) -> None:
         """Scheme, case of the host, port, parameters, headers, password and needless escapes make no difference."""
         for text in (
-            "sip:alice@example.com", "sips:alice@EXAMPLE.com:5061;transport=tcp", "sip:%61lice:pw@example.com;user=phone?x=y",
+            "sip:alice@example.com", "sips:alice@EXAMPLE.com:5061;transport=tcp",
+            "sip:%61lice:pw@example.com;user=phone?x=y",
         ):  # fmt: skip
             self.assertEqual(parse_sip_uri(text).address_of_record(), "sip:alice@example.com")
 
@@ -280,8 +281,10 @@ class CostTests(SynchronousTestCase):
         """64 KiB of the worst a URI can be is refused or taken in well under a second each."""
         size = 65536
         for text in (
-            "tel:" + "1" * size + "!", "tel:" + "-" * size, "sip:" + "a" * size, "sip:" + "a:" * size, "sip:" + "[" * size,
-            "sip:a@b" + ";" * size, "sip:a@b?" + "&" * size, "sip:" + "%41" * (size // 3) + "@b", "a" * size, "sip:a@[" + ":" * size + "]",
+            "tel:" + "1" * size + "!", "tel:" + "-" * size, "sip:" + "a" * size, "sip:" + "a:" * size,
+            "sip:" + "[" * size,
+            "sip:a@b" + ";" * size, "sip:a@b?" + "&" * size, "sip:" + "%41" * (size // 3) + "@b", "a" * size,
+            "sip:a@[" + ":" * size + "]",
         ):  # fmt: skip
             start = time.process_time()
             try:
