@@ -1,0 +1,270 @@
+"""One call: the caller's leg, the legs that are tried for it, and what crosses between the two that talk.
+
+Everything that happens to the call goes through its inbox, and one coroutine takes it out: so each decision stands in
+one place, in the order in which it was taken.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from sipd.b2bua.bodies import find_description
+from sipd.b2bua.dialogue import Dialogue
+from sipd.b2bua.events import BridgeEvent, Stopped, TimedOut
+from sipd.b2bua.hunt import Hunt
+from sipd.b2bua.inbox import Inbox
+from sipd.b2bua.leg import Leg
+from sipd.b2bua.refusals import Refusal
+from sipd.errors import LocalError, RemoteError, RequestRefusedError, ResourcesExhaustedError
+from sipd.interfaces import CallRecord, Decision, IMediaSession, Route, RoutingRequest
+from sipd.sdp.description import AddressType
+from sipd.sdp.offer_answer import LocalOrigin
+from sipd.sip.locate import Target, is_numeric
+from sipd.sip.uri import SipUri
+from sipd.sip.validation import find_spent_hops
+from sipd.ua.events import Cancelled, SessionEvent
+from sipd.ua.interfaces import ISessionUser
+
+if TYPE_CHECKING:
+    from sipd.b2bua.service import B2bua
+    from sipd.interfaces import Attempt
+    from sipd.sdp.description import SessionDescription
+    from sipd.ua.incoming import IncomingCall
+    from sipd.ua.session import Session
+
+
+@implementer(ISessionUser)
+class Bridge:
+    """A call on its way from the INVITE to its record.
+
+    Attributes:
+        id: names the call in logs, observers and records.
+        caller: the leg that came in.
+        offer: what the caller offers; `None` where the callee is to offer (RFC 3261 section 13.2.1).
+        legs: all legs that are held, by name.
+    """
+
+    def __init__(self, b2bua: B2bua, call: IncomingCall) -> None:
+        self.b2bua = b2bua
+        self.id = b2bua.agent.entropy(8).hex()
+        self.call = call
+        self.offer: SessionDescription | None = None
+        self.inbox: Inbox[BridgeEvent] = Inbox()
+        self.legs: dict[str, Leg] = {}
+        self.record = _record(self.id, call, b2bua.now())
+        self._names: dict[Session, Leg] = {}
+        self._tried = 0
+        self._media: IMediaSession | None = None
+        self.caller = self.new_leg()
+
+    def run(self) -> Deferred[None]:
+        """Take the call from here to its end."""
+        return Deferred.fromCoroutine(self._run())
+
+    def stop(self, text: str) -> None:
+        """End the call, whatever its state."""
+        self.inbox.put((self.caller, Stopped(text)))
+
+    def session_event(self, session: Session, event: SessionEvent) -> None:
+        """See `ISessionUser`."""
+        leg = self._names.get(session)
+        if leg is not None:
+            self.inbox.put((leg, event))
+
+    # --- what the phases of the call use --------------------------------------------------------------------
+
+    @property
+    def media(self) -> IMediaSession:
+        """The call's media, begun when first asked for."""
+        if self._media is None:
+            self._media = self.b2bua.media.open_session(self.id, self._media_event)
+        return self._media
+
+    def now(self) -> float:
+        """Give the wall clock's seconds."""
+        return self.b2bua.now()
+
+    def prefer_family(self, leg: Leg) -> None:
+        """Let a leg's media use the address family of its signalling, as far as that is known beforehand."""
+        attempt = leg.attempt
+        if attempt is None:
+            return
+        uri = attempt.next_hop or attempt.uri
+        host = attempt.source.host if attempt.source is not None else getattr(uri, "host", "")
+        if is_numeric(host):
+            self.media.prefer_family(leg.name, AddressType.of(host))
+
+    def explain(self, kind: str, text: str, leg: str = "") -> None:
+        """Add a line to the call's explanation."""
+        self.b2bua.observer.call_decided(self.id, Decision(at=self.b2bua.now(), kind=kind, text=text, leg=leg))
+
+    def new_leg(self, attempt: Attempt | None = None) -> Leg:
+        """Make a leg, the caller's or one that is tried; it is held when it has its session."""
+        session_id = int.from_bytes(self.b2bua.agent.entropy(6), "big")
+        origin = LocalOrigin(session_id=session_id, host=self.b2bua.host)
+        if attempt is None:
+            return Leg("a", origin)
+        self._tried += 1
+        return Leg(f"b{self._tried}", origin, attempt)
+
+    def hold_leg(self, leg: Leg, session: Session) -> None:
+        """Hold a leg until it is dropped; its events come to the inbox."""
+        leg.session = session
+        session.user = self
+        self.legs[leg.name] = leg
+        self._names[session] = leg
+        self.b2bua.observer.call_resource_taken(self.id, "leg", leg.name)
+
+    def drop_leg(self, leg: Leg, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        """Let a leg go: end its session if it is not over, and free what it holds."""
+        if not leg.is_live:
+            return
+        leg.is_live = False
+        if leg.stop_timer():
+            self.b2bua.observer.call_resource_released(self.id, "timer", leg.name)
+        leg.session.hang_up(headers)
+        if self._media is not None:
+            self._media.leg_ended(leg.name)
+        del self.legs[leg.name]
+        del self._names[leg.session]
+        self.b2bua.observer.call_resource_released(self.id, "leg", leg.name)
+
+    def start_timer(self, leg: Leg, seconds: float) -> None:
+        """Bound an attempt."""
+        leg.timer = self.b2bua.agent.clock.callLater(seconds, self._timed_out, leg)
+        self.b2bua.observer.call_resource_taken(self.id, "timer", leg.name)
+
+    def stop_timer(self, leg: Leg) -> None:
+        """The attempt has an outcome."""
+        if leg.stop_timer():
+            self.b2bua.observer.call_resource_released(self.id, "timer", leg.name)
+
+    def ended(self, by: str, cause: str, text: str) -> None:
+        """Note who ended the call and why."""
+        self.record.ended_by = by
+        self.record.cause = cause
+        self.explain("ended", text)
+
+    def refuse(self, refusal: Refusal, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        """Answer the caller with an error, and note it."""
+        self.record.status, self.record.reason = refusal.status, refusal.reason
+        self.ended(
+            "callee" if refusal.response is not None else "sipd", refusal.cause, f"{refusal.status} {refusal.reason}"
+        )
+        if refusal.response is not None:
+            content = self.caller.content(refusal.response, None)
+            contacts = tuple(("Contact", str(contact)) for contact in refusal.response.contacts)
+            headers = (*content.headers, *(contacts if refusal.status < 400 else ()), *headers)
+            self.call.reject(refusal.status, refusal.reason, headers, content.body)
+        else:
+            self.call.reject(refusal.status, refusal.reason, headers)
+
+    # --- the phases of the call -----------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        self.b2bua.observer.call_started(self.id, self.record)
+        self.hold_leg(self.caller, self.call)
+        flow = self.call.transaction.flow
+        self.explain(
+            "received",
+            f"{self.call.invite.method} {self.call.invite.uri_text} from {flow.host}:{flow.port}"
+            f" over {flow.transport.value} at {flow.point.name}",
+            "a",
+        )
+        try:
+            await self._connect()
+        except RequestRefusedError as error:
+            self.refuse(Refusal(error.status, error.reason, None, "refused"), error.headers)
+        except ResourcesExhaustedError as error:
+            self.explain("exhausted", str(error))
+            self.refuse(Refusal(503, "Out Of Resources", None, "exhausted"), (("Retry-After", "10"),))
+        except (RemoteError, LocalError) as error:
+            self.explain("failed", str(error))
+            status = error.status if isinstance(error, RemoteError) else 500
+            self.refuse(Refusal(status, str(error), None, type(error).__name__))
+        finally:
+            self._finish()
+
+    async def _connect(self) -> None:
+        route = await self._decide()
+        if self.call.is_over:
+            return await self._given_up()
+        self.record.route = route.name
+        for line in route.considered:
+            self.explain("considered", line)
+        if route.refusal is not None:
+            status, reason = route.refusal
+            raise RequestRefusedError(reason, status=status)
+        self.explain("routed", route.name)
+        self.offer = find_description(self.call.invite)
+        winner = await Hunt(self, route).run()
+        if winner is not None:
+            await Dialogue(self, self.caller, winner).run()
+
+    async def _decide(self) -> Route:
+        """Check the call, find out who calls, and ask where to."""
+        request = self.call.invite
+        refused = self.b2bua.refusal() or find_spent_hops(request)
+        if refused is not None:
+            raise refused
+        flow = self.call.transaction.flow
+        source = Target(transport=flow.transport, host=flow.host, port=flow.port)
+        asked = RoutingRequest(request=request, user=None, source=source, point=flow.point.name)
+        if self.b2bua.router.needs_authentication(asked):
+            user = await self.b2bua.authenticate(request)
+            self.record.user = user
+            self.explain("authenticated", f"as {user}", "a")
+            asked = RoutingRequest(request=request, user=user, source=source, point=flow.point.name)
+        else:
+            self.explain("authenticated", "not asked for by the route", "a")
+        return await self.b2bua.router.route(asked)
+
+    async def _given_up(self) -> None:
+        """The caller cancelled while it was being decided."""
+        _, event = await self.inbox.get()
+        self.record.status, self.record.reason = 487, "Request Terminated"
+        text = "the caller cancelled" if isinstance(event, Cancelled) else "the caller's leg failed"
+        self.ended("caller", "cancel", text)
+
+    def _finish(self) -> None:
+        """Free everything, and close the record."""
+        for leg in list(self.legs.values()):
+            self.drop_leg(leg)
+        if self._media is not None:
+            self.record.media = list(self._media.statistics())
+            self._media.close()
+        self.record.ended_at = self.b2bua.now()
+        self.b2bua.bridge_ended(self)
+        self.b2bua.observer.call_ended(self.id, self.record)
+
+    def _timed_out(self, leg: Leg) -> None:
+        leg.timer = None
+        self.b2bua.observer.call_resource_released(self.id, "timer", leg.name)
+        self.inbox.put((leg, TimedOut()))
+
+    def _media_event(self, kind: str, text: str) -> None:
+        if kind == "port-taken":
+            self.b2bua.observer.call_resource_taken(self.id, "ports", text)
+        elif kind == "port-released":
+            self.b2bua.observer.call_resource_released(self.id, "ports", text)
+        else:
+            self.explain(kind, text)
+
+
+def _record(name: str, call: IncomingCall, now: float) -> CallRecord:
+    request = call.invite
+    flow = call.transaction.flow
+    caller = request.from_.uri
+    return CallRecord(
+        id=name,
+        call_id=request.call_id,
+        caller=caller.address_of_record() if isinstance(caller, SipUri) else str(caller),
+        callee=request.uri_text,
+        user=None,
+        source=f"{flow.transport.value.lower()}:{flow.host}:{flow.port}",
+        point=flow.point.name,
+        started_at=now,
+    )

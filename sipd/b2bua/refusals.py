@@ -1,0 +1,54 @@
+"""What the caller is answered when nobody took the call (RFC 3261 sections 16.7 and 21)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sipd.errors import RemoteError, TransactionTimeoutError
+from sipd.sip.message import Response
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A final status for the caller.
+
+    Args:
+        status: 300 to 699.
+        reason: the phrase.
+        response: where it comes from, if a callee gave it.
+        cause: a short word for the record: `sip:486`, `timeout`, `refused`, `unresolvable`, ... (lesson 12).
+    """
+
+    status: int
+    reason: str
+    response: Response | None = None
+    cause: str = ""
+
+    @classmethod
+    def of_response(cls, response: Response) -> Refusal:
+        """Give what a callee's final response means to the caller."""
+        cause = f"sip:{response.status}"
+        if response.status in (401, 407):
+            # A challenge is for whoever has credentials there: this user agent, not the caller.
+            return cls(502, "The Other Side Wants Credentials", None, cause)
+        return cls(response.status, response.reason, response, cause)
+
+    @classmethod
+    def of_error(cls, error: RemoteError) -> Refusal:
+        """Give what it means to the caller that there is no final response."""
+        status = error.status if error.status != 503 else 502
+        cause = "timeout" if isinstance(error, TransactionTimeoutError) else type(error).__name__
+        return cls(status, error.reason, None, cause)
+
+
+def choose(refusals: list[Refusal]) -> Refusal:
+    """Choose the best of several: a 6xx, else of the lowest class one that helps (section 16.7 step 6)."""
+    if not refusals:
+        return Refusal(480, "Nobody To Call", None, "no-attempt")
+    return min(refusals, key=_rank)
+
+
+def _rank(refusal: Refusal) -> tuple[int, int]:
+    kind = refusal.status // 100
+    helps = refusal.status in (415, 420, 484, 486, 488)
+    return (0 if kind == 6 else kind, 0 if helps else 1)

@@ -1,0 +1,146 @@
+"""The back-to-back user agent: takes every call that comes in, and keeps them (RFC 7092 section 3.1.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from sipd.b2bua.bridge import Bridge
+from sipd.errors import RequestRefusedError
+from sipd.interfaces import IAuthenticator, ICallObserver, IMediaRelay, IRouter
+from sipd.sip.message import Request
+from sipd.sip.uri import SipUri
+from sipd.ua.core import UserAgent
+from sipd.ua.interfaces import ICallHandler
+
+if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+
+    from sipd.ua.incoming import IncomingCall
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class B2buaSettings:
+    """Bounds and names of a B2BUA.
+
+    Args:
+        realm: callers are challenged for it.
+        domains: whose users are ours, in lower case: a user may only call under a name of their own there.
+        host: the numeric address in `o=` lines.
+        max_calls: further ones are answered with 503.
+        retry_after: seconds that a refused caller is told to wait.
+    """
+
+    realm: str
+    domains: frozenset[str]
+    host: str
+    max_calls: int = 2000
+    retry_after: int = 30
+
+
+@implementer(ICallHandler)
+class B2bua:
+    """Bridges each incoming call to where the router sends it.
+
+    Args:
+        agent: the user agent whose calls it takes; it becomes their handler.
+        router: decides where calls go, and which need a proof of who calls.
+        authenticator: takes the proof.
+        media: relays their audio and video.
+        observer: watches them.
+        now: seconds of the wall clock.
+        settings: bounds and names.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        *,
+        agent: UserAgent,
+        router: IRouter,
+        authenticator: IAuthenticator,
+        media: IMediaRelay,
+        observer: ICallObserver,
+        now: Callable[[], float],
+        settings: B2buaSettings,
+    ) -> None:
+        self.agent = agent
+        self.router = router
+        self.media = media
+        self.observer = observer
+        self.now = now
+        self.settings = settings
+        self.host = settings.host
+        self._authenticator = authenticator
+        self._calls: dict[str, Bridge] = {}
+        self._is_draining = False
+        self._idle: list[Deferred[None]] = []
+        agent.call_handler = self
+
+    def __len__(self) -> int:
+        """How many calls there are."""
+        return len(self._calls)
+
+    def call_offered(self, call: IncomingCall) -> None:
+        """See `ICallHandler`."""
+        bridge = Bridge(self, call)
+        self._calls[bridge.id] = bridge
+        bridge.run().addErrback(self._broken, bridge)
+
+    def drain(self) -> Deferred[None]:
+        """Take no more calls (503 with Retry-After); the Deferred fires when those that there are have ended."""
+        self._is_draining = True
+        idle: Deferred[None] = Deferred()
+        if self._calls:
+            self._idle.append(idle)
+        else:
+            idle.callback(None)
+        return idle
+
+    def stop_calls(self, text: str) -> None:
+        """End all calls, those that ring and those that talk."""
+        for bridge in list(self._calls.values()):
+            bridge.stop(text)
+
+    def refusal(self) -> RequestRefusedError | None:
+        """Say why no call is taken now, or `None`. The call that asks counts already."""
+        if self._is_draining:
+            reason = "Shutting Down"
+        elif len(self._calls) > self.settings.max_calls:
+            reason = "Too Many Calls"
+        else:
+            return None
+        return RequestRefusedError(reason, status=503, headers=(("Retry-After", str(self.settings.retry_after)),))
+
+    async def authenticate(self, request: Request) -> str:
+        """Give the name of the user who calls.
+
+        Raises:
+            RequestRefusedError: 407 without a proof, 403 for a caller who gives another user's address as their own.
+        """
+        user = await self._authenticator.authenticate(request, self.settings.realm, proxy=True)
+        caller = request.from_.uri
+        if isinstance(caller, SipUri) and caller.host in self.settings.domains:
+            own = SipUri(caller.host, user).address_of_record()
+            if caller.address_of_record() != own:
+                raise RequestRefusedError("From Is Not Your Address", status=403)
+        return user
+
+    def bridge_ended(self, bridge: Bridge) -> None:
+        """Forget a call."""
+        self._calls.pop(bridge.id, None)
+        if not self._calls:
+            idle, self._idle = self._idle, []
+            for deferred in idle:
+                deferred.callback(None)
+
+    def _broken(self, failure: Failure, bridge: Bridge) -> None:
+        """A bug: the call is over, and the traceback says where to look."""
+        self._log.failure("call {call} broke", failure, call=bridge.id)
+        self.bridge_ended(bridge)
