@@ -12,7 +12,7 @@ from twisted.protocols.basic import NetstringReceiver
 from twisted.python.failure import Failure
 
 from tests.interop.case import InteropTestCase
-from tests.interop.ports import HOST, free_port, free_ports
+from tests.interop.ports import HOST
 from tests.interop.programs import Program, ProgramError
 from tests.interop.tones import read_wave, samples_of_tone, write_wave
 
@@ -95,9 +95,9 @@ class Phone:
     def __init__(self, case: InteropTestCase, account: Account, tone_hz: float, port: int | None = None) -> None:
         self.account = account
         self.tone_hz = tone_hz
-        self.port = port or free_port()
+        self.port = port or case.ports.take()
         self._case = case
-        self._control_port = free_port()
+        self._control_port = case.ports.take()
         self._directory = case.directory / account.user
         self._events: list[dict[str, Any]] = []
         self._waiting: list[Deferred[None]] = []
@@ -108,7 +108,7 @@ class Phone:
         """Start it and connect to its control port."""
         # Paths are relative to the test's directory, since baresip cuts snd_path after a hundred characters.
         self._directory.mkdir()
-        rtp = free_ports(20)
+        rtp = self._case.ports.take_range(20)
         authority = f"sip_cafile {self.account.authority}" if self.account.authority else ""
         (self._directory / "config").write_text(
             _CONFIGURATION.format(

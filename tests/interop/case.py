@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from tests.interop.ports import Ports
 from tests.interop.programs import Program, find_program
 
 
@@ -25,6 +26,7 @@ class InteropTestCase(TestCase):
         self.paths = {name: find_program(name) for name in self.programs}
         self.directory = Path(self.mktemp()).absolute()
         self.directory.mkdir(parents=True)
+        self.ports = Ports()
         self.started: list[Program] = []
 
     def start(

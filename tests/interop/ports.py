@@ -3,14 +3,42 @@
 import random
 import socket
 from contextlib import ExitStack
-from itertools import count
 
 HOST = "127.0.0.1"
 _LOWEST, _HIGHEST = 20_000, 32_000
 _ATTEMPTS = 200
 
 
-def _is_free(host: str, ports: range) -> bool:
+class Ports:
+    """Gives each port once, so that programs of one test that are not started yet do not share any."""
+
+    def __init__(self) -> None:
+        self._given: set[int] = set()
+
+    def take_range(self, number: int, host: str = HOST) -> range:
+        """Give so many consecutive ports, the first even, each free for UDP and TCP at the moment.
+
+        Raises:
+            OSError: none found.
+        """
+        for _ in range(_ATTEMPTS):
+            first = random.randrange(_LOWEST, _HIGHEST - number, 2)
+            ports = range(first, first + number)
+            if self._given.isdisjoint(ports) and _are_free(host, ports):
+                self._given.update(ports)
+                return ports
+        raise OSError(f"no {number} free ports in a row on {host}")
+
+    def take(self, host: str = HOST) -> int:
+        """Give one port.
+
+        Raises:
+            OSError: none found.
+        """
+        return self.take_range(1, host)[0]
+
+
+def _are_free(host: str, ports: range) -> bool:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with ExitStack() as sockets:
         try:
@@ -20,28 +48,3 @@ def _is_free(host: str, ports: range) -> bool:
         except OSError:
             return False
     return True
-
-
-def free_ports(number: int, host: str = HOST) -> range:
-    """Give so many consecutive ports, the first even, each free for UDP and TCP at the moment.
-
-    Raises:
-        OSError: none found.
-    """
-    for attempt in count():
-        first = random.randrange(_LOWEST, _HIGHEST - number, 2)
-        ports = range(first, first + number)
-        if _is_free(host, ports):
-            return ports
-        if attempt == _ATTEMPTS:
-            raise OSError(f"no {number} free ports in a row on {host}")
-    raise AssertionError
-
-
-def free_port(host: str = HOST) -> int:
-    """Give one port that is free for UDP and TCP at the moment.
-
-    Raises:
-        OSError: none found.
-    """
-    return free_ports(1, host)[0]

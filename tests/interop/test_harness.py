@@ -7,7 +7,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from tests.interop.baresip import Account, Phone
 from tests.interop.calls import talk
 from tests.interop.case import InteropTestCase
-from tests.interop.ports import HOST, free_port, free_ports
+from tests.interop.ports import HOST, Ports
 from tests.interop.programs import MissingProgramError, Program, ProgramError, find_program
 
 
@@ -30,8 +30,13 @@ class PortTests(SynchronousTestCase):
 
     def test_range(self) -> None:
         """A range begins with an even port and has the length asked for."""
-        ports = free_ports(20)
+        ports = Ports().take_range(20)
         self.assertEqual((len(ports), ports[0] % 2), (20, 0))
+
+    def test_given_once(self) -> None:
+        """No port is given twice, even if nobody has bound it yet."""
+        ports = Ports()
+        self.assertEqual(len({ports.take() for _ in range(200)}), 200)
 
 
 class ProgramTests(InteropTestCase):
@@ -76,7 +81,7 @@ class DirectCallTests(InteropTestCase):
         """Each phone hears the tone of the other and not its own."""
         phones = []
         for user, tone_hz in (("alice", 440.0), ("bob", 1000.0)):
-            port = free_port()
+            port = self.ports.take()
             phones.append(Phone(self, Account(user=user, server=f"{HOST}:{port}"), tone_hz, port))
             await phones[-1].start()
         alice, bob = phones
@@ -87,7 +92,7 @@ class DirectCallTests(InteropTestCase):
         """A call in which one phone plays another tone than believed fails."""
         phones = []
         for user, tone_hz in (("alice", 440.0), ("bob", 1000.0)):
-            port = free_port()
+            port = self.ports.take()
             phones.append(Phone(self, Account(user=user, server=f"{HOST}:{port}"), tone_hz, port))
             await phones[-1].start()
         alice, bob = phones

@@ -1,0 +1,76 @@
+"""SIPp with scenarios of our own: `scenarios/*.xml`."""
+
+from pathlib import Path
+
+from tests.interop.case import InteropTestCase
+from tests.interop.ports import HOST
+from tests.interop.programs import Program, ProgramError
+
+_SCENARIOS = Path(__file__).with_name("scenarios")
+_ALL_SUCCEEDED = 0
+_MEDIA_PORTS = 4
+
+
+class Sipp:
+    """One run of SIPp.
+
+    Args:
+        case: the test that it runs in.
+        scenario: name of a file in `scenarios/`, without `.xml`.
+        port: where it listens for SIP.
+        target: `host:port` to send requests to; none for a scenario that waits.
+        calls: it ends after so many.
+        rate: calls begun per second.
+        hold: seconds that a scenario's `<pause/>` takes.
+        service: user part of the called URI.
+        keys: what `[name]` stands for in the scenario.
+        status: what `@status@` stands for in it: the refusal that is expected.
+        linger: what `@linger@` stands for in it, in seconds: how long it answers a BYE that comes again.
+        host: the address to use.
+        limit: seconds until it gives up.
+    """
+
+    def __init__(
+        self,
+        case: InteropTestCase,
+        scenario: str,
+        *,
+        port: int,
+        target: str | None = None,
+        calls: int = 1,
+        rate: int = 10,
+        hold: float = 0.3,
+        service: str = "callee",
+        keys: dict[str, str] | None = None,
+        status: int = 0,
+        linger: float = 0.1,
+        host: str = HOST,
+        limit: float = 20.0,
+    ) -> None:
+        text = (_SCENARIOS / f"{scenario}.xml").read_text()
+        text = text.replace("@status@", str(status)).replace("@linger@", str(int(linger * 1000)))
+        file = case.directory / f"{scenario}-{port}.xml"
+        file.write_text(text)
+        self._limit = limit
+        self._errors = case.directory / f"{scenario}-{port}.errors"
+        media = case.ports.take_range(_MEDIA_PORTS, host)
+        arguments = ["-sf", str(file), "-i", host, "-mi", host, "-p", str(port), "-mp", str(media[0])]
+        arguments += ["-m", str(calls), "-r", str(rate), "-d", str(int(hold * 1000)), "-s", service]
+        arguments += ["-nostdin", "-timeout", f"{limit:.0f}s", "-timeout_error"]
+        arguments += ["-trace_err", "-error_file", str(self._errors)]
+        for name, value in (keys or {}).items():
+            arguments += ["-key", name, value]
+        if target is not None:
+            arguments.append(target)
+        self.program: Program = case.start("sipp", *arguments, label=f"sipp {scenario}")
+
+    async def succeeds(self) -> None:
+        """Wait until every call went as the scenario says.
+
+        Raises:
+            ProgramError: one did not, or the time is over.
+        """
+        status = await self.program.ends(self._limit + 5)
+        if status != _ALL_SUCCEEDED:
+            errors = self._errors.read_text(errors="replace") if self._errors.exists() else ""
+            raise ProgramError(f"{self.program.name} ended with {status}\n{errors[-3000:]}\n{self.program.explain()}")

@@ -1,0 +1,61 @@
+"""The SIPp scenarios against each other: proves them before sipd stands between."""
+
+from tests.interop.case import InteropTestCase
+from tests.interop.ports import HOST
+from tests.interop.programs import ProgramError
+from tests.interop.sipp import Sipp
+from tests.interop.wire import LossyWire
+
+
+class ScenarioTests(InteropTestCase):
+    """Each scenario that calls meets one that is called."""
+
+    programs = ("sipp",)
+
+    async def meet(self, caller: str, callee: str, *, status: int = 0, loss: float = 0.0, calls: int = 1) -> None:
+        """Run both; each must see what its scenario says."""
+        port = self.ports.take()
+        called = Sipp(self, callee, port=port, calls=calls, linger=8 if loss else 0.1, limit=40)
+        await self.pause(0.3)
+        wire = LossyWire(self.reactor, self.ports.take(), port, loss, seed=1)
+        self.addCleanup(wire.close)
+        calling = Sipp(
+            self,
+            caller,
+            port=self.ports.take(),
+            target=f"{HOST}:{wire.port}",
+            calls=calls,
+            rate=20,
+            keys={"user": "alice", "password": "secret"},
+            status=status,
+            limit=30,
+        )
+        await calling.succeeds()
+        await called.succeeds()
+        self.assertEqual(wire.lost > 0, loss > 0)
+
+    async def test_answered(self) -> None:
+        """A call is answered and ended by the caller."""
+        await self.meet("uac_answered", "uas_answers")
+
+    async def test_busy(self) -> None:
+        """A call is refused with 486."""
+        await self.meet("uac_refused", "uas_busy", status=486)
+
+    async def test_wrong_refusal(self) -> None:
+        """A call that is refused otherwise than expected fails the test."""
+        with self.assertRaises(ProgramError) as caught:
+            await self.meet("uac_refused", "uas_busy", status=404)
+        self.assertIn("486 Busy Here", str(caught.exception))
+
+    async def test_cancelled(self) -> None:
+        """A ringing call is cancelled."""
+        await self.meet("uac_cancels", "uas_cancelled")
+
+    async def test_authenticated(self) -> None:
+        """A challenged call is made again with credentials."""
+        await self.meet("uac_authenticated", "uas_challenges")
+
+    async def test_loss(self) -> None:
+        """A hundred calls outlive the loss of every twentieth message."""
+        await self.meet("uac_answered", "uas_answers", loss=0.05, calls=100)
