@@ -1,0 +1,193 @@
+"""A media relay without sockets: gives ports, writes them into session descriptions, and knows who holds what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from twisted.internet.defer import Deferred, execute
+from zope.interface import implementer
+
+from sipd.errors import InvalidStateError, ResourcesExhaustedError
+from sipd.interfaces import IMediaRelay, IMediaSession, StreamStatistics
+from sipd.media.rewrite import StreamPlace, rewrite
+from sipd.sdp.description import AddressType, SessionDescription
+from sipd.sdp.offer_answer import check_answer
+
+_Key = tuple[str, int]
+_Pair = tuple[str, str]
+
+
+@implementer(IMediaRelay)
+class FakeMediaRelay:
+    """Relays nothing, and otherwise does what `IMediaRelay` says.
+
+    Args:
+        hosts: the addresses written into descriptions, by version of IP; the first is the default.
+        first_port: of the first stream; each takes an even port and the odd one after it.
+        max_pairs: how many pairs there are.
+
+    Attributes:
+        sessions: those that are open.
+        taken: the even port of each pair that is held.
+        released: how many pairs were given back.
+    """
+
+    def __init__(
+        self, hosts: dict[AddressType, str] | None = None, *, first_port: int = 20000, max_pairs: int = 10_000
+    ) -> None:
+        self.hosts = hosts or {AddressType.IP4: "192.0.2.100", AddressType.IP6: "2001:db8::100"}
+        self.sessions: list[FakeMediaSession] = []
+        self.taken: set[int] = set()
+        self.released = 0
+        self._next_port = first_port
+        self._max_pairs = max_pairs
+
+    def open_session(self, call_id: str, event: Callable[[str, str], None]) -> FakeMediaSession:
+        """See `IMediaRelay`."""
+        session = FakeMediaSession(self, call_id, event)
+        self.sessions.append(session)
+        return session
+
+    def take(self, count: int) -> list[int]:
+        """Give so many pairs, or none."""
+        if len(self.taken) + count > self._max_pairs:
+            raise ResourcesExhaustedError(f"all of {self._max_pairs} pairs of media ports are taken")
+        ports = [self._next_port + 2 * index for index in range(count)]
+        self._next_port += 2 * count
+        self.taken.update(ports)
+        return ports
+
+    def release(self, port: int) -> None:
+        """Take a pair back; it is not given again."""
+        self.taken.remove(port)
+        self.released += 1
+
+
+@dataclass(slots=True, kw_only=True)
+class _Offered:
+    """An offer, and the pairs that it and its answer name."""
+
+    offer: SessionDescription
+    keys: set[_Key]
+
+
+@implementer(IMediaSession)
+class FakeMediaSession:
+    """The media of one call: a pair of ports for each leg and stream.
+
+    Attributes:
+        call_id: as given.
+        connected: the pairs of legs whose media flows, as (who offered, who answered).
+        is_open: whether it was not closed yet.
+    """
+
+    def __init__(self, relay: FakeMediaRelay, call_id: str, event: Callable[[str, str], None]) -> None:
+        self.call_id = call_id
+        self.connected: set[_Pair] = set()
+        self.is_open = True
+        self._relay = relay
+        self._event = event
+        self._ports: dict[_Key, int] = {}
+        self._families: dict[str, AddressType] = {}
+        self._pending: dict[_Pair, _Offered] = {}
+        self._agreed: dict[_Pair, _Offered] = {}
+
+    @property
+    def ports(self) -> dict[_Key, int]:
+        """The pairs that are held, by leg and stream."""
+        return dict(self._ports)
+
+    def prefer_family(self, leg: str, family: AddressType) -> None:
+        """See `IMediaSession`."""
+        self._families[leg] = family
+
+    def offer(self, sender: str, receiver: str, description: SessionDescription) -> Deferred[SessionDescription]:
+        """See `IMediaSession`."""
+        return execute(self._offer, sender, receiver, description)
+
+    def answer(self, sender: str, receiver: str, description: SessionDescription) -> Deferred[SessionDescription]:
+        """See `IMediaSession`. Fails with `InvalidStateError` if there was no offer."""
+        return execute(self._answer, sender, receiver, description)
+
+    def offer_rejected(self, sender: str, receiver: str) -> None:
+        """See `IMediaSession`."""
+        self._pending.pop((sender, receiver), None)
+        self._release_unused()
+
+    def leg_ended(self, leg: str) -> None:
+        """See `IMediaSession`."""
+        for offered in (self._pending, self._agreed):
+            for pair in [pair for pair in offered if leg in pair]:
+                del offered[pair]
+        self.connected = {pair for pair in self.connected if leg not in pair}
+        self._release_unused()
+
+    def statistics(self) -> Sequence[StreamStatistics]:
+        """See `IMediaSession`. Nothing flows, so nothing is counted."""
+        return [StreamStatistics(leg=leg, stream=stream, media="audio") for leg, stream in self._ports]
+
+    def close(self) -> None:
+        """See `IMediaSession`."""
+        if not self.is_open:
+            return
+        self.is_open = False
+        self._pending.clear()
+        self._agreed.clear()
+        self.connected.clear()
+        self._release_unused()
+        self._relay.sessions.remove(self)
+
+    def _offer(self, sender: str, receiver: str, description: SessionDescription) -> SessionDescription:
+        self._check_open()
+        live = [index for index, media in enumerate(description.media) if not media.is_disabled]
+        keys = {(leg, index) for leg in (sender, receiver) for index in live}
+        new = sorted(keys - self._ports.keys())
+        for key, port in zip(new, self._relay.take(len(new)), strict=True):
+            self._ports[key] = port
+            self._event("port-taken", _name(key, port))
+        self._pending[sender, receiver] = _Offered(offer=description, keys=keys)
+        self._release_unused()
+        return self._rewritten(description, receiver)
+
+    def _answer(self, sender: str, receiver: str, description: SessionDescription) -> SessionDescription:
+        self._check_open()
+        pair = (receiver, sender)
+        offered = self._pending.get(pair) or self._agreed.get(pair)
+        if offered is None:
+            raise InvalidStateError(f"leg {receiver} has offered nothing to leg {sender}")
+        check_answer(offered.offer, description)
+        self._pending.pop(pair, None)
+        self._agreed.pop((sender, receiver), None)
+        self._agreed[pair] = offered
+        self.connected = {old for old in self.connected if set(old).isdisjoint(pair)} | {pair}
+        answer = self._rewritten(description, receiver)
+        self._release_unused()
+        return answer
+
+    def _rewritten(self, description: SessionDescription, leg: str) -> SessionDescription:
+        family = self._families.get(leg) or next(iter(self._relay.hosts))
+        host = self._relay.hosts.get(family) or next(iter(self._relay.hosts.values()))
+        places = [
+            StreamPlace(host=host, port=self._ports[leg, index])
+            if not media.is_disabled and (leg, index) in self._ports
+            else None
+            for index, media in enumerate(description.media)
+        ]
+        return rewrite(description, places, host)
+
+    def _release_unused(self) -> None:
+        """Give back every pair that no offer names."""
+        used = {key for offers in (self._pending, self._agreed) for offered in offers.values() for key in offered.keys}
+        for key in [key for key in self._ports if key not in used]:
+            port = self._ports.pop(key)
+            self._relay.release(port)
+            self._event("port-released", _name(key, port))
+
+    def _check_open(self) -> None:
+        if not self.is_open:
+            raise InvalidStateError("the media of this call has ended")
+
+
+def _name(key: _Key, port: int) -> str:
+    return f"{key[0]}/{key[1]} port {port}"
