@@ -313,13 +313,13 @@ def _read_key(path: str, passphrase: str, problems: list[str]) -> _Key | None:
 
 #: What X509_verify_cert_error_string of OpenSSL says, for what happens in practice; by its number.
 _ERRORS = {
-    2: "the certificate of its authority is not known",
+    2: "the authority of the certificate is not known",
     7: "the signature of the certificate is wrong",
     9: "the certificate is not valid yet",
     10: "the certificate has expired",
     18: "the certificate is signed by itself and not trusted",
-    19: "an authority in the chain is signed by itself and not trusted",
-    20: "the certificate of its authority is not known",
+    19: "the authority of the certificate is not trusted",
+    20: "the authority of the certificate is not known",
     21: "the first certificate cannot be verified",
     22: "the certificate chain is too long",
     23: "the certificate is revoked",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
-from twisted.internet import reactor as global_reactor
+from twisted.internet import reactor as global_reactor  # noqa: TID251 - real sockets
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import ClientFactory, DatagramProtocol, Protocol, ServerFactory, connectionDone
@@ -24,6 +24,8 @@ from sipd.transport.tls import TlsSettings
 
 reactor = cast(Any, global_reactor)
 
+#: What came, and from where.
+Datagram = tuple[bytes, tuple[str, int]]
 UDP, TCP, TLS = Transport.UDP, Transport.TCP, Transport.TLS
 
 
@@ -96,6 +98,19 @@ class Receiver:
         """See `IMessageReceiver`."""
         self.failures.append((flow, error))
 
+    def has(self, count: int) -> bool:
+        """Say whether that many messages have come."""
+        return len(self.messages) >= count
+
+    def answer(self, layer: TransportLayer) -> None:
+        """Let that layer answer each request from now on with 200."""
+
+        def respond(message: Request | Response, flow: IFlow) -> None:
+            assert isinstance(message, Request)
+            layer.send_response(message.response(200), flow)
+
+        self.reaction = respond
+
     @property
     def requests(self) -> list[Request]:
         """The requests received so far."""
@@ -143,7 +158,7 @@ class RawDatagrams(DatagramProtocol):
     noisy = False
 
     def __init__(self) -> None:
-        self.received: list[tuple[bytes, tuple[str, int]]] = []
+        self.received: list[Datagram] = []
 
     def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
         """See `DatagramProtocol`."""
@@ -234,7 +249,7 @@ class LoopbackTestCase(TestCase):
         for peer in factory.peers:
             if not peer.is_lost:
                 peer.wire.abortConnection()
-        return cast("Deferred[None] | None", listening.stopListening())
+        return listening.stopListening()
 
     async def connect(self, to: ListeningPoint) -> RawPeer:
         """Connect to a listening point over TCP."""

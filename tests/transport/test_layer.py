@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from twisted.internet.defer import Deferred
 from zope.interface.verify import verifyObject
 
 from sipd.errors import ConfigurationError, ConnectionRefused, TransportError
-from sipd.interfaces import IFlow, IMessageObserver, IMessageReceiver, ITransportLayer
+from sipd.interfaces import IFlow, IMessageObserver, IMessageReceiver, ITransportLayer, ListeningPoint
 from sipd.sip.locate import Target
 from sipd.sip.message import Request, Response
 from sipd.sip.parser import parse_datagram
@@ -14,6 +16,7 @@ from tests.transport.support import (
     TCP,
     TLS,
     UDP,
+    Datagram,
     LoopbackTestCase,
     Observer,
     Receiver,
@@ -55,7 +58,7 @@ class ListenTests(LoopbackTestCase):
         """An address that is taken is a configuration error that says which."""
         _, _, taken = await self.endpoint(TCP)
         layer, _ = self.layer()
-        error = await self.failing(ConfigurationError, layer.listen(point(TCP, port=taken.port)))
+        error = await self.refused(layer.listen(point(TCP, port=taken.port)))
         self.assertIn(f"tcp: cannot listen on TCP 127.0.0.1 port {taken.port}", error.problems[0])
         self.assertEqual(list(layer.points), [])
 
@@ -63,7 +66,7 @@ class ListenTests(LoopbackTestCase):
         """TLS without a certificate, and a transport that is not there, are configuration errors."""
         layer, _ = self.layer()
         for transport, reason in ((TLS, "needs a certificate"), (type(TLS).WS, "WS cannot be listened on")):
-            error = await self.failing(ConfigurationError, layer.listen(point(transport)))
+            error = await self.refused(layer.listen(point(transport)))
             self.assertIn(reason, error.problems[0])
 
     async def test_ipv6_and_ipv4_on_one_port(self) -> None:
@@ -75,7 +78,7 @@ class ListenTests(LoopbackTestCase):
             self.assertEqual(six.port, four.port)
             for host in ("::1", "127.0.0.1"):
                 layer.flow_to(Target(transport=transport, host=host, port=six.port)).send(request_octets())
-            await self.until(lambda receiver=receiver: len(receiver.messages) == 2)
+            await self.until(partial(receiver.has, 2))
             self.assertEqual({flow.host for _, flow in receiver.messages}, {"::1", "127.0.0.1"})
 
     async def test_close_releases_everything(self) -> None:
@@ -99,13 +102,12 @@ class ListenTests(LoopbackTestCase):
         await again.listen(tcp)
         await again.listen(udp)
 
-    async def failing(self, kind: type[ConfigurationError], deferred: Deferred[object]) -> ConfigurationError:
-        """Give the error that a Deferred fails with."""
-        try:
-            await deferred
-        except kind as error:
-            return error
-        return self.fail("nothing was wrong")  # type: ignore[no-any-return]  # it raises
+    async def refused(self, listening: Deferred[ListeningPoint]) -> ConfigurationError:
+        """Give what is wrong with a point that cannot be opened."""
+        with self.assertRaises(ConfigurationError) as caught:
+            await listening
+        problem: ConfigurationError = caught.exception
+        return problem
 
 
 class UdpTests(LoopbackTestCase):
@@ -166,7 +168,12 @@ class UdpTests(LoopbackTestCase):
         """What is no SIP is counted and dropped without an answer and without a traceback."""
         layer, receiver, at = await self.endpoint(UDP)
         client = self.datagrams()
-        for datagram in (b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 200, b"SIP/2.0 99 x\r\n\r\n", request_octets(without="Via")):
+        for datagram in (
+            b"GET / HTTP/1.1\r\n\r\n",
+            b"\xff" * 200,
+            b"SIP/2.0 99 x\r\n\r\n",
+            request_octets(without="Via"),
+        ):
             client.send(datagram, at)
         client.send(request_octets(), at)
         await self.until(lambda: receiver.messages)
@@ -202,10 +209,10 @@ class UdpTests(LoopbackTestCase):
 class ResponseTests(LoopbackTestCase):
     """Where responses go (RFC 3261 section 18.2.2, RFC 3581) and which are taken."""
 
-    async def answered(self, via: str) -> tuple[list[tuple[bytes, tuple[str, int]]], list[tuple[bytes, tuple[str, int]]]]:
+    async def answered(self, via: str) -> tuple[list[Datagram], list[Datagram]]:
         """Send a request with that Via, in which PORT is a second socket's; give what both sockets then received."""
         layer, receiver, at = await self.endpoint(UDP)
-        receiver.reaction = lambda request, flow: layer.send_response(request.response(200), flow)
+        receiver.answer(layer)
         client, second = self.datagrams(), self.datagrams()
         client.send(request_octets(via.replace("PORT", str(second.port))), at)
         await self.until(lambda: client.received or second.received)
@@ -222,9 +229,7 @@ class ResponseTests(LoopbackTestCase):
 
     async def test_forged_rport_and_received(self) -> None:
         """What a sender writes into received and rport itself does not move the response."""
-        client, second = await self.answered(
-            "SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK1;received=192.0.2.7;rport=PORT"
-        )
+        client, second = await self.answered("SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK1;received=192.0.2.7;rport=PORT")
         self.assertEqual((len(client), len(second)), (1, 0))
 
     async def test_sent_by_port(self) -> None:
@@ -239,14 +244,14 @@ class ResponseTests(LoopbackTestCase):
 
     async def test_other_vias_stay(self) -> None:
         """Values behind the topmost one on the same line keep their order and their text."""
-        client, _ = await self.answered("SIP/2.0/UDP a.example;rport , SIP/2.0/TCP b.example;branch=z9;x=\"a,b\"")
+        client, _ = await self.answered('SIP/2.0/UDP a.example;rport , SIP/2.0/TCP b.example;branch=z9;x="a,b"')
         vias = [str(via) for via in parse_datagram(client[0][0]).vias]
         self.assertEqual(vias[1:], ['SIP/2.0/TCP b.example;branch=z9;x="a,b"'])
 
     async def test_stream_response_on_its_connection(self) -> None:
         """A response goes back on the connection of its request."""
         layer, receiver, at = await self.endpoint(TCP)
-        receiver.reaction = lambda request, flow: layer.send_response(request.response(200), flow)
+        receiver.answer(layer)
         peer = await self.connect(at)
         peer.wire.write(request_octets("SIP/2.0/TCP 192.0.2.1:1;branch=z9hG4bK1"))
         await self.until(lambda: peer.data)
@@ -477,13 +482,15 @@ class ObserverTests(LoopbackTestCase):
             layer, receiver, at = await self.endpoint(transport)
             observer = Observer()
             layer.observers = (observer,)
-            receiver.reaction = lambda request, flow, layer=layer: layer.send_response(request.response(200), flow)
+            receiver.answer(layer)
             other, answers, _ = await self.endpoint(transport)
             flow = other.flow_to(target(at))
             data = request_octets(f"SIP/2.0/{transport.value} {flow.point.sent_by};branch=z9hG4bK1")
             flow.send(data)
-            await self.until(lambda answers=answers: answers.messages)
-            self.assertEqual([(seen[0][:7], seen[2]) for seen in observer.seen], [(b"OPTIONS", False), (b"SIP/2.0", True)])
+            await self.until(partial(answers.has, 1))
+            self.assertEqual(
+                [(seen[0][:7], seen[2]) for seen in observer.seen], [(b"OPTIONS", False), (b"SIP/2.0", True)]
+            )
             self.assertEqual(observer.seen[0][0], data)
             self.assertEqual(observer.seen[1][0], answers.messages[0][0].to_bytes())
 
