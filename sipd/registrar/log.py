@@ -51,7 +51,7 @@ class RegistrationLog:
     def registration_refused(self, aor: str, source: Target, status: int, reason: str) -> None:
         """See `IRegistrationObserver`."""
         self._log.info(
-            "{source} refused to register {user}: {status} {reason}",
+            "{source} was refused as {user}: {status} {reason}",
             source=_address(source),
             user=_user(aor),
             status=status,
