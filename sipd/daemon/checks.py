@@ -193,10 +193,16 @@ def _media(table: Table) -> Iterator[Problem]:
     first = _number(media, "first_port", defaults.first_port)
     last = _number(media, "last_port", defaults.last_port)
     addresses = media.get("addresses")
+    versions: dict[bool, int] = {}
     for index, value in enumerate(addresses if isinstance(addresses, list) else ()):
         if isinstance(value, dict) and value.get("address") in ("0.0.0.0", "::"):
             text = "an address of this host expected: media is bound to one address, and SDP names it"
             yield Problem(("media", "addresses", index, "address"), text)
+        if isinstance(value, dict) and isinstance(address := value.get("address"), str):
+            first_index = versions.setdefault(":" in address, index)
+            if first_index != index:
+                text = f"one address for each version of IP expected (media.addresses[{first_index}] is of the same)"
+                yield Problem(("media", "addresses", index, "address"), text)
     for path, listen in _tables(table, "listen"):
         if not addresses and listen.get("address") in ("0.0.0.0", "::"):
             text = f"required where listen[{path[1]}].address is {shown(listen['address'])}, and missing"

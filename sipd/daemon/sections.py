@@ -32,6 +32,7 @@ from sipd.daemon.values import (
     TransportName,
     UsablePort,
 )
+from sipd.sip.locate import is_numeric
 
 DigestAlgorithm = Literal["SHA-512-256", "SHA-256", "MD5"]
 _STRONGEST_FIRST: tuple[DigestAlgorithm, ...] = ("SHA-512-256", "SHA-256", "MD5")
@@ -118,8 +119,8 @@ class Media(Section):
     addresses: tuple[MediaAddress, ...] = Field(default=(), strict=False)
     first_port: UsablePort = 16384
     last_port: UsablePort = 32767
-    latch_window: Seconds = 10.0
-    port_rest: float = Field(default=60.0, ge=0)
+    latch_window: Seconds = 5.0
+    port_rest: float = Field(default=30.0, ge=0)
 
 
 class RouteCredentials(Section):
@@ -242,16 +243,12 @@ class Config(Section):
 
     @property
     def media_addresses(self) -> tuple[MediaAddress, ...]:
-        """Where media is received: the addresses of the listening points where none is set."""
+        """Where media is received: where none is set, at the first listening address of each version of IP."""
         if self.media.addresses:
             return self.media.addresses
-        found: dict[str, MediaAddress] = {}
+        found: dict[bool, MediaAddress] = {}
         for point in self.listen:
             advertised = point.advertised_address
-            numeric = advertised if advertised is not None and _is_numeric(advertised) else None
-            found.setdefault(point.address, MediaAddress(address=point.address, advertised_address=numeric))
+            numeric = advertised if advertised is not None and is_numeric(advertised) else None
+            found.setdefault(":" in point.address, MediaAddress(address=point.address, advertised_address=numeric))
         return tuple(found.values())
-
-
-def _is_numeric(host: str) -> bool:
-    return ":" in host or host.rpartition(".")[2].isdigit()

@@ -88,6 +88,15 @@ class RelationTests(ConfigCase):
             "and SDP names it",
         )
 
+    def test_one_media_address_of_each_version(self) -> None:
+        """A second media address of the same version of IP is refused."""
+        text = '[media]\naddresses = [{ address = "10.0.0.1" }, { address = "::1" }, { address = "10.0.0.2" }]'
+        self.assert_problem(
+            MINIMAL + text,
+            "media.addresses[2].address: one address for each version of IP expected "
+            "(media.addresses[0] is of the same)",
+        )
+
     def test_users_need_one_proof(self) -> None:
         """A user has a password or hashes, not neither and not both; and a hash that is asked for."""
         digest = "0" * 32
@@ -109,9 +118,9 @@ class RelationTests(ConfigCase):
         """A lower bound above its upper one is refused, also against a default."""
         for text, expected in (
             (
-                "[registrar]\nminimum_expires = 4000",
+                "[registrar]\nminimum_expires = 3000\ndefault_expires = 2000",
                 "registrar.minimum_expires: minimum_expires no greater than default_expires expected "
-                "(got 4000 and 3600)",
+                "(got 3000 and 2000)",
             ),
             (
                 "[registrar]\nmaximum_expires = 600",

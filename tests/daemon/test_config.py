@@ -68,7 +68,7 @@ class ReadingTests(ConfigCase):
         self.assertEqual(self.load(MINIMAL + "[timers]\nt1 = 1").timers.t1, 1.0)
 
     def test_media_addresses_follow_the_listening_points(self) -> None:
-        """Without addresses of its own, media uses each listening address once, with what it advertises."""
+        """Without addresses of its own, media uses the first listening address of each version of IP."""
         more = """
         [[listen]]
         name = "tcp"
@@ -77,19 +77,19 @@ class ReadingTests(ConfigCase):
         [[listen]]
         name = "inside"
         transport = "udp"
-        address = "10.0.0.1"
-        advertised_address = "203.0.113.9"
-        [[listen]]
-        name = "named"
-        transport = "udp"
-        address = "10.0.0.2"
-        advertised_address = "sip.example.com"
+        address = "2001:db8::1"
+        advertised_address = "2001:db8::9"
         """
         found = self.load(MINIMAL + more).media_addresses
         self.assertEqual(
             [(media.address, media.advertised_address) for media in found],
-            [("192.0.2.1", None), ("10.0.0.1", "203.0.113.9"), ("10.0.0.2", None)],
+            [("192.0.2.1", None), ("2001:db8::1", "2001:db8::9")],
         )
+
+    def test_media_advertises_addresses_only(self) -> None:
+        """A name that a listening point advertises is not taken over by media: descriptions hold addresses."""
+        config = self.load(MINIMAL + 'advertised_address = "sip.example.com"')
+        self.assertIsNone(config.media_addresses[0].advertised_address)
 
     def test_a_program_may_write_the_table(self) -> None:
         """What TOML gives, a program may give as well."""

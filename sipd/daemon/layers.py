@@ -1,0 +1,111 @@
+"""From the sections of a configuration to what each layer wants to be told."""
+
+from __future__ import annotations
+
+from sipd.b2bua.routing import StaticRoute
+from sipd.daemon.certificates import CertificateFiles
+from sipd.daemon.sections import Config, Limits, Listen, RouteRule, Tls, User
+from sipd.interfaces import Credentials, ListeningPoint
+from sipd.media.ports import MediaAddress
+from sipd.registrar.bindings import RegistrarSettings
+from sipd.sip.timers import TimerValues
+from sipd.transport.limits import TransportLimits
+from sipd.transport.tls import ClientVerification, TlsSettings
+
+
+def listening_point(listen: Listen) -> ListeningPoint:
+    """Give the point to bind; an advertised port of 0 becomes the one that is bound."""
+    return ListeningPoint(
+        name=listen.name,
+        transport=listen.transport,
+        host=listen.address,
+        port=listen.bound_port,
+        advertised_host=listen.advertised_address or listen.address,
+        advertised_port=listen.advertised_port or 0,
+    )
+
+
+def tls_settings(listen: Listen, tls: Tls, self_signed: CertificateFiles | None) -> TlsSettings:
+    """Give how a TLS listening point speaks, with the self-signed certificate if it has none of its own."""
+    own = (
+        CertificateFiles(certificate=listen.certificate, key=listen.key) if listen.certificate and listen.key else None
+    )
+    files = own or self_signed
+    return TlsSettings(
+        certificate=str(files.certificate) if files else "",
+        key=str(files.key) if files else "",
+        passphrase=listen.key_passphrase.text if listen.key_passphrase else "",
+        authorities=(str(tls.ca),) if tls.ca else (),
+        client_authorities=(str(listen.ca),) if listen.ca else (),
+        client_verification=ClientVerification(listen.client_verification),
+        verify_server=tls.verify,
+        allow_wildcards=tls.allow_wildcards,
+    )
+
+
+def transport_limits(limits: Limits) -> TransportLimits:
+    """Give the bounds of the transport layer."""
+    return TransportLimits(
+        max_head_octets=limits.head_size_octets,
+        max_body_octets=limits.body_size_octets,
+        max_queue_octets=limits.write_queue_octets,
+        max_connections=limits.connections,
+        max_connections_per_source=limits.connections_per_source,
+        connect_timeout=limits.connect_timeout,
+        handshake_timeout=limits.handshake_timeout,
+        message_timeout=limits.message_timeout,
+        idle_timeout=limits.idle_timeout,
+    )
+
+
+def timer_values(config: Config) -> TimerValues:
+    """Give T1, T2 and T4."""
+    return TimerValues(t1=config.timers.t1, t2=config.timers.t2, t4=config.timers.t4)
+
+
+def registrar_settings(config: Config) -> RegistrarSettings:
+    """Give the bounds of registration."""
+    registrar = config.registrar
+    return RegistrarSettings(
+        min_expires=registrar.minimum_expires,
+        max_expires=registrar.maximum_expires,
+        default_expires=registrar.default_expires,
+        max_contacts=registrar.max_contacts,
+    )
+
+
+def credentials_of(user: User) -> Credentials:
+    """Give what is known of a user."""
+    return Credentials(username=user.name, password=user.password.text if user.password else None, ha1=user.hashes())
+
+
+def static_route(rule: RouteRule) -> StaticRoute:
+    """Give a rule to the router."""
+    credentials = None
+    if rule.credentials is not None:
+        credentials = Credentials(
+            username=rule.credentials.username,
+            password=rule.credentials.password.text,
+            realm=rule.credentials.realm,
+        )
+    return StaticRoute(
+        name=rule.name,
+        user=rule.user,
+        host=rule.host,
+        caller=rule.from_,
+        sources=rule.sources,
+        to=rule.to,
+        refusal=rule.refuse,
+        authenticate=rule.authenticate,
+        timeout=rule.timeout,
+        next_hop=rule.next_hop,
+        credentials=credentials,
+    )
+
+
+def media_addresses(config: Config) -> tuple[MediaAddress, ...]:
+    """Give where media comes in, and what session descriptions say."""
+    return tuple(
+        MediaAddress(host=media.address, advertised_host=media.advertised_address or media.address)
+        for media in config.media_addresses
+    )

@@ -1,0 +1,107 @@
+"""What a process of its own needs around the service: its log, its signals, its garbage collector, its exit status."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from collections.abc import MutableMapping
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+from twisted.application.service import MultiService
+from twisted.logger import ILogObserver, Logger
+from twisted.python.components import Componentized
+
+from sipd.daemon.logs import observer_for
+from sipd.daemon.sections import Config
+from sipd.daemon.service import SipService
+from sipd.daemon.signals import StopSignals
+from sipd.errors import LocalError
+
+#: Allocations before a collection of the youngest generation, and how many of one generation make one of the next. A
+#: collection of everything stops the daemon for tens of milliseconds under load; nearly nothing here is cyclic.
+_GC_THRESHOLDS = (50_000, 20, 100)
+
+
+class Process(MultiService):
+    """Runs a `SipService` as a daemon. To embed one in another application, use `SipService` itself.
+
+    Args:
+        config: what to run.
+        command: the options of `twistd` or `python -m twisted`, of which `sipd` is a subcommand.
+        reactor: the one that the command has chosen.
+    """
+
+    _log = Logger()
+
+    def __init__(self, config: Config, command: MutableMapping[str, Any] | None, reactor: Any) -> None:
+        super().__init__()
+        self._config = config
+        self._command: MutableMapping[str, Any] = {} if command is None else command
+        self._reactor = reactor
+        self._service = SipService(config, reactor)
+        self._service.setServiceParent(self)
+        self._signals = StopSignals(reactor, self._is_stopping, self._service.end_now)
+        stream = self._log_stream()
+        self._observer = None if stream is None else observer_for(stream, config.logging)
+        if self._observer is not None and "fileLogObserverFactory" in self._command:
+            # `python -m twisted` asks this for its observer; JSON is its default where the output is no terminal.
+            self._command["fileLogObserverFactory"] = lambda _: self._observer
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Take the place below the application, and give it the log observer: `twistd` asks the application for one."""
+        if self._observer is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self._observer)
+        super().setServiceParent(parent)
+
+    def privilegedStartService(self) -> None:
+        """Bind what needs privileges. `python -m twisted` does not call this, so `startService` binds as well."""
+        try:
+            super().privilegedStartService()
+        except (LocalError, OSError) as error:
+            self._give_up(error)
+
+    def startService(self) -> None:
+        """Start, then move what was made so far out of the garbage collector's sight."""
+        try:
+            super().startService()
+        except (LocalError, OSError) as error:
+            self._give_up(error)
+        self._service.when_ready().addErrback(lambda _: self._reactor.callWhenRunning(self._reactor.stop))
+        self._reactor.callWhenRunning(self._signals.install)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*_GC_THRESHOLDS)
+
+    def _is_stopping(self) -> bool:
+        return not self.running
+
+    def _give_up(self, error: Exception) -> None:
+        """End a start that failed: one line in the log, no traceback, exit status 1.
+
+        `twistd` cleans up after an ordinary exception only, and prints a traceback for it; so the file with the process
+        identifier is removed here.
+        """
+        self._log.critical("sipd cannot start: {error}", error=str(error))
+        pid_file = self._command.get("pidfile")
+        if pid_file:
+            with suppress(OSError, ValueError):
+                path = Path(pid_file)
+                if int(path.read_text()) == os.getpid():
+                    path.unlink()
+        raise SystemExit(1)
+
+    def _log_stream(self) -> IO[str] | None:
+        """Choose where the log goes; `None` leaves it to the command: a log file or syslog of its own."""
+        if self._command.get("logger") or self._command.get("syslog"):
+            return None
+        if self._config.logging.file is not None:
+            return self._config.logging.file.open("a", encoding="utf-8", buffering=1)
+        if "fileLogObserverFactory" in self._command:
+            stream: IO[str] = self._command["logFile"]
+            return stream
+        if self._command.get("nodaemon") and self._command.get("logfile") in (None, "-"):
+            return sys.stdout
+        return None

@@ -1,0 +1,262 @@
+"""sipd as a service of Twisted: starts the layers, says where it listens, and lets calls end when it is stopped."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from sipd.daemon import layers
+from sipd.daemon.greeting import greet
+from sipd.daemon.sections import Config, Listen
+from sipd.daemon.stack import Stack
+from sipd.errors import ConfigurationError, LocalError, TransportError
+from sipd.interfaces import Entropy, ICallObserver, IFlow, IMessageObserver, IMessageReceiver
+from sipd.sip.locate import Transport
+from sipd.sip.message import Request, Response
+
+#: Seconds that the last BYE requests have to be answered in.
+_FAREWELL = 5.0
+#: Seconds between two looks whether they have been.
+_LOOK = 0.05
+#: Messages that may wait until the bindings are loaded; more are dropped, as if sipd had not started yet.
+_MAX_WAITING = 10_000
+
+
+@dataclass(slots=True, kw_only=True)
+class _Pause:
+    """A wait that may be cut short."""
+
+    over: Deferred[None]
+    timer: IDelayedCall
+
+
+class SipService(Service):
+    """A registrar and back-to-back user agent. Give it a parent service, or start and stop it yourself.
+
+    Started, it opens the listening points and loads the bindings of the last run. Stopped, it drains: new calls are
+    refused with 503, registrations are served, calls go on until they end or `limits.drain` seconds are over; then
+    everything is closed. `stopService` gives a Deferred of that; `end_now` cuts it short.
+
+    Args:
+        config: from `sipd.daemon.config.load` or `build`.
+        reactor: where it runs.
+        entropy: for tags, branches, Call-IDs and nonces.
+        call_observers: watch calls.
+        message_observers: see every message, both ways.
+
+    Attributes:
+        stack: the layers, once it has started; `None` before, and after it has stopped.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        config: Config,
+        reactor: Any,
+        *,
+        entropy: Entropy = secrets.token_bytes,
+        call_observers: Sequence[ICallObserver] = (),
+        message_observers: Sequence[IMessageObserver] = (),
+    ) -> None:
+        self.config = config
+        self.stack: Stack | None = None
+        self._reactor = reactor
+        self._entropy = entropy
+        self._call_observers = tuple(call_observers)
+        self._message_observers = tuple(message_observers)
+        self._outcome: Failure | Literal["ready"] | None = None
+        self._awaiting: list[Deferred[None]] = []
+        self._room = WaitingRoom()
+        self._loading: Deferred[None] = succeed(None)
+        self._stopping: Deferred[None] | None = None
+        self._pause: _Pause | None = None
+        self._is_hurried = False
+
+    def privilegedStartService(self) -> None:
+        """Open the listening points, while ports below 1024 may still be opened.
+
+        Raises:
+            LocalError: one cannot be opened, or something else in the configuration cannot be had here.
+            OSError: the state directory cannot be made or written.
+        """
+        super().privilegedStartService()
+        self._open()
+
+    def startService(self) -> None:
+        """Begin to serve. Raises like `privilegedStartService` where that was not called before."""
+        super().startService()
+        stack = self._open()
+        self._loading = Deferred.fromCoroutine(self._load(stack)).addErrback(self._not_ready)
+
+    def when_ready(self) -> Deferred[None]:
+        """Give a Deferred that fires when calls and registrations are served.
+
+        Fails with the `LocalError` that prevents it: the database cannot be read.
+        """
+        ready: Deferred[None] = Deferred()
+        self._awaiting.append(ready)
+        self._tell()
+        return ready
+
+    def stopService(self) -> Deferred[None]:
+        """Drain, then close everything. Asked again, it gives the same end."""
+        super().stopService()
+        if self._stopping is None:
+            self._stopping = Deferred.fromCoroutine(self._stop())
+            self._stopping.addErrback(self._stop_failed)
+        ending: Deferred[None] = Deferred()
+        self._stopping.addCallback(lambda _: ending.callback(None))
+        return ending
+
+    def end_now(self) -> None:
+        """Wait no longer: end the calls that are left, write their records, and close."""
+        self._is_hurried = True
+        self._go_on()
+
+    # --- starting --------------------------------------------------------------------------------------------
+
+    def _open(self) -> Stack:
+        if self.stack is not None:
+            return self.stack
+        stack = Stack(
+            self.config,
+            self._reactor,
+            entropy=self._entropy,
+            call_observers=self._call_observers,
+            message_observers=self._message_observers,
+        )
+        stack.transport.receiver = self._room
+        for listen in self.config.listen:
+            self._listen(stack, listen)
+        if not stack.transport.points:
+            raise ConfigurationError(["no listening point could be opened"])
+        self.stack = stack
+        return stack
+
+    def _listen(self, stack: Stack, listen: Listen) -> None:
+        tls = None
+        if listen.transport is Transport.TLS:
+            tls = layers.tls_settings(listen, self.config.tls, stack.self_signed)
+        failures: list[Failure] = []
+        # Binding does not wait for anything: the Deferred has fired when it is here.
+        stack.transport.listen(layers.listening_point(listen), tls).addErrback(failures.append)
+        for failure in failures:
+            if listen.required or not failure.check(ConfigurationError):
+                stack.transport.close()
+                failure.raiseException()
+            self._log.warn("{reason}; going on without it", reason=failure.getErrorMessage())
+
+    async def _load(self, stack: Stack) -> None:
+        await stack.location.start()
+        if self._stopping is not None:
+            return
+        stack.transport.receiver = stack.transactions
+        self._room.leave_for(stack.transactions)
+        for line in greet(self.config, stack.transport.points):
+            self._log.info("{line}", line=line)
+        if stack.self_signed is not None:
+            path = str(stack.self_signed.certificate)
+            self._log.info("phones that verify certificates have to trust {path}", path=path)
+        self._outcome = "ready"
+        self._tell()
+
+    def _not_ready(self, failure: Failure) -> None:
+        if failure.check(LocalError):
+            self._log.critical("sipd cannot serve: {reason}", reason=failure.getErrorMessage())
+        else:
+            self._log.failure("sipd cannot serve", failure)
+        self._outcome = failure
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._outcome is None:
+            return
+        awaiting, self._awaiting = self._awaiting, []
+        for ready in awaiting:
+            if isinstance(self._outcome, Failure):
+                ready.errback(self._outcome)
+            else:
+                ready.callback(None)
+
+    # --- stopping --------------------------------------------------------------------------------------------
+
+    async def _stop(self) -> None:
+        await self._loading
+        stack = self.stack
+        if stack is None:
+            return
+        await self._end_calls(stack)
+        stack.relay.close()
+        stack.transactions.close()
+        await stack.transport.close()
+        await stack.location.stop()
+        stack.records.close()
+        if stack.capture is not None:
+            stack.capture.close()
+        self.stack = None
+        self._log.info("stopped")
+
+    async def _end_calls(self, stack: Stack) -> None:
+        """Let calls end by themselves, then end them; give each the time that its records and its BYE take."""
+        idle = stack.b2bua.drain()
+        count, limit = len(stack.b2bua), self.config.limits.drain
+        if count and not self._is_hurried:
+            self._log.info("no new calls; {count} have {limit:g} s to end", count=count, limit=limit)
+            await self._wait(limit, until=idle)
+        if len(stack.b2bua):
+            self._log.info("ending {count} calls", count=len(stack.b2bua))
+            stack.b2bua.stop_calls("sipd is being stopped")
+        for _ in range(round(_FAREWELL / _LOOK)):
+            if not len(stack.b2bua) and (self._is_hurried or not len(stack.agent)):
+                break
+            await deferLater(self._reactor, _LOOK)
+
+    def _wait(self, seconds: float, *, until: Deferred[None]) -> Deferred[None]:
+        """Give a Deferred of what comes first: that time, that event, or `end_now`."""
+        pause = _Pause(over=Deferred(), timer=self._reactor.callLater(seconds, self._go_on))
+        self._pause = pause
+        until.addBoth(lambda _: self._go_on())
+        return pause.over
+
+    def _go_on(self) -> None:
+        pause, self._pause = self._pause, None
+        if pause is not None:
+            if pause.timer.active():
+                pause.timer.cancel()
+            pause.over.callback(None)
+
+    def _stop_failed(self, failure: Failure) -> None:
+        self._log.failure("sipd did not stop in good order", failure)
+
+
+@implementer(IMessageReceiver)
+class WaitingRoom:
+    """Keeps what comes before the bindings are loaded: a call then would find nobody registered."""
+
+    def __init__(self) -> None:
+        self._messages: list[tuple[Request | Response, IFlow]] = []
+
+    def message_received(self, message: Request | Response, flow: IFlow) -> None:
+        """See `IMessageReceiver`."""
+        if len(self._messages) < _MAX_WAITING:
+            self._messages.append((message, flow))
+
+    def flow_failed(self, flow: IFlow, error: TransportError) -> None:
+        """See `IMessageReceiver`. Nothing was sent, so nothing has failed."""
+
+    def leave_for(self, receiver: IMessageReceiver) -> None:
+        """Hand on what has come, in order."""
+        messages, self._messages = self._messages, []
+        for message, flow in messages:
+            receiver.message_received(message, flow)

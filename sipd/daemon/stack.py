@@ -1,0 +1,188 @@
+"""All layers of one sipd, made from a configuration and joined. Nothing is open and nothing runs yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from twisted.internet.threads import deferToThread
+from twisted.logger import Logger
+
+from sipd.b2bua.records import JsonLinesRecords, SyncPolicy
+from sipd.b2bua.routing import RouteTable
+from sipd.b2bua.service import B2bua, B2buaSettings
+from sipd.daemon import layers
+from sipd.daemon.capture import CaptureFile
+from sipd.daemon.certificates import CertificateFiles, ensure_self_signed
+from sipd.daemon.sections import Config
+from sipd.errors import ConfigurationError
+from sipd.interfaces import Entropy, ICallObserver, IMessageObserver
+from sipd.media.ports import PortAllocator
+from sipd.media.relay import ReactorRelay
+from sipd.observe.console import CallConsole
+from sipd.observe.explain import ExplainLog
+from sipd.observe.ledger import ResourceLedger
+from sipd.observe.observers import CallObservers
+from sipd.registrar.authentication import ConfiguredCredentials, DigestAuthenticator
+from sipd.registrar.location import LocationService
+from sipd.registrar.log import RegistrationLog
+from sipd.registrar.registrar import Registrar
+from sipd.registrar.store import DatabaseStore, DatabaseThread
+from sipd.sip.digest import available_algorithms
+from sipd.transaction.layer import TransactionLayer
+from sipd.transport.layer import TransportLayer
+from sipd.transport.resolver import Resolver
+from sipd.ua.core import UserAgent
+from sipd.ua.settings import AgentSettings
+
+
+class Stack:
+    """The layers, bottom to top.
+
+    Args:
+        config: what to make them from.
+        reactor: gives sockets, threads and time.
+        entropy: for tags, branches, Call-IDs and nonces.
+        call_observers: watch calls, beside those that are always there.
+        message_observers: see every message.
+
+    Raises:
+        LocalError: something in the configuration cannot be had on this machine.
+        OSError: the state directory cannot be made or written.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        config: Config,
+        reactor: Any,
+        *,
+        entropy: Entropy,
+        call_observers: Sequence[ICallObserver] = (),
+        message_observers: Sequence[IMessageObserver] = (),
+    ) -> None:
+        self.config = config
+        config.state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.self_signed = self._self_signed(reactor.seconds())
+
+        self.transport = TransportLayer(reactor=reactor, limits=layers.transport_limits(config.limits))
+        self.transactions = TransactionLayer(
+            clock=reactor,
+            transport=self.transport,
+            entropy=entropy,
+            timers=layers.timer_values(config),
+            max_transactions=config.limits.transactions,
+        )
+        self.agent = UserAgent(
+            clock=reactor,
+            transport=self.transport,
+            transactions=self.transactions,
+            resolver=Resolver(reactor),
+            entropy=entropy,
+            settings=AgentSettings(timers=layers.timer_values(config)),
+        )
+        self.transactions.core = self.agent
+
+        authenticator = DigestAuthenticator(
+            ConfiguredCredentials([layers.credentials_of(user) for user in config.users]),
+            clock=reactor,
+            entropy=entropy,
+            algorithms=self._algorithms(),
+            nonce_lifetime=config.authentication.nonce_lifetime,
+        )
+        registrations = RegistrationLog()
+        self.location = LocationService(
+            clock=reactor,
+            store=DatabaseStore(config.database.text, clock=reactor, worker=DatabaseThread(reactor)),
+            observer=registrations,
+        )
+        self.agent.handlers["REGISTER"] = Registrar(
+            domains=config.domains,
+            realm=config.realm,
+            authenticator=authenticator,
+            location=self.location,
+            settings=layers.registrar_settings(config),
+            clock=reactor,
+            entropy=entropy,
+            observer=registrations,
+        )
+
+        media = layers.media_addresses(config)
+        ports = PortAllocator(
+            clock=reactor, low=config.media.first_port, high=config.media.last_port, rest=config.media.port_rest
+        )
+        self.relay = ReactorRelay(reactor=reactor, addresses=media, ports=ports, latch_window=config.media.latch_window)
+
+        config.cdr_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.records = JsonLinesRecords(
+            str(config.cdr_file),
+            reactor=reactor,
+            in_thread=deferToThread,
+            sync=SyncPolicy(config.cdr.fsync),
+            interval=config.cdr.interval,
+        )
+        self.explanations = ExplainLog()
+        self.ledger = ResourceLedger()
+        self.observers = CallObservers((CallConsole(), self.ledger, self.explanations, self.records, *call_observers))
+
+        self.capture: CaptureFile | None = None
+        if config.capture is not None:
+            self.capture = CaptureFile(
+                config.capture.file, size_octets=config.capture.size_octets, seconds=reactor.seconds
+            )
+        self.transport.observers = (*((self.capture,) if self.capture is not None else ()), *message_observers)
+
+        users = frozenset(user.name for user in config.users)
+        domains = self._domains()
+        self.b2bua = B2bua(
+            agent=self.agent,
+            router=RouteTable(
+                domains=domains,
+                routes=[layers.static_route(rule) for rule in config.routes],
+                location=self.location,
+                is_user=users.__contains__,
+                timeout=config.timers.ring,
+            ),
+            authenticator=authenticator,
+            media=self.relay,
+            observer=self.observers,
+            now=reactor.seconds,
+            settings=B2buaSettings(
+                realm=config.realm,
+                domains=domains,
+                host=media[0].advertised_host,
+                max_calls=config.limits.calls,
+            ),
+        )
+
+    def _domains(self) -> frozenset[str]:
+        """Give every host that means us in a request URI: the domains, and the addresses of the listening points."""
+        hosts = set(self.config.domains)
+        for listen in self.config.listen:
+            hosts.add(listen.address)
+            if listen.advertised_address is not None:
+                hosts.add(listen.advertised_address)
+        return frozenset(hosts)
+
+    def _algorithms(self) -> Sequence[str]:
+        """Give the algorithms to offer: those that were asked for by name have to be there, of the default any."""
+        authentication = self.config.authentication
+        if "algorithms" in authentication.model_fields_set:
+            return authentication.algorithms
+        return [algorithm for algorithm in authentication.algorithms if algorithm in available_algorithms()]
+
+    def _self_signed(self, now: float) -> CertificateFiles | None:
+        """Make the certificate that listening points without one share, if there are such."""
+        points = [listen for listen in self.config.listen if listen.self_signed]
+        if not points:
+            return None
+        names = [*self.config.domains, "localhost"]
+        for listen in points:
+            names += filter(None, (listen.advertised_address, listen.address))
+        directory = self.config.state_directory / "tls"
+        try:
+            return ensure_self_signed(directory, tuple(dict.fromkeys(names)), datetime.fromtimestamp(now, UTC))
+        except OSError as error:
+            raise ConfigurationError([f"{directory}: no certificate can be made there: {error.strerror}"]) from error
