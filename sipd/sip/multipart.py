@@ -12,7 +12,7 @@ from sipd.errors import ParseError
 from sipd.sip.fields import media_type
 from sipd.sip.grammar import parse_parameters, unquote
 
-_HEAD_END = re.compile(rb"\r?\n\r?\n|\A\r?\n")
+_HEAD_END = re.compile(rb"\A\r?\n|\r?\n\r?\n")
 _CONTENT_TYPE = re.compile(rb"(?:\A|\n)(?:content-type|c)[ \t]*:[ \t]*([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*)", re.IGNORECASE)
 
 
@@ -44,11 +44,18 @@ def find_part(body: bytes, content_type: str, wanted: str) -> tuple[int, int] | 
         start = body.find(b"\n", border.end(), following.start() + 2) + 1
         if border[1] or not start:
             continue
-        head = _HEAD_END.search(body, start, following.start())
-        if head is None:
+        end_of_head = _HEAD_END.search(body[start : following.start()])
+        if end_of_head is None:
             continue
-        field = _CONTENT_TYPE.search(body, start - 1, head.start())
-        kind = field[1].decode("utf-8", "surrogateescape") if field else "text/plain"
-        if media_type(kind) == wanted:
-            return head.end(), following.start()
+        head = body[start : start + end_of_head.start()]
+        if _content_type(head) == wanted:
+            return start + end_of_head.end(), following.start()
     return None
+
+
+def _content_type(head: bytes) -> str:
+    """Give the media type of a part from its header fields; plain text where it says none (RFC 2046 section 5.2)."""
+    field = _CONTENT_TYPE.search(head)
+    if field is None:
+        return "text/plain"
+    return media_type(" ".join(field[1].decode("utf-8", "surrogateescape").split()))
