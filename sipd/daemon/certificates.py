@@ -6,7 +6,7 @@ import ipaddress
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -121,8 +121,3 @@ def _write(path: Path, data: bytes, *, mode: int) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def utc_now() -> datetime:
-    """Give the present moment, for `ensure_self_signed`."""
-    return datetime.now(UTC)

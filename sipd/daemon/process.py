@@ -18,7 +18,9 @@ from sipd.daemon.logs import observer_for
 from sipd.daemon.sections import Config
 from sipd.daemon.service import SipService
 from sipd.daemon.signals import StopSignals
+from sipd.daemon.stack import make_state_directory
 from sipd.errors import LocalError
+from sipd.registrar.database import Database
 
 #: Allocations before a collection of the youngest generation, and how many of one generation make one of the next. A
 #: collection of everything stops the daemon for tens of milliseconds under load; nearly nothing here is cyclic.
@@ -60,14 +62,20 @@ class Process(MultiService):
         """Bind what needs privileges. `python -m twisted` does not call this, so `startService` binds as well."""
         try:
             super().privilegedStartService()
-        except (LocalError, OSError) as error:
+        except LocalError as error:
             self._give_up(error)
 
     def startService(self) -> None:
-        """Start, then move what was made so far out of the garbage collector's sight."""
+        """Start, then move what was made so far out of the garbage collector's sight.
+
+        The database is opened here once for a moment: what is wrong with it then ends the start, and its library, which
+        takes a fifth of a second to import, is there when the first phone comes.
+        """
         try:
+            make_state_directory(self._config)
+            Database(self._config.database.text).close()
             super().startService()
-        except (LocalError, OSError) as error:
+        except LocalError as error:
             self._give_up(error)
         self._service.when_ready().addErrback(lambda _: self._reactor.callWhenRunning(self._reactor.stop))
         self._reactor.callWhenRunning(self._signals.install)

@@ -16,13 +16,14 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from sipd.daemon import layers
+from sipd.daemon.certificates import CertificateFiles
 from sipd.daemon.greeting import greet
-from sipd.daemon.sections import Config, Listen
-from sipd.daemon.stack import Stack
-from sipd.errors import ConfigurationError, LocalError, TransportError
+from sipd.daemon.sections import Config
+from sipd.daemon.stack import Stack, open_listening_points
+from sipd.errors import LocalError, TransportError
 from sipd.interfaces import Entropy, ICallObserver, IFlow, IMessageObserver, IMessageReceiver
-from sipd.sip.locate import Transport
 from sipd.sip.message import Request, Response
+from sipd.transport.layer import TransportLayer
 
 #: Seconds that the last BYE requests have to be answered in.
 _FAREWELL = 5.0
@@ -78,26 +79,31 @@ class SipService(Service):
         self._outcome: Failure | Literal["ready"] | None = None
         self._awaiting: list[Deferred[None]] = []
         self._room = WaitingRoom()
+        self._transport: TransportLayer | None = None
+        self._self_signed: CertificateFiles | None = None
         self._loading: Deferred[None] = succeed(None)
         self._stopping: Deferred[None] | None = None
         self._pause: _Pause | None = None
         self._is_hurried = False
 
     def privilegedStartService(self) -> None:
-        """Open the listening points, while ports below 1024 may still be opened.
+        """Open the listening points, and nothing else: `twistd` gives up its privileges between this and the start.
 
         Raises:
-            LocalError: one cannot be opened, or something else in the configuration cannot be had here.
-            OSError: the state directory cannot be made or written.
+            LocalError: one cannot be opened.
         """
         super().privilegedStartService()
-        self._open()
+        self._listen()
 
     def startService(self) -> None:
-        """Begin to serve. Raises like `privilegedStartService` where that was not called before."""
+        """Begin to serve; open the listening points where that was not done before.
+
+        Raises:
+            LocalError: something in the configuration cannot be had on this machine. Nothing stays open.
+        """
         super().startService()
-        stack = self._open()
-        self._loading = Deferred.fromCoroutine(self._load(stack)).addErrback(self._not_ready)
+        self.stack = self._open()
+        self._loading = Deferred.fromCoroutine(self._load(self.stack)).addErrback(self._not_ready)
 
     def when_ready(self) -> Deferred[None]:
         """Give a Deferred that fires when calls and registrations are served.
@@ -126,36 +132,32 @@ class SipService(Service):
 
     # --- starting --------------------------------------------------------------------------------------------
 
-    def _open(self) -> Stack:
-        if self.stack is not None:
-            return self.stack
-        stack = Stack(
-            self.config,
-            self._reactor,
-            entropy=self._entropy,
-            call_observers=self._call_observers,
-            message_observers=self._message_observers,
-        )
-        stack.transport.receiver = self._room
-        for listen in self.config.listen:
-            self._listen(stack, listen)
-        if not stack.transport.points:
-            raise ConfigurationError(["no listening point could be opened"])
-        self.stack = stack
-        return stack
+    def _listen(self) -> TransportLayer:
+        if self._transport is None:
+            transport = TransportLayer(reactor=self._reactor, limits=layers.transport_limits(self.config.limits))
+            transport.receiver = self._room
+            try:
+                self._self_signed = open_listening_points(self.config, transport, self._reactor.seconds())
+            except LocalError:
+                transport.close()
+                raise
+            self._transport = transport
+        return self._transport
 
-    def _listen(self, stack: Stack, listen: Listen) -> None:
-        tls = None
-        if listen.transport is Transport.TLS:
-            tls = layers.tls_settings(listen, self.config.tls, stack.self_signed)
-        failures: list[Failure] = []
-        # Binding does not wait for anything: the Deferred has fired when it is here.
-        stack.transport.listen(layers.listening_point(listen), tls).addErrback(failures.append)
-        for failure in failures:
-            if listen.required or not failure.check(ConfigurationError):
-                stack.transport.close()
-                failure.raiseException()
-            self._log.warn("{reason}; going on without it", reason=failure.getErrorMessage())
+    def _open(self) -> Stack:
+        transport = self._listen()
+        try:
+            return Stack(
+                self.config,
+                self._reactor,
+                transport,
+                entropy=self._entropy,
+                call_observers=self._call_observers,
+                message_observers=self._message_observers,
+            )
+        except LocalError:
+            transport.close()
+            raise
 
     async def _load(self, stack: Stack) -> None:
         await stack.location.start()
@@ -165,8 +167,8 @@ class SipService(Service):
         self._room.leave_for(stack.transactions)
         for line in greet(self.config, stack.transport.points):
             self._log.info("{line}", line=line)
-        if stack.self_signed is not None:
-            path = str(stack.self_signed.certificate)
+        if self._self_signed is not None:
+            path = str(self._self_signed.certificate)
             self._log.info("phones that verify certificates have to trust {path}", path=path)
         self._outcome = "ready"
         self._tell()
@@ -204,7 +206,7 @@ class SipService(Service):
         stack.records.close()
         if stack.capture is not None:
             stack.capture.close()
-        self.stack = None
+        self.stack = self._transport = None
         self._log.info("stopped")
 
     async def _end_calls(self, stack: Stack) -> None:

@@ -1,4 +1,4 @@
-"""All layers of one sipd, made from a configuration and joined. Nothing is open and nothing runs yet."""
+"""All layers of one sipd, made from a configuration and joined on top of a transport layer."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from sipd.b2bua.records import JsonLinesRecords, SyncPolicy
 from sipd.b2bua.routing import RouteTable
@@ -30,44 +31,44 @@ from sipd.registrar.log import RegistrationLog
 from sipd.registrar.registrar import Registrar
 from sipd.registrar.store import DatabaseStore, DatabaseThread
 from sipd.sip.digest import available_algorithms
+from sipd.sip.locate import Transport
 from sipd.transaction.layer import TransactionLayer
 from sipd.transport.layer import TransportLayer
 from sipd.transport.resolver import Resolver
 from sipd.ua.core import UserAgent
 from sipd.ua.settings import AgentSettings
 
+_log = Logger()
+
 
 class Stack:
-    """The layers, bottom to top.
+    """The layers, bottom to top. The transport's receiver is left as it is: nothing is served yet.
 
     Args:
         config: what to make them from.
         reactor: gives sockets, threads and time.
+        transport: what they stand on.
         entropy: for tags, branches, Call-IDs and nonces.
         call_observers: watch calls, beside those that are always there.
         message_observers: see every message.
 
     Raises:
         LocalError: something in the configuration cannot be had on this machine.
-        OSError: the state directory cannot be made or written.
     """
-
-    _log = Logger()
 
     def __init__(
         self,
         config: Config,
         reactor: Any,
+        transport: TransportLayer,
         *,
         entropy: Entropy,
         call_observers: Sequence[ICallObserver] = (),
         message_observers: Sequence[IMessageObserver] = (),
     ) -> None:
         self.config = config
-        config.state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.self_signed = self._self_signed(reactor.seconds())
-
-        self.transport = TransportLayer(reactor=reactor, limits=layers.transport_limits(config.limits))
+        make_state_directory(config)
+        self.transport = transport
         self.transactions = TransactionLayer(
             clock=reactor,
             transport=self.transport,
@@ -115,7 +116,6 @@ class Stack:
         )
         self.relay = ReactorRelay(reactor=reactor, addresses=media, ports=ports, latch_window=config.media.latch_window)
 
-        config.cdr_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.records = JsonLinesRecords(
             str(config.cdr_file),
             reactor=reactor,
@@ -173,16 +173,62 @@ class Stack:
             return authentication.algorithms
         return [algorithm for algorithm in authentication.algorithms if algorithm in available_algorithms()]
 
-    def _self_signed(self, now: float) -> CertificateFiles | None:
-        """Make the certificate that listening points without one share, if there are such."""
-        points = [listen for listen in self.config.listen if listen.self_signed]
-        if not points:
-            return None
-        names = [*self.config.domains, "localhost"]
-        for listen in points:
-            names += filter(None, (listen.advertised_address, listen.address))
-        directory = self.config.state_directory / "tls"
-        try:
-            return ensure_self_signed(directory, tuple(dict.fromkeys(names)), datetime.fromtimestamp(now, UTC))
-        except OSError as error:
-            raise ConfigurationError([f"{directory}: no certificate can be made there: {error.strerror}"]) from error
+
+def make_state_directory(config: Config) -> None:
+    """Make the state directory, for its owner only, if it is not there.
+
+    Raises:
+        ConfigurationError: it cannot be made.
+    """
+    directory = config.state_directory
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError([f"{directory}: cannot be made: {error.strerror}"]) from error
+
+
+def open_listening_points(config: Config, transport: TransportLayer, now: float) -> CertificateFiles | None:
+    """Open them all.
+
+    Args:
+        config: says which.
+        transport: what opens them.
+        now: seconds of the wall clock.
+
+    Returns:
+        The self-signed certificate, if there is one.
+
+    Raises:
+        ConfigurationError: a point that is required cannot be opened, or none at all could.
+    """
+    self_signed = _self_signed(config, now)
+    for listen in config.listen:
+        tls = None
+        if listen.transport is Transport.TLS:
+            tls = layers.tls_settings(listen, config.tls, self_signed)
+        failures: list[Failure] = []
+        # Binding does not wait for anything: the Deferred has fired when it is here.
+        transport.listen(layers.listening_point(listen), tls).addErrback(failures.append)
+        for failure in failures:
+            if listen.required or not failure.check(ConfigurationError):
+                failure.raiseException()
+            _log.warn("{reason}; going on without it", reason=failure.getErrorMessage())
+    if not transport.points:
+        raise ConfigurationError(["no listening point could be opened"])
+    return self_signed
+
+
+def _self_signed(config: Config, now: float) -> CertificateFiles | None:
+    """Make the certificate that listening points without one share, if there are such."""
+    points = [listen for listen in config.listen if listen.self_signed]
+    if not points:
+        return None
+    make_state_directory(config)
+    names = [*config.domains, "localhost"]
+    for listen in points:
+        names += filter(None, (listen.advertised_address, listen.address))
+    directory = config.state_directory / "tls"
+    try:
+        return ensure_self_signed(directory, tuple(dict.fromkeys(names)), datetime.fromtimestamp(now, UTC))
+    except OSError as error:
+        raise ConfigurationError([f"{directory}: no certificate can be made there: {error.strerror}"]) from error
