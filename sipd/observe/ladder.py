@@ -10,6 +10,7 @@ from sipd.observe.capture import Address, CapturedMessage
 #: Columns from one party's line to the next.
 _SPACING = 34
 _TIME_WIDTH = 12
+_LABEL_WIDTH = _SPACING - 12
 
 _CSEQ = re.compile(rb"^cseq[ \t]*:[ \t]*([0-9]+)[ \t]+([^ \t\r\n]+)", re.IGNORECASE | re.MULTILINE)
 _SDP = re.compile(rb"^(?:content-type|c)[ \t]*:[ \t]*application/sdp", re.IGNORECASE | re.MULTILINE)
@@ -46,23 +47,30 @@ def ladder(
     for message, (source, destination) in zip(drawn, ends, strict=True):
         again = (source, destination, message.data) in seen
         seen.add((source, destination, message.data))
-        label = _label(message) + (" again" if again else "")
+        label = summary(message.data, _LABEL_WIDTH) + (" again" if again else "")
         at = f"{message.at - drawn[0].at:10.3f}"
         row = _row(list(column.values()), column[source], column[destination], label, lost=message.note == "lost")
         lines.append(f"{at}{row[len(at) :]}{_note(message)}")
     return "\n".join(lines) + "\n"
 
 
-def summary(data: bytes) -> str:
-    """Say in a few words what a message is: `INVITE 1 sdp`, `200 OK INVITE 1`."""
-    start_line = data.partition(b"\r\n")[0].decode("utf-8", "replace")
+def summary(data: bytes, longest: int = 80) -> str:
+    """Say in a few words what a message is: `INVITE 1 sdp`, `200 OK INVITE 1`.
+
+    Args:
+        data: its octets.
+        longest: in characters; where there is no room for it the reason phrase is left out, then the end is cut.
+    """
+    first, _, rest = data.partition(b"\r\n")[0].decode("utf-8", "replace").partition(" ")
     cseq = _CSEQ.search(data)
     number = f" {cseq[1].decode()}" if cseq else ""
     sdp = " sdp" if _SDP.search(data) else ""
-    if start_line.startswith("SIP/2.0 "):
+    texts = [f"{first}{number}{sdp}"]
+    if first == "SIP/2.0":
         method = f" {cseq[2].decode('utf-8', 'replace')}" if cseq else ""
-        return f"{start_line[8:]}{method}{number}{sdp}"
-    return f"{start_line.partition(' ')[0]}{number}{sdp}"
+        texts = [f"{status}{method}{number}{sdp}" for status in (rest, rest[:3])]
+    text = next((text for text in texts if len(text) <= longest), texts[-1][:longest])
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _name(names: Mapping[Address, str], address: Address) -> str:
@@ -75,12 +83,6 @@ def _heading(parties: list[str]) -> str:
         middle = _TIME_WIDTH + index * _SPACING
         line = line.ljust(max(middle - len(name) // 2, len(line) + 1)) + name
     return line
-
-
-def _label(message: CapturedMessage) -> str:
-    text = "".join(character if character.isprintable() else "?" for character in summary(message.data))
-    longest = _SPACING - 12
-    return text if len(text) <= longest else text[: longest - 1] + "~"
 
 
 def _note(message: CapturedMessage) -> str:

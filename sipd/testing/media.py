@@ -92,6 +92,7 @@ class FakeMediaSession:
         self._families: dict[str, AddressType] = {}
         self._pending: dict[_Pair, _Offered] = {}
         self._agreed: dict[_Pair, _Offered] = {}
+        self._statistics: dict[_Key, StreamStatistics] = {}
 
     @property
     def ports(self) -> dict[_Key, int]:
@@ -124,8 +125,8 @@ class FakeMediaSession:
         self._release_unused()
 
     def statistics(self) -> Sequence[StreamStatistics]:
-        """See `IMediaSession`. Nothing flows, so nothing is counted."""
-        return [StreamStatistics(leg=leg, stream=stream, media="audio") for leg, stream in self._ports]
+        """See `IMediaSession`. Nothing flows, so the counters stay at 0."""
+        return list(self._statistics.values())
 
     def close(self) -> None:
         """See `IMediaSession`."""
@@ -145,6 +146,8 @@ class FakeMediaSession:
         new = sorted(keys - self._ports.keys())
         for key, port in zip(new, self._relay.take(len(new)), strict=True):
             self._ports[key] = port
+            media = description.media[key[1]].media
+            self._statistics.setdefault(key, StreamStatistics(leg=key[0], stream=key[1], media=media))
             self._event("port-taken", _name(key, port))
         self._pending[sender, receiver] = _Offered(offer=description, keys=keys)
         self._release_unused()

@@ -10,13 +10,20 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from twisted.internet.interfaces import IReactorTCP, IReactorTime, IReactorUDP
+from twisted.internet.interfaces import (
+    IHostnameResolver,
+    IReactorPluggableNameResolver,
+    IReactorTCP,
+    IReactorTime,
+    IReactorUDP,
+)
 from twisted.internet.protocol import ClientFactory, DatagramProtocol, ServerFactory
 from zope.interface import implementer
 
 from sipd.testing.clock import SimulatedCall, SimulatedClock
 from sipd.testing.connections import SimulatedConnection
 from sipd.testing.links import Address, Fate, Link, NetworkEvent
+from sipd.testing.names import SimulatedNames
 from sipd.testing.nat import Nat
 from sipd.testing.sockets import SimulatedPort
 from sipd.testing.streams import SimulatedConnector, SimulatedListener
@@ -32,12 +39,17 @@ class Network:
         clock: moves everything.
         seed: of all randomness.
         link: between any two addresses for which `set_link` said nothing else.
+
+    Attributes:
+        log: everything that happened, in order.
+        names: what hosts find in the DNS: names in lower case to addresses.
     """
 
     def __init__(self, clock: SimulatedClock, seed: int, *, link: Link | None = None) -> None:
         self.clock = clock
         self.seed = seed
         self.log: list[NetworkEvent] = []
+        self.names: dict[str, Sequence[str]] = {}
         self._link = link or Link()
         self._random = random.Random(f"network {seed}")
         self._entropy = random.Random(f"entropy {seed}")
@@ -179,7 +191,7 @@ class Network:
             raise ValueError(f"{address} is taken")
 
 
-@implementer(IReactorTime, IReactorUDP, IReactorTCP)
+@implementer(IReactorTime, IReactorUDP, IReactorTCP, IReactorPluggableNameResolver)
 class Host:
     """One machine on the network, shaped like a reactor. Made by `Network.host`.
 
@@ -196,6 +208,7 @@ class Host:
         self.ports: dict[Address, SimulatedPort] = {}
         self.listeners: dict[Address, SimulatedListener] = {}
         self.connections: list[SimulatedConnection] = []
+        self.nameResolver: IHostnameResolver = SimulatedNames(network.clock.callLater, network.names)
         self._next_port = _FIRST_EPHEMERAL_PORT
 
     @property
@@ -245,6 +258,11 @@ class Host:
         connector = SimulatedConnector(self, (host, port), factory, timeout, bindAddress)
         connector.connect()
         return connector
+
+    def installNameResolver(self, resolver: IHostnameResolver) -> IHostnameResolver:  # noqa: N802 (the interface's name)
+        """See `IReactorPluggableNameResolver`."""
+        previous, self.nameResolver = self.nameResolver, resolver
+        return previous
 
     def addresses_for(self, interface: str) -> Iterator[str]:
         """Give the addresses that an interface argument of Twisted's stands for."""

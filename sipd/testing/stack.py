@@ -1,0 +1,231 @@
+"""A whole registrar and B2BUA on a simulated host, with its observers, for tests from the wire to the bridge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from sipd.b2bua.routing import RouteTable, StaticRoute
+from sipd.b2bua.service import B2bua, B2buaSettings
+from sipd.interfaces import CallRecord, Credentials, Decision, ICallObserver, ListeningPoint
+from sipd.observe.capture import Capture, CapturedMessage
+from sipd.observe.explain import ExplainLog
+from sipd.observe.ladder import ladder
+from sipd.observe.ledger import ResourceLedger
+from sipd.observe.observers import CallObservers
+from sipd.registrar.authentication import ConfiguredCredentials, DigestAuthenticator
+from sipd.registrar.bindings import RegistrarSettings
+from sipd.registrar.location import LocationService
+from sipd.registrar.registrar import Registrar
+from sipd.sip.locate import Transport
+from sipd.sip.timers import TimerValues
+from sipd.testing.links import Address, Fate
+from sipd.testing.media import FakeMediaRelay
+from sipd.testing.network import Host, Network
+from sipd.testing.peer import Peer
+from sipd.transaction.layer import TransactionLayer
+from sipd.transport.layer import TransportLayer
+from sipd.transport.resolver import Resolver
+from sipd.ua.core import UserAgent
+from sipd.ua.settings import AgentSettings
+
+
+@implementer(ICallObserver)
+class RecordList:
+    """Keeps the records of the calls that have ended.
+
+    Attributes:
+        records: in the order in which the calls ended.
+    """
+
+    def __init__(self) -> None:
+        self.records: list[CallRecord] = []
+
+    def call_started(self, call: str, record: CallRecord) -> None:
+        """See `ICallObserver`."""
+
+    def call_decided(self, call: str, decision: Decision) -> None:
+        """See `ICallObserver`."""
+
+    def call_resource_taken(self, call: str, kind: str, name: str) -> None:
+        """See `ICallObserver`."""
+
+    def call_resource_released(self, call: str, kind: str, name: str) -> None:
+        """See `ICallObserver`."""
+
+    def call_ended(self, call: str, record: CallRecord) -> None:
+        """See `ICallObserver`."""
+        self.records.append(record)
+
+
+class SimulatedServer:
+    """A registrar and B2BUA that listens on every address of its host, over UDP and TCP.
+
+    The layers are sipd's own; the sockets are the host's, and media are relayed by nobody.
+
+    Args:
+        host: of a simulated network.
+        users: name to password.
+        domain: that is served; also the realm.
+        port: to listen on.
+        routes: static routes, before registered users.
+        timers: T1, T2 and T4.
+        ring_timeout: seconds for which registered contacts ring.
+        max_calls: further ones are refused with 503.
+        observers: watch calls, beside those that are always there.
+
+    Attributes:
+        transport, transactions, agent, location, b2bua: the layers.
+        relay: the fake media relay.
+        ledger, explanations, capture, records: the observers that are always there.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        users: Mapping[str, str],
+        *,
+        domain: str = "example.com",
+        port: int = 5060,
+        routes: Sequence[StaticRoute] = (),
+        timers: TimerValues | None = None,
+        ring_timeout: float = 60.0,
+        max_calls: int = 2000,
+        observers: Sequence[ICallObserver] = (),
+    ) -> None:
+        self.host = host
+        self.domain = domain
+        self.port = port
+        self._users = dict(users)
+        reactor: Any = host
+        entropy = host.network.entropy
+        values = timers or TimerValues()
+        self.transport = TransportLayer(reactor=reactor)
+        self.transactions = TransactionLayer(clock=host, transport=self.transport, entropy=entropy, timers=values)
+        self.transport.receiver = self.transactions
+        self.agent = UserAgent(
+            clock=host,
+            transport=self.transport,
+            transactions=self.transactions,
+            resolver=Resolver(reactor),
+            entropy=entropy,
+            settings=AgentSettings(timers=values),
+        )
+        self.transactions.core = self.agent
+
+        store = ConfiguredCredentials(
+            [Credentials(username=name, password=password) for name, password in users.items()]
+        )
+        authenticator = DigestAuthenticator(store, clock=host, entropy=entropy)
+        self.location = LocationService(clock=host)
+        self.agent.handlers["REGISTER"] = Registrar(
+            domains=(domain,),
+            realm=domain,
+            authenticator=authenticator,
+            location=self.location,
+            settings=RegistrarSettings(),
+            clock=host,
+            entropy=entropy,
+        )
+
+        self.relay = FakeMediaRelay()
+        self.ledger = ResourceLedger()
+        self.explanations = ExplainLog()
+        self.capture = Capture(host.seconds)
+        self.records = RecordList()
+        self.transport.observers = (self.capture,)
+        domains = frozenset((domain, *host.addresses))
+        self.b2bua = B2bua(
+            agent=self.agent,
+            router=RouteTable(
+                domains=domains,
+                routes=routes,
+                location=self.location,
+                is_user=self._users.__contains__,
+                timeout=ring_timeout,
+            ),
+            authenticator=authenticator,
+            media=self.relay,
+            observer=CallObservers((self.ledger, self.explanations, self.capture, self.records, *observers)),
+            now=host.seconds,
+            settings=B2buaSettings(realm=domain, domains=domains, host=host.address, max_calls=max_calls),
+        )
+        for address in host.addresses:
+            self._listen(address, Transport.UDP)
+            self._listen(address, Transport.TCP)
+
+    def peer(self, host: Host, user: str, *, port: int = 5060, transport: Transport = Transport.UDP) -> Peer:
+        """Put a peer with a user's name and password on another host; this server is its proxy."""
+        proxy = self.host.source_for(host.address)
+        if proxy is None:
+            raise ValueError(f"{host.address} cannot reach {self.host.addresses}")
+        return Peer(
+            host,
+            user,
+            host.address,
+            port,
+            proxy=(proxy, self.port),
+            entropy=host.network.entropy,
+            domain=self.domain,
+            password=self._users.get(user),
+            transport=transport,
+        )
+
+    def close(self) -> Deferred[None]:
+        """Stop everything at once; the Deferred fires when all connections have ended."""
+        self.b2bua.stop_calls("the test is over")
+        self.transactions.close()
+        self.location.stop()
+        return self.transport.close()
+
+    def leftovers(self) -> list[str]:
+        """Say what is still held, a line each: nothing, once the last call is over and all timers have run."""
+        held = {
+            "transactions": len(self.transactions),
+            "sessions": len(self.agent),
+            "calls": len(self.b2bua),
+            "calls in the ledger": len(self.ledger),
+            "leaked resources": self.ledger.leaks,
+            "pairs of media ports": len(self.relay.taken),
+            "media sessions": len(self.relay.sessions),
+        }
+        return [f"{count} {what}" for what, count in held.items() if count]
+
+    def ladder(self, call: str, names: Mapping[Address, str] | None = None) -> str:
+        """Draw a call, all legs, as this server saw it."""
+        server = dict.fromkeys(((address, self.port) for address in self.host.addresses), "sipd")
+        return ladder(self.capture.messages_of(call), {**server, **(names or {})})
+
+    def _listen(self, address: str, transport: Transport) -> None:
+        point = ListeningPoint(
+            name=f"{transport.uri_parameter}-{address}",
+            transport=transport,
+            host=address,
+            port=self.port,
+            advertised_host=address,
+            advertised_port=self.port,
+        )
+        failures: list[Any] = []
+        self.transport.listen(point).addErrback(failures.append)
+        for failure in failures:
+            failure.raiseException()
+
+
+def sent_messages(network: Network) -> list[CapturedMessage]:
+    """Give every datagram of a network's log when it was sent, those that were lost included."""
+    return [
+        CapturedMessage(
+            at=event.at,
+            data=event.data,
+            sent=True,
+            transport=event.transport,
+            local=event.source,
+            remote=event.destination,
+            note="" if event.fate is Fate.SENT else event.fate.value,
+        )
+        for event in network.log
+        if event.fate.is_departure and event.data
+    ]
