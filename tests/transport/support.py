@@ -106,8 +106,8 @@ class Receiver:
         """Let that layer answer each request from now on with 200."""
 
         def respond(message: Request | Response, flow: IFlow) -> None:
-            assert isinstance(message, Request)
-            layer.send_response(message.response(200), flow)
+            if isinstance(message, Request) and message.method != "ACK":
+                layer.send_response(message.response(200), flow)
 
         self.reaction = respond
 
