@@ -1,0 +1,83 @@
+"""What a leg sends of the other leg's message."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sipd.b2bua.bodies import find_description, replace_description
+from sipd.b2bua.leg import Leg
+from sipd.errors import ParseError, SdpError
+from sipd.sdp.description import SessionDescription, parse_description
+from sipd.sdp.offer_answer import LocalOrigin
+from sipd.testing import builders
+
+MULTIPART = b"--b\r\nContent-Type: application/isup\r\n\r\n\x01\xff\r\n--b\r\nContent-Type: application/sdp\r\n\r\n"
+END = b"\r\n--b--\r\n"
+
+
+def _described() -> SessionDescription:
+    return parse_description(builders.sdp("198.51.100.1", 30000))
+
+
+def _leg() -> Leg:
+    return Leg("b1", LocalOrigin(session_id=42, host="198.51.100.1"))
+
+
+class DescriptionTests(SynchronousTestCase):
+    """Finding and replacing a session description."""
+
+    def test_is_the_body(self) -> None:
+        """A body of application/sdp is one."""
+        self.assertIsNotNone(find_description(builders.invite()))
+        self.assertIsNone(find_description(builders.invite(body=b"")))
+        self.assertIsNone(find_description(builders.invite(body=b"hi", content_type="text/plain")))
+
+    def test_is_a_part_of_the_body(self) -> None:
+        """In a multipart body it is replaced in place; the ISUP part stays octet for octet (lesson: RFC 5621)."""
+        invite = builders.invite(body=MULTIPART + builders.sdp() + END, content_type="multipart/mixed;boundary=b")
+        self.assertIsNotNone(find_description(invite))
+        described = _described()
+        self.assertEqual(replace_description(invite, described), MULTIPART + described.to_bytes() + END)
+
+    def test_unusable_ones_are_said_to_be(self) -> None:
+        """An SDP body that is none gives 488, a multipart body without its boundary 400."""
+        self.assertRaises(SdpError, find_description, builders.invite(body=b"m=oops"))
+        error = self.assertRaises(
+            ParseError, find_description, builders.invite(body=b"x", content_type="multipart/mixed;boundary=b")
+        )
+        self.assertEqual(error.status, 400)
+
+
+class ContentTests(SynchronousTestCase):
+    """Header fields and body for the other leg."""
+
+    def test_carries_its_own_origin(self) -> None:
+        """The description leaves under the leg's session identifier, whatever the other side's was (lesson 31)."""
+        content = _leg().content(builders.invite(), _described())
+        self.assertIn(b"o=- 42 1 IN IP4 198.51.100.1\r\n", content.body)
+        self.assertIn(("Content-Type", "application/sdp"), content.headers)
+
+    def test_version_grows_only_with_a_change(self) -> None:
+        """The same description again keeps its version; another one counts up."""
+        leg = _leg()
+        leg.content(builders.invite(), _described())
+        self.assertIn(b"o=- 42 1 ", leg.content(builders.invite(), _described()).body)
+        changed = parse_description(builders.sdp("198.51.100.1", 30002))
+        self.assertIn(b"o=- 42 2 ", leg.content(builders.invite(), changed).body)
+
+    def test_leaves_a_description_off_that_does_not_cross(self) -> None:
+        """Without a description of its own the leg sends no body, and no Content-Type."""
+        content = _leg().content(builders.invite(headers=[("Subject", "x")]), None)
+        self.assertEqual((content.headers, content.body), ((("Subject", "x"),), b""))
+
+    def test_passes_other_bodies(self) -> None:
+        """A body that describes no session crosses with its type."""
+        content = _leg().content(builders.invite(body=b"hi", content_type="text/plain"), None)
+        self.assertEqual((content.headers, content.body), ((("Content-Type", "text/plain"),), b"hi"))
+
+    def test_gives_an_answer_to_a_message_without_one(self) -> None:
+        """An answer that came earlier, in a 183, is put into the 200 that came without."""
+        ok = builders.response(builders.invite(), 200)
+        content = _leg().content(ok, _described())
+        self.assertEqual(content.headers, (("Content-Type", "application/sdp"),))
+        self.assertIn(b"m=audio 30000 ", content.body)

@@ -1,0 +1,60 @@
+"""What crosses from one leg to the other, and what the other leg must never see."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sipd.b2bua.headers import STAYS, body_fields, crossing
+from sipd.sip.headers import Headers
+
+
+class CrossingTests(SynchronousTestCase):
+    """The one table."""
+
+    def test_unknown_fields_cross_octet_for_octet_in_order(self) -> None:
+        """Spelling, white space and folding of what nobody knows stay as they are."""
+        lines = ["X-UCM-AudioRecord :  yes", "Subject: a\r\n folded one", "x-ucm-callpark: 7"]
+        headers = Headers.from_lines("\r\n".join(["Via: SIP/2.0/UDP h", *lines, "Call-ID: 1"]).split("\r\n"))
+        self.assertEqual(crossing(headers).lines(), lines)
+
+    def test_nothing_of_the_dialog_or_the_hop_crosses(self) -> None:
+        """Topology and capabilities of a leg are its own, in every spelling."""
+        names = [
+            "v",
+            "F",
+            "t",
+            "i",
+            "CSEQ",
+            "m",
+            "Record-route",
+            "ROUTE",
+            "k",
+            "Allow",
+            "User-Agent",
+            "Server",
+            "Warning",
+        ]
+        self.assertEqual(len(crossing(Headers([(name, "x") for name in names]))), 0)
+
+    def test_secrets_do_not_cross(self) -> None:
+        """Credentials and challenges are for one side's realm."""
+        names = ["Authorization", "Proxy-Authorization", "WWW-Authenticate", "Proxy-Authenticate"]
+        self.assertEqual(len(crossing(Headers([(name, "Digest x=y") for name in names]))), 0)
+
+    def test_identity_of_nobody_we_trust_does_not_cross(self) -> None:
+        """P-Asserted-Identity from outside of a trust domain is removed (RFC 3325 section 5); Privacy goes on."""
+        headers = Headers([("P-Asserted-Identity", "<sip:boss@example.com>"), ("Privacy", "id")])
+        self.assertEqual(list(crossing(headers).items()), [("Privacy", "id")])
+
+    def test_each_entry_has_its_reason(self) -> None:
+        """The table is for people to read: canonical names, each with why."""
+        for name, reason in STAYS.items():
+            self.assertEqual(name, name.lower())
+            self.assertGreater(len(reason), 10)
+
+    def test_body_fields_go_with_the_body(self) -> None:
+        """Content-Type in either form, disposition, language and MIME-Version."""
+        headers = Headers([("c", "application/sdp"), ("Subject", "x"), ("Content-Disposition", "session")])
+        self.assertEqual(
+            list(body_fields(headers).items()), [("c", "application/sdp"), ("Content-Disposition", "session")]
+        )

@@ -1,0 +1,199 @@
+"""Where calls go: static routes, then registered users, and never to strangers."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Sequence
+
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from sipd.b2bua.routing import RouteTable, StaticRoute
+from sipd.interfaces import Binding, Credentials, ILocationService, IRouter, Route, RoutingRequest
+from sipd.sip.locate import Target, Transport
+from sipd.sip.uri import parse_uri
+from sipd.testing import builders
+
+
+@implementer(ILocationService)
+class Location:
+    """A location service that knows what it is told."""
+
+    def __init__(self, *bindings: Binding) -> None:
+        self._bindings = bindings
+
+    def lookup(self, aor: str) -> Sequence[Binding]:
+        """See `ILocationService`."""
+        return sorted((one for one in self._bindings if one.aor == aor), key=lambda one: -one.q)
+
+
+def _binding(uri: str, *, q: float = 1.0, source: Target | None = None, path: tuple[str, ...] = ()) -> Binding:
+    return Binding(
+        aor="sip:bob@example.com",
+        contact=f"<{uri}>",
+        uri=parse_uri(uri),
+        q=q,
+        expires_at=0,
+        call_id="r",
+        cseq=1,
+        source=source,
+        path=path,
+    )
+
+
+def _asked(
+    uri: str, *, source: str = "192.0.2.1", caller: str = builders.ALICE, user: str | None = None
+) -> RoutingRequest:
+    return RoutingRequest(
+        request=builders.invite(uri, caller=caller),
+        user=None,
+        source=Target(transport=Transport.UDP, host=source, port=5060),
+        point="udp",
+    )
+
+
+def _table(*routes: StaticRoute, bindings: Sequence[Binding] = ()) -> RouteTable:
+    return RouteTable(
+        domains=frozenset(("example.com",)),
+        routes=routes,
+        location=Location(*bindings),
+        is_user=lambda name: name in ("alice", "bob"),
+        timeout=45,
+    )
+
+
+class RouteTableTests(SynchronousTestCase):
+    """The decision for one call."""
+
+    def _route(self, table: RouteTable, asked: RoutingRequest) -> Route:
+        return self.successResultOf(table.route(asked))
+
+    def test_provides_its_interface(self) -> None:
+        """It is an IRouter, and its location service an ILocationService."""
+        verifyObject(IRouter, _table())
+        verifyObject(ILocationService, Location())
+
+    def test_refuses_to_relay(self) -> None:
+        """A call to a domain that is not ours is refused with 403: there is no open relay."""
+        route = self._route(_table(), _asked("sip:bob@elsewhere.example"))
+        self.assertEqual(route.refusal, (403, "No Relay To Other Domains"))
+        self.assertEqual(route.rounds, ())
+        self.assertEqual(len(route.considered), 1)
+
+    def test_asks_for_authentication_by_default(self) -> None:
+        """Only a static route that says so goes without."""
+        opened = StaticRoute(name="in", user=re.compile("100"), to="sip:100@192.0.2.9", authenticate=False)
+        self.assertTrue(_table().needs_authentication(_asked("sip:bob@example.com")))
+        self.assertTrue(_table(opened).needs_authentication(_asked("sip:101@example.com")))
+        self.assertFalse(_table(opened).needs_authentication(_asked("sip:100@example.com")))
+
+    def test_first_matching_route_decides_on_authentication(self) -> None:
+        """A later route cannot open what an earlier one takes."""
+        closed = StaticRoute(name="closed", to="sip:a@192.0.2.9")
+        opened = StaticRoute(name="open", to="sip:a@192.0.2.9", authenticate=False)
+        self.assertTrue(_table(closed, opened).needs_authentication(_asked("sip:bob@example.com")))
+
+    def test_rings_all_contacts_by_preference(self) -> None:
+        """Contacts of the same q are one round, lower ones a later round."""
+        bindings = [
+            _binding("sip:b1@192.0.2.2", q=0.5),
+            _binding("sip:b2@192.0.2.3"),
+            _binding("sip:b3@192.0.2.4", q=0.5),
+        ]
+        route = self._route(_table(bindings=bindings), _asked("sip:bob@example.com"))
+        self.assertEqual(
+            [[str(attempt.uri) for attempt in attempts] for attempts in route.rounds],
+            [["sip:b2@192.0.2.3"], ["sip:b1@192.0.2.2", "sip:b3@192.0.2.4"]],
+        )
+        self.assertEqual({attempt.timeout for attempts in route.rounds for attempt in attempts}, {45})
+
+    def test_user_is_found_by_the_canonical_address(self) -> None:
+        """An escaped user, a port and parameters name the same AOR (section 10.3)."""
+        table = _table(bindings=[_binding("sip:b@192.0.2.2")])
+        self.assertEqual(len(self._route(table, _asked("sip:%62ob@example.com:5060;user=phone")).rounds), 1)
+
+    def test_tells_who_is_not_registered_from_who_is_not_there(self) -> None:
+        """A known user without contacts gives 480, an unknown one 404, no user 404."""
+        table = _table()
+        for uri, status in (("sip:bob@example.com", 480), ("sip:eve@example.com", 404), ("sip:example.com", 404)):
+            refusal = self._route(table, _asked(uri)).refusal
+            assert refusal is not None
+            self.assertEqual(refusal[0], status)
+
+    def test_tel_uri_needs_a_route(self) -> None:
+        """Without a static route there is nowhere to send a telephone number."""
+        refusal = self._route(_table(), _asked("tel:+4930123")).refusal
+        assert refusal is not None
+        self.assertEqual(refusal[0], 403)
+
+    def test_contact_behind_nat_is_called_where_it_came_from(self) -> None:
+        """The source is kept for another address and for connections, and left for a reachable UDP contact."""
+        udp, tls = Transport.UDP, Transport.TLS
+        same = _binding("sip:b@192.0.2.2:5062", source=Target(transport=udp, host="192.0.2.2", port=40000))
+        behind = _binding("sip:b@10.0.0.7:5062", source=Target(transport=udp, host="192.0.2.2", port=40000))
+        stream = _binding("sip:b@192.0.2.2:5062", source=Target(transport=tls, host="192.0.2.2", port=40000))
+        sources = []
+        for binding in (same, behind, stream):
+            route = self._route(_table(bindings=[binding]), _asked("sip:bob@example.com"))
+            sources.append(route.rounds[0][0].source)
+        self.assertEqual(sources, [None, behind.source, stream.source])
+
+    def test_path_becomes_the_route_set(self) -> None:
+        """Requests to a contact go through the proxies that it registered through (RFC 3327)."""
+        table = _table(bindings=[_binding("sip:b@10.0.0.7", path=("<sip:edge.example.com;lr>",))])
+        route = self._route(table, _asked("sip:bob@example.com"))
+        self.assertEqual(route.rounds[0][0].route_set, ("<sip:edge.example.com;lr>",))
+
+    def test_static_route_fills_its_template(self) -> None:
+        """Groups of the pattern, by number and by name, and the whole user stand in the new URI."""
+        rule = StaticRoute(
+            name="pstn",
+            user=re.compile(r"00(?P<country>\d\d)(\d+)"),
+            to="sip:+{country}{2}@gw.example.net;x={0}",
+            credentials=Credentials(username="us", password="secret"),
+            timeout=20,
+        )
+        route = self._route(_table(rule), _asked("sip:0049301234@example.com"))
+        attempt = route.rounds[0][0]
+        self.assertEqual(str(attempt.uri), "sip:+49301234@gw.example.net;x=0049301234")
+        self.assertEqual((attempt.timeout, attempt.credentials), (20, rule.credentials))
+        self.assertEqual(route.considered, ("route pstn: taken",))
+
+    def test_pattern_must_match_the_whole_user(self) -> None:
+        """A pattern for 100 does not open 1000."""
+        rule = StaticRoute(name="r", user=re.compile("100"), to="sip:x@192.0.2.9")
+        self.assertEqual(self._route(_table(rule), _asked("sip:1000@example.com")).name, "registered")
+
+    def test_every_condition_must_hold(self) -> None:
+        """Host, caller and source are looked at, and the explanation says which one failed."""
+        network = ipaddress.ip_network("192.0.2.0/28")
+        rules = (
+            StaticRoute(name="host", host=re.compile("gw"), to="sip:x@h"),
+            StaticRoute(name="caller", caller=re.compile("sip:eve@.*"), to="sip:x@h"),
+            StaticRoute(name="source", sources=(network,), to="sip:x@h"),
+            StaticRoute(name="all", host=re.compile("example.com"), caller=re.compile("sip:alice@.*"), to="sip:x@h"),
+        )
+        route = self._route(_table(*rules), _asked("sip:1@example.com", source="192.0.2.77"))
+        self.assertEqual(
+            route.considered,
+            (
+                "route host: host example.com does not match",
+                "route caller: the caller does not match",
+                "route source: 192.0.2.77 is not among its sources",
+                "route all: taken",
+            ),
+        )
+
+    def test_route_may_refuse(self) -> None:
+        """A rule with a refusal answers with it."""
+        rule = StaticRoute(name="premium", user=re.compile("0900.*"), refusal=(603, "Not From Here"))
+        self.assertEqual(self._route(_table(rule), _asked("sip:0900123@example.com")).refusal, (603, "Not From Here"))
+
+    def test_unusable_template_is_an_incomplete_address(self) -> None:
+        """What the template makes of a strange number is no URI: 484, and the explanation says so."""
+        rule = StaticRoute(name="r", user=re.compile("(.*)"), to="sip:x@{1}")
+        route = self._route(_table(rule), _asked("sip:a&b@example.com"))
+        self.assertEqual(route.refusal, (484, "Address Incomplete"))
+        self.assertIn("makes no usable URI", route.considered[-1])
