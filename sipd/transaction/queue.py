@@ -22,7 +22,7 @@ class RunningTimer(Generic[T]):
 
     __slots__ = ("_lane", "due", "owner", "timer")
 
-    def __init__(self, lane: _Lane[T], owner: T, timer: Timer, due: float) -> None:
+    def __init__(self, lane: Lane[T], owner: T, timer: Timer, due: float) -> None:
         self._lane = lane
         self.owner: T | None = owner
         self.timer = timer
@@ -46,40 +46,47 @@ class TimerQueue(Generic[T]):
     def __init__(self, clock: IReactorTime, fired: Callable[[T, Timer], None]) -> None:
         self._clock = clock
         self._fired = fired
-        self._lanes: dict[float, _Lane[T]] = {}
+        self._lanes: dict[float, Lane[T]] = {}
 
     def start(self, owner: T, timer: Timer, duration: float) -> RunningTimer[T]:
         """Start a timer, to fire in `duration` seconds."""
-        lane = self._lanes.get(duration)
-        if lane is None:
-            lane = self._lanes[duration] = _Lane(self._clock, self._fired, duration)
-        return lane.start(owner, timer)
+        try:
+            lane = self._lanes[duration]
+        except KeyError:
+            lane = self._lanes[duration] = Lane(self._clock, self._fired)
+        started = RunningTimer(lane, owner, timer, self._clock.seconds() + duration)
+        lane.timers.append(started)
+        if len(lane.timers) == 1:
+            lane.schedule()
+        return started
 
 
-class _Lane(Generic[T]):
-    """The timers of one duration, oldest first. Those that are stopped leave when they stand at either end."""
+class Lane(Generic[T]):
+    """The timers of one duration, oldest first. Those that are stopped leave when they stand at either end.
 
-    __slots__ = ("_call", "_clock", "_due", "_duration", "_fired", "_timers")
+    Args:
+        clock: see `TimerQueue`.
+        fired: see `TimerQueue`.
+    """
 
-    def __init__(self, clock: IReactorTime, fired: Callable[[T, Timer], None], duration: float) -> None:
+    __slots__ = ("_call", "_clock", "_due", "_fired", "timers")
+
+    def __init__(self, clock: IReactorTime, fired: Callable[[T, Timer], None]) -> None:
         self._clock = clock
         self._fired = fired
-        self._duration = duration
-        self._timers: deque[RunningTimer[T]] = deque()
         self._call: IDelayedCall | None = None
         self._due = 0.0
+        self.timers: deque[RunningTimer[T]] = deque()
 
-    def start(self, owner: T, timer: Timer) -> RunningTimer[T]:
-        """Start a timer of this duration."""
-        started = RunningTimer(self, owner, timer, self._clock.seconds() + self._duration)
-        self._timers.append(started)
-        if self._call is None and len(self._timers) == 1:
-            self._schedule(self._duration)
-        return started
+    def schedule(self) -> None:
+        """Have a call made when the first timer is due, if there is a timer and no call yet."""
+        if self.timers and self._call is None:
+            self._due = self.timers[0].due
+            self._call = self._clock.callLater(max(0.0, self._due - self._clock.seconds()), self._fire)
 
     def tidy(self) -> None:
         """Drop what is stopped at both ends; without timers there is no delayed call either."""
-        timers = self._timers
+        timers = self.timers
         while timers and timers[-1].owner is None:
             timers.pop()
         while timers and timers[0].owner is None:
@@ -88,15 +95,11 @@ class _Lane(Generic[T]):
             self._call.cancel()
             self._call = None
 
-    def _schedule(self, delay: float) -> None:
-        self._due = self._timers[0].due
-        self._call = self._clock.callLater(delay, self._fire)
-
     def _fire(self) -> None:
         # The clock may stand a rounding error before the time that the call was made for.
         now = max(self._clock.seconds(), self._due)
         self._call = None
-        timers = self._timers
+        timers = self.timers
         try:
             while timers and timers[0].due <= now:
                 timer = timers.popleft()
@@ -105,5 +108,4 @@ class _Lane(Generic[T]):
                     self._fired(owner, timer.timer)
         finally:
             self.tidy()
-            if timers and self._call is None:
-                self._schedule(max(0.0, timers[0].due - self._clock.seconds()))
+            self.schedule()
