@@ -66,9 +66,9 @@ class TelephoneEvent:
 class DigitReceiver:
     """Gives each digit once, whatever is repeated or lost on the way.
 
-    All packets of an event have one timestamp (RFC 4733 section 2.5.1.2), so a digit is new when its timestamp is later;
-    it is given with the first of its packets that comes. An event that is longer than its duration field can say goes
-    on with another timestamp (section 2.5.1.3).
+    All packets of an event have one timestamp (RFC 4733 section 2.5.1.2), so a digit is new when its timestamp is
+    later; it is given with the first of its packets that comes. An event that is longer than its duration field can say
+    goes on with another timestamp (section 2.5.1.3).
 
     Args:
         payload_type: that `a=rtpmap` calls `telephone-event`.

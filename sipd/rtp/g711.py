@@ -31,20 +31,20 @@ def encode_ulaw(samples: Iterable[int]) -> bytes:
     """Encode as PCMU.
 
     Raises:
-        IndexError: a sample does not fit into 16 bits.
+        OverflowError: a sample does not fit into 16 bits.
     """
     octets = _ulaw_octets()
-    return bytes(octets[(sample + 32768) >> 2] for sample in samples)
+    return bytes(octets[(sample + 32768) >> 2] for sample in array("h", samples))
 
 
 def encode_alaw(samples: Iterable[int]) -> bytes:
     """Encode as PCMA.
 
     Raises:
-        IndexError: a sample does not fit into 16 bits.
+        OverflowError: a sample does not fit into 16 bits.
     """
     octets = _alaw_octets()
-    return bytes(octets[(sample + 32768) >> 3] for sample in samples)
+    return bytes(octets[(sample + 32768) >> 3] for sample in array("h", samples))
 
 
 def ulaw_to_alaw(data: bytes) -> bytes:
