@@ -108,6 +108,11 @@ class ClientTransaction(Transaction):
 
     __slots__ = ()
 
+    @property
+    def is_unheard(self) -> bool:
+        """Whether the request is out and nothing came back yet."""
+        return self.state is State.CALLING or self.state is State.TRYING
+
     def _deliver(self, response: Response) -> Effects:
         return (Deliver(response),)
 

@@ -22,6 +22,7 @@ from sipd.errors import (
     RemoteError,
     RequestRefusedError,
     ResourcesExhaustedError,
+    TransactionTimeoutError,
     TransportError,
 )
 from sipd.interfaces import (
@@ -200,6 +201,8 @@ class TransactionLayer:
         if self._is_closed:
             return
         try:
+            if flow.transport.is_reliable:
+                self._table.heard_from(flow)
             if isinstance(message, Request):
                 self._request_received(message, flow)
             else:
@@ -208,9 +211,14 @@ class TransactionLayer:
             self._log.failure("a message from {peer} is dropped", peer=flow.host)
 
     def flow_failed(self, flow: IFlow, error: TransportError) -> None:
-        """See `IMessageReceiver`. Clients fail; users of servers are told (section 17.2.4, RFC 6026 section 8.8)."""
+        """See `IMessageReceiver`. Clients fail; users of servers are told (section 17.2.4, RFC 6026 section 8.8).
+
+        When a datagram could not be sent, the requests to that address that nothing is heard of yet fail.
+        """
+        is_connection = flow.transport.is_reliable
         for transaction in self._table.on_flow(flow):
-            self.feed(transaction, Event.TRANSPORT_ERROR, error)
+            if is_connection or (isinstance(transaction, LiveClientTransaction) and transaction.machine.is_unheard):
+                self.feed(transaction, Event.TRANSPORT_ERROR, error)
 
     def _response_received(self, response: Response, flow: IFlow) -> None:
         transaction = self._table.find_client(response)
@@ -374,9 +382,19 @@ class TransactionLayer:
             self._call(self.core.cancel_received, cancel, invite)
 
     def _fail(self, transaction: AnyTransaction, effect: Fail) -> None:
+        if isinstance(transaction, LiveClientTransaction) and isinstance(effect.error, TransactionTimeoutError):
+            self._check_connection(transaction)
         user, transaction.user = transaction.user, None
         if user is not None:
             self._call(user.transaction_failed, effect.error)
+
+    def _check_connection(self, transaction: LiveClientTransaction) -> None:
+        """Close a connection that took a request and then gave no sign of life for all its time (lesson 21).
+
+        Or else each further request would go into the same grave until the kernel gives the connection up.
+        """
+        if self._table.is_flow_silent(transaction):
+            transaction.flow.close()
 
     def _start_timer(self, transaction: AnyTransaction, effect: StartTimer) -> None:
         if transaction.machine.state is not State.TERMINATED:

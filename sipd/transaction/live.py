@@ -46,7 +46,7 @@ class LiveTransaction:
 class LiveClientTransaction(LiveTransaction):
     """See `IClientTransaction`."""
 
-    __slots__ = ("machine", "user")
+    __slots__ = ("heard", "machine", "user")
 
     def __init__(
         self,
@@ -59,6 +59,8 @@ class LiveClientTransaction(LiveTransaction):
         super().__init__(layer, key, machine.request, flow)
         self.machine = machine
         self.user = user
+        #: How much had come on its flow when it began; the table sets it.
+        self.heard = 0
 
     def cancel(self, headers: Sequence[tuple[str, str]] = ()) -> None:
         """See `IClientTransaction`."""

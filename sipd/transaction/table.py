@@ -13,6 +13,16 @@ from sipd.transaction.live import AnyTransaction, LiveClientTransaction, LiveSer
 T = TypeVar("T", LiveClientTransaction, LiveServerTransaction)
 
 
+class _Flow:
+    """The transactions that fail with a flow, in order, and how much came from it meanwhile."""
+
+    __slots__ = ("heard", "transactions")
+
+    def __init__(self) -> None:
+        self.transactions: dict[AnyTransaction, None] = {}
+        self.heard = 0
+
+
 class TransactionTable:
     """Holds each live transaction until it is removed."""
 
@@ -22,8 +32,8 @@ class TransactionTable:
         # The first of those that could be merged, and INVITEs by branch and source: see `sipd.sip.matching`.
         self._merges: dict[TransactionKey, LiveServerTransaction] = {}
         self._sources: dict[TransactionKey, LiveServerTransaction] = {}
-        # By connection, in order; a UDP flow never fails.
-        self._flows: dict[IFlow, dict[AnyTransaction, None]] = {}
+        # All clients, and the servers of connections: what a datagram's failure says of a request is not known.
+        self._flows: dict[IFlow, _Flow] = {}
 
     def __len__(self) -> int:
         """Count the live transactions."""
@@ -55,20 +65,31 @@ class TransactionTable:
         return key is not None and self._merges.get(key, transaction) is not transaction
 
     def on_flow(self, flow: IFlow) -> Iterable[AnyTransaction]:
-        """Give the transactions of a connection; always empty for UDP."""
-        return tuple(self._flows.get(flow, ()))
+        """Give the transactions that a failure of that flow concerns: client ones, and for a connection all."""
+        entry = self._flows.get(flow)
+        return tuple(entry.transactions) if entry is not None else ()
+
+    def heard_from(self, flow: IFlow) -> None:
+        """Take note that a message came on a connection."""
+        entry = self._flows.get(flow)
+        if entry is not None:
+            entry.heard += 1
+
+    def is_flow_silent(self, transaction: LiveClientTransaction) -> bool:
+        """Say whether nothing at all came on the connection of a live client transaction since it began."""
+        entry = self._flows.get(transaction.flow)
+        return entry is not None and transaction.machine.reliable and entry.heard == transaction.heard
 
     def add_client(self, transaction: LiveClientTransaction) -> None:
         """Add a transaction with a key of its own."""
         self._clients[transaction.key] = transaction
-        if transaction.machine.reliable:
-            self._flows.setdefault(transaction.flow, {})[transaction] = None
+        transaction.heard = self._add_to_flow(transaction)
 
     def add_server(self, transaction: LiveServerTransaction) -> None:
         """Add a transaction with a key of its own."""
         self._servers[transaction.key] = transaction
         if transaction.machine.reliable:
-            self._flows.setdefault(transaction.flow, {})[transaction] = None
+            self._add_to_flow(transaction)
         request = transaction.request
         if request.method == "INVITE":
             transaction.source_key = source_key(request, transaction.flow.host)
@@ -81,22 +102,31 @@ class TransactionTable:
 
     def remove(self, transaction: AnyTransaction) -> None:
         """Remove a transaction. Does nothing if it is not there."""
-        if transaction.machine.reliable:
-            self._remove_from_flow(transaction)
         if isinstance(transaction, LiveClientTransaction):
+            self._remove_from_flow(transaction)
             _remove(self._clients, transaction.key, transaction)
             return
+        if transaction.machine.reliable:
+            self._remove_from_flow(transaction)
         _remove(self._servers, transaction.key, transaction)
         if transaction.merge_key is not None:
             _remove(self._merges, transaction.merge_key, transaction)
         if transaction.source_key is not None:
             _remove(self._sources, transaction.source_key, transaction)
 
+    def _add_to_flow(self, transaction: AnyTransaction) -> int:
+        """Add a transaction to its flow; give what was heard from the flow so far."""
+        entry = self._flows.get(transaction.flow)
+        if entry is None:
+            entry = self._flows[transaction.flow] = _Flow()
+        entry.transactions[transaction] = None
+        return entry.heard
+
     def _remove_from_flow(self, transaction: AnyTransaction) -> None:
-        others = self._flows.get(transaction.flow)
-        if others is not None:
-            others.pop(transaction, None)
-            if not others:
+        entry = self._flows.get(transaction.flow)
+        if entry is not None:
+            entry.transactions.pop(transaction, None)
+            if not entry.transactions:
                 del self._flows[transaction.flow]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zope.interface.verify import verifyObject
 
-from sipd.errors import TransactionTimeoutError, TransportError
+from sipd.errors import RemoteError, TransactionTimeoutError, TransportError
 from sipd.interfaces import IClientTransaction, ITransactionUser
 from sipd.sip.locate import Transport
 from sipd.sip.message import Response
@@ -249,6 +249,42 @@ class FlowFailureTests(ClientTestCase):
         self.assertEqual(len(self.layer), 2)
         self.assertEqual([text for _, text in self.sent(self.flow)], ["INVITE"])
         self.assertEqual([text for _, text in self.sent(self.tcp)], ["INVITE", "INVITE"])
+
+    def test_datagram_that_cannot_be_sent(self) -> None:
+        """When UDP cannot send, what nothing is heard of yet fails; a ringing call and a server go on."""
+        ringing, calling, asking, elsewhere = (RecordingUser() for _ in range(4))
+        self.layer.start(make_request(), self.flow, ringing)
+        self.receive(180)
+        self.layer.start(make_request(), self.flow, calling)
+        self.layer.start(make_request("OPTIONS"), self.flow, asking)
+        self.layer.start(make_request(), FakeFlow(self.clock, host="192.0.2.8"), elsewhere)
+        self.layer.message_received(make_request("OPTIONS", branch="z9hG4bK1"), self.flow)
+        self.layer.flow_failed(self.flow, self.error)
+        self.assertEqual((calling.errors, asking.errors), ([self.error], [self.error]))
+        self.assertEqual((ringing.errors, elsewhere.errors, self.core.users[0].errors), ([], [], []))
+        self.receive(486)
+
+    def test_silent_connection_is_closed(self) -> None:
+        """A connection on which nothing came while a request timed out is closed, then the user is told (lesson 21)."""
+        tcp, was_open = self.tcp, []
+
+        class User(RecordingUser):
+            def transaction_failed(self, error: RemoteError) -> None:
+                was_open.append(tcp.is_open)
+
+        self.layer.start(make_request("OPTIONS"), self.tcp, User())
+        self.clock.advance(32)
+        self.assertEqual(was_open, [False])
+
+    def test_connection_with_signs_of_life_is_kept(self) -> None:
+        """A peer that sends anything at all while a request times out keeps its connection; so does a UDP flow."""
+        self.layer.start(make_request("OPTIONS"), self.tcp, self.user)
+        self.layer.start(make_request("OPTIONS"), self.flow, self.user)
+        self.clock.advance(31)
+        self.layer.message_received(make_request("ACK", branch="z9hG4bK1"), self.tcp)
+        self.clock.advance(1)
+        self.assertEqual(len(self.user.errors), 2)
+        self.assertTrue(self.tcp.is_open and self.flow.is_open)
 
     def test_of_an_unknown_flow(self) -> None:
         """The loss of a connection that nobody waits on does nothing."""
