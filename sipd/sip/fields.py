@@ -36,6 +36,7 @@ _TOKEN68 = re.compile(r"[A-Za-z0-9\-._~+/]+=*\Z")
 #: are immutable, and the memory is bounded by the two numbers.
 _SHORT = 200
 _MEMORY = 4096
+_USUAL_MEDIA_TYPES = {name: name for name in ("application/sdp", "multipart/mixed", "message/sipfrag", "text/plain")}
 #: What a Contact is good for whose `expires` nobody can read (RFC 3261 section 20.10), in seconds.
 _MALFORMED_EXPIRES = 3600
 
@@ -155,21 +156,12 @@ class NameAddr:
         Raises:
             ParseError: it breaks the grammar; a comma, question mark or semicolon needs the brackets (RFC 8217).
         """
-        if text[:1] == '"':
-            opening = text.find("<", end_of_quoted(text, 0))
-        else:
-            opening = text.find("<")
-            if opening >= 0 and text.find(";", 0, opening) >= 0:
-                opening = -1  # the bracket stands in a parameter
-        if opening >= 0:
-            end = text.find(">", opening) + 1
-            parameters = text[end:].lstrip(WHITESPACE)
-            if not end or parameters[:1] not in ("", ";"):
-                raise ParseError("Malformed address")
-        else:
-            end = text.find(";")
-            parameters = text[end:] if end >= 0 else ""
-            end = end if end >= 0 else len(text)
+        if text[-1:] == ">" and len(text) <= _SHORT:
+            return _parse_without_parameters(text)
+        end = _end_of_address(text)
+        parameters = text[end:].lstrip(WHITESPACE)
+        if parameters[:1] not in ("", ";"):
+            raise ParseError("Malformed address")
         display_name, uri = _parse_address(text[:end]) if end <= _SHORT else _read_address(text[:end])
         address = cls(uri, display_name, parse_parameters(parameters) if parameters else None)
         address._text = text
@@ -399,11 +391,14 @@ def media_type(text: str) -> str:
     Raises:
         ParseError: it is none.
     """
+    known = _USUAL_MEDIA_TYPES.get(text)
+    if known is not None:
+        return known
     kind, slash, subtype = text.partition(";")[0].partition("/")
-    kind, subtype = kind.strip(WHITESPACE).lower(), subtype.strip(WHITESPACE).lower()
+    kind, subtype = kind.strip(WHITESPACE), subtype.strip(WHITESPACE)
     if not slash or not is_token(kind) or not is_token(subtype):
         raise ParseError("Malformed Content-Type")
-    return f"{kind}/{subtype}"
+    return f"{kind}/{subtype}".lower()
 
 
 def _read_sent_by(text: str) -> tuple[str, int | None]:
@@ -420,6 +415,31 @@ def _read_sent_by(text: str) -> tuple[str, int | None]:
     return host, port
 
 
+def _end_of_address(text: str) -> int:
+    """Give the index at which the header parameters of a From, To, Contact, ... begin."""
+    if text[:1] == '"':
+        opening = text.find("<", end_of_quoted(text, 0))
+    else:
+        opening = text.find("<")
+        semicolon = text.find(";", 0, opening) if opening >= 0 else text.find(";")
+        if opening < 0 or semicolon >= 0:  # without brackets, or with one that stands in a parameter
+            return semicolon if semicolon >= 0 else len(text)
+    closing = text.find(">", opening)
+    if opening < 0 or closing < 0:
+        raise ParseError("Malformed address")
+    return closing + 1
+
+
+def _read_without_parameters(text: str) -> NameAddr:
+    """Read an address that ends with its bracket, if it does, as a value of its own."""
+    if _end_of_address(text) != len(text):
+        raise ParseError("Malformed address")
+    display_name, uri = _read_address(text)
+    address = NameAddr(uri, display_name)
+    address._text = text
+    return address
+
+
 def _read_address(text: str) -> tuple[str, Uri]:
     """Read display name and URI: `text` ends with the closing bracket, if there are brackets."""
     display_name, bracket, uri = text.rpartition("<")
@@ -434,4 +454,5 @@ def _read_address(text: str) -> tuple[str, Uri]:
 
 
 _parse_sent_by = lru_cache(maxsize=_MEMORY)(_read_sent_by)
+_parse_without_parameters = lru_cache(maxsize=_MEMORY)(_read_without_parameters)
 _parse_address = lru_cache(maxsize=_MEMORY)(_read_address)

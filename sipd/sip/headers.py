@@ -6,8 +6,8 @@ came. Names are compared in any case and in their compact form (section 7.3.3).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 from sipd.errors import ParseError
 from sipd.sip.grammar import WHITESPACE, is_token, split_commas
@@ -53,7 +53,7 @@ _WRITTEN = {
 }  # fmt: skip
 _WRITTEN["Cseq"] = "cseq"
 _WRITTEN["Call-Id"] = "call-id"
-_WRITTEN.update({short: name for short, name in COMPACT_FORMS.items()})
+_WRITTEN.update(COMPACT_FORMS)
 _WRITTEN.update({short.upper(): name for short, name in COMPACT_FORMS.items()})
 
 
@@ -72,7 +72,8 @@ class Headers:
     Values that are given to it must be single lines; what comes from the network is unfolded on reading.
 
     Attributes:
-        parsed: what `sipd.sip.message` has parsed of these fields, by canonical name; a change drops the entry.
+        parsed: what `sipd.sip.message` has parsed of these fields, by canonical name; a change of a field drops its
+            entry, and values are never changed.
     """
 
     __slots__ = ("_lines", "_names", "parsed")
@@ -92,42 +93,52 @@ class Headers:
             ParseError: a line has no colon, or no token before it.
         """
         headers = cls()
-        names = [_WRITTEN.get(line[: line.find(":")]) for line in lines]
-        if None in names:
-            headers._take_unusual(lines)
-        else:
-            headers._names = cast(list[str], names)
-            headers._lines = lines
+        names, kept = headers._names, headers._lines
+        for line in lines:
+            name, colon, _ = line.partition(":")
+            key = _WRITTEN.get(name)
+            if key is None or not colon:
+                if line[:1] in (" ", "\t") and kept:
+                    kept[-1] += "\r\n" + line
+                    continue
+                name = name.rstrip(WHITESPACE)
+                if not colon or not is_token(name):
+                    raise ParseError(f"Malformed header line {line[:40]!r}")
+                key = canonical_name(name)
+            names.append(key)
+            kept.append(line)
         return headers
 
-    def _take_unusual(self, lines: list[str]) -> None:
-        """Take lines some of which are folded, or have names that nobody thought of."""
-        for line in lines:
-            if line[:1] in (" ", "\t"):
-                if not self._lines:
-                    raise ParseError("White space before the first header field")
-                self._lines[-1] += "\r\n" + line
+    def read(self, readers: Mapping[str, Callable[[str], object]]) -> None:
+        """Parse in one pass each line whose canonical name has a reader, into `parsed`; of Via the first line only.
+
+        Raises:
+            ParseError: a reader raised it, or a name other than Via has more than one line.
+        """
+        parsed = {}
+        for name, line in zip(self._names, self._lines, strict=True):
+            reader = readers.get(name)
+            if reader is None:
                 continue
-            name, colon, _ = line.partition(":")
-            name = name.rstrip(WHITESPACE)
-            if not colon or not is_token(name):
-                raise ParseError(f"Malformed header line {line[:40]!r}")
-            self._names.append(canonical_name(name))
-            self._lines.append(line)
+            if name not in parsed:
+                parsed[name] = reader(_value(line))
+            elif name != "via":
+                raise ParseError(f"{line.partition(':')[0].rstrip(WHITESPACE)} stands more than once")
+        self.parsed.update(parsed)
 
     def get(self, name: str) -> str | None:
         """Give the value of the first line of that name, unfolded and stripped, or `None`."""
         key = _WRITTEN.get(name) or canonical_name(name)
-        if key not in self._names:
-            return None
-        return _value(self._lines[self._names.index(key)])
+        return _value(self._lines[self._names.index(key)]) if key in self._names else None
 
     def get_all(self, name: str) -> list[str]:
         """Give the values of all lines of that name, one for each line."""
-        name = _WRITTEN.get(name) or canonical_name(name)
-        if name not in self._names:
+        key = _WRITTEN.get(name) or canonical_name(name)
+        if key not in self._names:
             return []
-        return [_value(line) for key, line in zip(self._names, self._lines, strict=True) if key == name]
+        if self._names.count(key) == 1:
+            return [_value(self._lines[self._names.index(key)])]
+        return [_value(line) for known, line in zip(self._names, self._lines, strict=True) if known == key]
 
     def values(self, name: str) -> list[str]:
         """Give the values of a comma-separated field over all of its lines; empty elements are left off.
@@ -144,75 +155,90 @@ class Headers:
 
     def count(self, name: str) -> int:
         """Say how many lines have that name."""
-        return self._names.count(canonical_name(name))
-
-    def find_repeated(self, names: frozenset[str]) -> str | None:
-        """Give one of these canonical names that has more than one line, or `None`."""
-        if len(set(self._names)) == len(self._names):
-            return None
-        return next((name for name in names if self._names.count(name) > 1), None)
+        return self._names.count(_WRITTEN.get(name) or canonical_name(name))
 
     def set(self, name: str, value: str) -> None:
-        """Replace all lines of that name by one, where the first of them stood, or at the end."""
-        key = canonical_name(name)
+        """Replace all lines of that name by one, where the first of them stood, or at the end.
+
+        Raises:
+            ParseError: (as for all that put lines in) `name` is no token, or `value` has a line break.
+        """
+        key = _WRITTEN.get(name) or _new_name(name)
         line = _line(name, value)
-        self.parsed.clear()
-        try:
-            index = self._names.index(key)
-        except ValueError:
+        self.parsed.pop(key, None)
+        if key not in self._names:
             self._names.append(key)
             self._lines.append(line)
             return
+        index = self._names.index(key)
         self._lines[index] = line
         if self._names.count(key) > 1:
             self._delete(key, index + 1)
 
+    def ensure(self, name: str, value: str) -> None:
+        """Make sure that there is one line of that name, with that value; one that says so is left as it is."""
+        key = _WRITTEN.get(name) or _new_name(name)
+        if self._names.count(key) != 1 or _value(self._lines[self._names.index(key)]) != value:
+            self.set(name, value)
+
     def add(self, name: str, value: str) -> None:
         """Append a line at the end."""
+        key = _WRITTEN.get(name) or _new_name(name)
         self._lines.append(_line(name, value))
-        self._names.append(canonical_name(name))
-        self.parsed.clear()
+        self._names.append(key)
+        self.parsed.pop(key, None)
 
     def prepend(self, name: str, value: str) -> None:
         """Put a line before the first one of that name, or before all others: for Via, Route and Record-Route."""
-        key = canonical_name(name)
+        key = _WRITTEN.get(name) or _new_name(name)
         index = self._names.index(key) if key in self._names else 0
         self._lines.insert(index, _line(name, value))
         self._names.insert(index, key)
-        self.parsed.clear()
+        self.parsed.pop(key, None)
 
     def replace_first(self, name: str, values: Iterable[str]) -> None:
-        """Put these values, a line each, in the place of the first line of that name."""
-        key = canonical_name(name)
+        """Put these values, a line each, in the place of the first line of that name.
+
+        Raises:
+            ValueError: there is no line of that name.
+        """
+        key = _WRITTEN.get(name) or _new_name(name)
         index = self._names.index(key)
         lines = [_line(name, value) for value in values]
         self._lines[index : index + 1] = lines
         self._names[index : index + 1] = [key] * len(lines)
-        self.parsed.clear()
+        self.parsed.pop(key, None)
 
     def remove(self, name: str) -> None:
         """Remove all lines of that name, if there are any."""
-        key = canonical_name(name)
+        key = _WRITTEN.get(name) or canonical_name(name)
         if key in self._names:
             self._delete(key, 0)
-            self.parsed.clear()
+            self.parsed.pop(key, None)
 
     def copy_lines(self, other: Headers, name: str) -> None:
         """Append the lines of that name in `other`, octet for octet."""
-        key = canonical_name(name)
-        for known, line in zip(other._names, other._lines, strict=True):
-            if known == key:
-                self._names.append(key)
-                self._lines.append(line)
-        self.parsed.clear()
+        key = _WRITTEN.get(name) or canonical_name(name)
+        lines = [line for known, line in zip(other._names, other._lines, strict=True) if known == key]
+        self._lines += lines
+        self._names += [key] * len(lines)
+        self.parsed.pop(key, None)
+
+    def copy_first(self, other: Headers, name: str) -> None:
+        """Append the first line of that name in `other`, if there is one, octet for octet."""
+        key = _WRITTEN.get(name) or canonical_name(name)
+        if key in other._names:
+            self._lines.append(other._lines[other._names.index(key)])
+            self._names.append(key)
+            self.parsed.pop(key, None)
 
     def copy_others(self, other: Headers, names: frozenset[str]) -> None:
         """Append, octet for octet and in order, the lines of `other` whose canonical name is not in `names`."""
-        for known, line in zip(other._names, other._lines, strict=True):
-            if known not in names:
-                self._names.append(known)
+        for name, line in zip(other._names, other._lines, strict=True):
+            if name not in names:
+                self._names.append(name)
                 self._lines.append(line)
-        self.parsed.clear()
+                self.parsed.pop(name, None)
 
     def items(self) -> Iterator[tuple[str, str]]:
         """Give `(name as written, value)` of each line, in order."""
@@ -262,9 +288,9 @@ class Headers:
 
 
 def _value(line: str) -> str:
-    value = line[line.index(":") + 1 :]
-    if "\r\n" in value:
-        value = " ".join(part.strip(WHITESPACE) for part in value.split("\r\n"))
+    value = line.partition(":")[2]
+    if "\n" in value:
+        value = " ".join([part.strip(WHITESPACE) for part in value.split("\r\n")])
     return value.strip(WHITESPACE)
 
 
@@ -272,3 +298,10 @@ def _line(name: str, value: str) -> str:
     if "\n" in value or "\r" in value:
         raise ParseError(f"A line break in the value of {name}")
     return f"{name}: {value}"
+
+
+def _new_name(name: str) -> str:
+    """Give the canonical form of a name that is about to be written."""
+    if not is_token(name):
+        raise ParseError(f"{name[:40]!r} cannot be the name of a header field")
+    return canonical_name(name)

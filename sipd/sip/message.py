@@ -5,8 +5,8 @@ Header fields are parsed when asked for, once, and raise `ParseError` if they ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TypeVar, cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from sipd.errors import ParseError
 from sipd.sip.fields import CSeq, NameAddr, Via, media_type
@@ -15,10 +15,10 @@ from sipd.sip.headers import Headers
 from sipd.sip.status import reason_phrase
 from sipd.sip.uri import Uri, parse_uri
 
-T = TypeVar("T")
-
 VERSION = "SIP/2.0"
-_WIRE = "\0wire"
+#: What a response takes over from its request beside the Via lines (section 8.2.6.2).
+_ECHOED = ("From", "To", "Call-ID", "CSeq")
+_ECHOED_VALUES = ("via", "from", "to", "call-id", "cseq")
 
 
 class Message:
@@ -26,136 +26,130 @@ class Message:
 
     Attributes:
         headers: the header fields; change them freely, parsed values follow.
+        body: octets; printing sets Content-Length to their number.
     """
 
-    __slots__ = ("_body", "headers")
+    __slots__ = ("body", "headers")
 
     def __init__(self, headers: Headers | None, body: bytes) -> None:
         self.headers = headers if headers is not None else Headers()
-        self._body = body
-
-    @property
-    def body(self) -> bytes:
-        """The body as octets; printing sets Content-Length to its length."""
-        return self._body
-
-    @body.setter
-    def body(self, body: bytes) -> None:
-        self._body = body
-        self.headers.parsed.pop(_WIRE, None)
+        self.body = body
 
     @property
     def via(self) -> Via:
         """The topmost Via value."""
-        try:
-            return cast(Via, self.headers.parsed["via"])
-        except KeyError:
-            via = self.headers.parsed["via"] = Via.parse(split_commas(self._needed("Via"))[0])
-            return via
+        via: Via = self.headers.parsed.get("via") or self._read("via", "Via")
+        return via
 
     @property
     def vias(self) -> tuple[Via, ...]:
-        """All Via values, topmost first."""
-        return self._list("vias", "Via", Via.parse)
+        """All Via values, topmost first; parsed each time."""
+        return tuple([Via.parse(value) for value in self.headers.values("Via")])
 
     @property
     def from_(self) -> NameAddr:
         """The From value."""
-        return self._single("from", "From", NameAddr.parse)
+        from_: NameAddr = self.headers.parsed.get("from") or self._read("from", "From")
+        return from_
 
     @property
     def to(self) -> NameAddr:
         """The To value."""
-        return self._single("to", "To", NameAddr.parse)
+        to: NameAddr = self.headers.parsed.get("to") or self._read("to", "To")
+        return to
 
     @property
     def call_id(self) -> str:
         """The Call-ID; compared octet for octet (section 20.8)."""
-        return self._single("call-id", "Call-ID", _call_id)
+        call_id: str = self.headers.parsed.get("call-id") or self._read("call-id", "Call-ID")
+        return call_id
 
     @property
     def cseq(self) -> CSeq:
         """The CSeq value."""
-        return self._single("cseq", "CSeq", CSeq.parse)
+        cseq: CSeq = self.headers.parsed.get("cseq") or self._read("cseq", "CSeq")
+        return cseq
 
     @property
     def contacts(self) -> tuple[NameAddr, ...]:
         """The Contact values; empty where there is none, and for `*`."""
-        if self.contact_is_star:
-            return ()
-        return self._list("contact", "Contact", NameAddr.parse)
+        return () if self.contact_is_star else self._addresses("contact", "Contact")
 
     @property
     def contact_is_star(self) -> bool:
         """Whether the Contact is `*` (section 10.2.2)."""
-        return self.headers.get("Contact") == "*" and self.headers.count("Contact") == 1
+        return "contact" not in self.headers.parsed and self.headers.get_all("Contact") == ["*"]
 
     @property
     def routes(self) -> tuple[NameAddr, ...]:
         """The Route values, topmost first."""
-        return self._list("route", "Route", NameAddr.parse)
+        return self._addresses("route", "Route")
 
     @property
     def record_routes(self) -> tuple[NameAddr, ...]:
         """The Record-Route values, topmost first."""
-        return self._list("record-route", "Record-Route", NameAddr.parse)
+        return self._addresses("record-route", "Record-Route")
 
     @property
     def max_forwards(self) -> int | None:
         """Max-Forwards, or `None` where it is absent."""
-        return self._number("Max-Forwards", 255)
+        number: int | None = self._read_if_present("max-forwards")
+        return number
 
     @property
     def expires(self) -> int | None:
         """Expires in seconds, at most 2**32-1, or `None` where it is absent."""
-        return self._number("Expires", 2**32 - 1)
+        seconds: int | None = self._read_if_present("expires")
+        return seconds
+
+    @property
+    def content_length(self) -> int | None:
+        """Content-Length as it was received, or `None` where it is absent. Printing does not look at it."""
+        size_octets: int | None = self._read_if_present("content-length")
+        return size_octets
 
     @property
     def content_type(self) -> str | None:
         """`type/subtype` of the body in lower case, or `None`."""
-        text = self.headers.get("Content-Type")
-        return None if text is None else media_type(text)
+        text: str | None = self._read_if_present("content-type")
+        return text
 
     def to_bytes(self) -> bytes:
-        """Print the message for the wire; Content-Length always says the length of the body."""
-        parsed = self.headers.parsed
-        wire = parsed.get(_WIRE)
-        if wire is None:
-            length = str(len(self._body))
-            if self.headers.get("Content-Length") != length:
-                self.headers.set("Content-Length", length)
-            head = f"{self.start_line}\r\n" + "\r\n".join(self.headers.lines()) + "\r\n\r\n"
-            wire = self.headers.parsed[_WIRE] = head.encode("utf-8", "surrogateescape") + self._body
-        return cast(bytes, wire)
+        """Print the message for the wire; Content-Length always says the length of the body.
+
+        Raises:
+            ParseError: there is a line break in the start line. (Header lines are checked when they are put in.)
+        """
+        start_line = self.start_line
+        if "\n" in start_line or "\r" in start_line:
+            raise ParseError("A line break in the start line")
+        self.headers.ensure("Content-Length", str(len(self.body)))
+        lines = "\r\n".join(self.headers.lines())
+        return f"{start_line}\r\n{lines}\r\n\r\n".encode("utf-8", "surrogateescape") + self.body
 
     @property
     def start_line(self) -> str:
         """The first line, without its end."""
         raise TypeError("neither a request nor a response")
 
-    def _needed(self, name: str) -> str:
-        value = self.headers.get(name)
-        if value is None:
+    def _read(self, key: str, name: str) -> Any:
+        text = self.headers.get(key)
+        if text is None:
             raise ParseError(f"{name} is missing")
+        value = self.headers.parsed[key] = READERS[key](text)
         return value
 
-    def _single(self, key: str, name: str, parse: Callable[[str], T]) -> T:
-        try:
-            return cast(T, self.headers.parsed[key])
-        except KeyError:
-            value = self.headers.parsed[key] = parse(self._needed(name))
-            return value
+    def _read_if_present(self, key: str) -> Any:
+        parsed = self.headers.parsed
+        if key not in parsed and key in self.headers:
+            self._read(key, key)
+        return parsed.get(key)
 
-    def _list(self, key: str, name: str, parse: Callable[[str], T]) -> tuple[T, ...]:
-        try:
-            return cast(tuple[T, ...], self.headers.parsed[key])
-        except KeyError:
-            values = self.headers.parsed[key] = tuple(parse(value) for value in self.headers.values(name))
-            return values
-
-    def _number(self, name: str, maximum: int) -> int | None:
-        value = self.headers.get(name)
-        return None if value is None else parse_number(value, name, maximum)
+    def _addresses(self, key: str, name: str) -> tuple[NameAddr, ...]:
+        known: tuple[NameAddr, ...] | None = self.headers.parsed.get(key)
+        if known is None:
+            known = self.headers.parsed[key] = tuple([NameAddr.parse(text) for text in self.headers.values(name)])
+        return known
 
 
 class Request(Message):
@@ -210,26 +204,37 @@ class Request(Message):
         Args:
             status: 100 to 699.
             reason: the phrase; by default the usual one.
-            to_tag: added to To where the request has none there; a 100 needs none.
+            to_tag: added to To where the request has none there, if To can be read; a 100 needs none.
             headers: more header fields.
             body: octets; say their type in `headers`.
+
+        Returns:
+            The response. What the request lacks, or what cannot be parsed in it, is no reason not to answer it.
         """
         fields = Headers()
-        for name in ("Via", "From", "To", "Call-ID", "CSeq"):
-            fields.copy_lines(self.headers, name)
+        fields.copy_lines(self.headers, "Via")
+        for name in _ECHOED:
+            fields.copy_first(self.headers, name)
+        parsed = self.headers.parsed
+        fields.parsed = {key: parsed[key] for key in _ECHOED_VALUES if key in parsed}
         if status == 100:
-            fields.copy_lines(self.headers, "Timestamp")
-        if to_tag is not None and self.to.tag is None:
-            fields.set("To", str(self.to.with_tag(to_tag)))
+            fields.copy_first(self.headers, "Timestamp")
+        if to_tag is not None and self._lacks_to_tag():
+            fields.set("To", f"{fields.get('To')};tag={to_tag}")
         for name, value in headers:
             fields.add(name, value)
         return Response(status, reason if reason is not None else reason_phrase(status), fields, body)
+
+    def _lacks_to_tag(self) -> bool:
+        try:
+            return self.to.tag is None
+        except ParseError:
+            return False
 
     def copy(self) -> Request:
         """Give an independent copy."""
         copy = Request(self.method, self.uri_text, self.headers.copy(), self.body, self.version)
         copy._uri = self._uri
-        copy.headers.parsed.pop(_WIRE, None)
         return copy
 
     def __repr__(self) -> str:
@@ -277,9 +282,7 @@ class Response(Message):
 
     def copy(self) -> Response:
         """Give an independent copy."""
-        copy = Response(self.status, self.reason, self.headers.copy(), self.body)
-        copy.headers.parsed.pop(_WIRE, None)
-        return copy
+        return Response(self.status, self.reason, self.headers.copy(), self.body)
 
     def __repr__(self) -> str:
         return f"<Response {self.status} {self.reason}>"
@@ -292,7 +295,41 @@ class Response(Message):
     __hash__ = object.__hash__
 
 
+def _max_forwards(text: str) -> int:
+    return parse_number(text, "Max-Forwards", 255)
+
+
+def _content_length(text: str) -> int:
+    return parse_number(text, "Content-Length")
+
+
+def _expires(text: str) -> int:
+    return min(parse_number(text, "Expires", 10**20), 2**32 - 1)
+
+
+def _topmost_via(text: str) -> Via:
+    if "," not in text:
+        return Via.parse(text)
+    # One line may hold several: all of them must be good, or nobody knows where the first one ends.
+    first, *_ = [Via.parse(value) for value in split_commas(text)]
+    return first
+
+
 def _call_id(text: str) -> str:
     if not text or " " in text or "\t" in text:
         raise ParseError("Malformed Call-ID")
     return text
+
+
+#: How the fields that may stand once are read, Via's first value among them, by canonical name.
+READERS: Mapping[str, Callable[[str], Any]] = {
+    "via": _topmost_via,
+    "from": NameAddr.parse,
+    "to": NameAddr.parse,
+    "call-id": _call_id,
+    "cseq": CSeq.parse,
+    "content-length": _content_length,
+    "max-forwards": _max_forwards,
+    "content-type": media_type,
+    "expires": _expires,
+}

@@ -19,8 +19,13 @@ MAX_HEADER_LINES = 512
 MAX_HEAD_OCTETS = 65536
 
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
-_STATUS_LINE = re.compile(r"SIP/2\.0[ \t]+([0-9]{3})(?:[ \t]+(.*))?\Z", re.IGNORECASE | re.DOTALL)
-_VERSION = re.compile(r"[Ss][Ii][Pp]/[0-9]+\.[0-9]+\Z")
+_STATUS_LINE = re.compile(r"SIP/2\.0[ \t]+([0-9]{3})(?:[ \t]+(.*))?\Z", re.IGNORECASE | re.ASCII)
+_VERSION = re.compile(r"SIP/[0-9]+\.[0-9]+\Z", re.IGNORECASE | re.ASCII)
+_USUAL_METHODS = frozenset(("INVITE", "ACK", "BYE", "CANCEL", "REGISTER", "OPTIONS", "PRACK", "UPDATE", "INFO"))
+
+
+class _LoneLineEndError(ParseError):
+    """A CR or LF stands alone in what should have CRLF line ends."""
 
 
 def is_keep_alive(data: bytes) -> bool:
@@ -44,13 +49,12 @@ def parse_datagram(data: bytes) -> Request | Response:
     datagram ends. A Content-Length that is no number, or larger than what is there, is left to validation.
     """
     data = data.lstrip(b"\r\n")
-    end = data.find(b"\r\n\r\n")
-    body_start = end + 4
-    if end < 0 or b"\n" in data[:end].replace(b"\r\n", b""):
-        match = _BLANK_LINE.search(data)
-        end, body_start = match.span() if match is not None else (len(data), len(data))
-    message = parse_head(data[:end])
-    body = data[body_start:]
+    head, _, body = data.partition(b"\r\n\r\n")
+    try:
+        message = parse_head(head)
+    except _LoneLineEndError:
+        head, body = _cut_at_line_feeds(data)
+        message = parse_head(head)
     if body:
         length = message.headers.get("Content-Length")
         if length is not None and length.isascii() and length.isdigit() and len(length) < 20:
@@ -65,36 +69,31 @@ def parse_message(data: bytes) -> Request | Response:
     Raises:
         ParseError: the start line or a header line breaks the grammar.
     """
-    end = data.find(b"\r\n\r\n")
-    if end < 0:
+    head, end, body = data.partition(b"\r\n\r\n")
+    if not end:
         raise ParseError("A message without an end of its head")
-    message = parse_head(data[:end])
-    if end + 4 < len(data):
-        message.body = data[end + 4 :]
+    message = parse_head(head)
+    message.body = body
     return message
 
 
 def parse_head(head: bytes) -> Request | Response:
-    """Parse start line and header fields, without the empty line after them.
+    """Parse start line and header fields, without the empty line after them. Line ends are CRLF.
 
     Raises:
-        ParseError: as for `parse_datagram`.
+        ParseError: as for `parse_datagram`, or a CR or LF stands alone.
     """
     if len(head) > MAX_HEAD_OCTETS:
         raise ParseError("The message head is too large", status=513)
     text = head.decode("utf-8", "surrogateescape")
     lines = text.split("\r\n")
-    bare = text.replace("\r\n", "")
-    if "\r" in bare:
-        raise ParseError("A bare CR in the message head")
-    if "\n" in bare:
-        lines = text.replace("\r\n", "\n").split("\n")
+    if not text.count("\r") == text.count("\n") == len(lines) - 1:
+        raise _LoneLineEndError("A bare CR or LF in the message head")
     if len(lines) > MAX_HEADER_LINES:
         raise ParseError("Too many header lines", status=513)
-    start_line = lines[0]
-    if len(lines) > 1 and not lines[-1]:
+    start_line = lines.pop(0)
+    if lines and not lines[-1]:
         lines.pop()
-    del lines[0]
     if start_line[:4].upper() == "SIP/":
         return _response(start_line, lines)
     return _request(start_line, lines)
@@ -105,7 +104,7 @@ def _request(start_line: str, lines: list[str]) -> Request:
     uri, _, version = rest.rstrip(WHITESPACE).rpartition(" ")
     if version != VERSION and not _VERSION.match(version):
         raise ParseError("Malformed request line")
-    if not is_token(method) or not uri:
+    if not uri or not (method in _USUAL_METHODS or is_token(method)):
         raise ParseError("Malformed request line")
     return Request(method, uri, Headers.from_lines(lines), b"", version)
 
@@ -118,3 +117,10 @@ def _response(start_line: str, lines: list[str]) -> Response:
     if not 100 <= status <= 699:
         raise ParseError("A status out of range")
     return Response(status, match[2] or "", Headers.from_lines(lines))
+
+
+def _cut_at_line_feeds(data: bytes) -> tuple[bytes, bytes]:
+    """Cut head and body of a datagram apart where some lines end in a bare LF; give the head with CRLF."""
+    match = _BLANK_LINE.search(data)
+    end, start = match.span() if match is not None else (len(data), len(data))
+    return data[:end].replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"), data[start:]

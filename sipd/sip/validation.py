@@ -6,49 +6,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from sipd.errors import ParseError, RequestRefusedError
-from sipd.sip.message import VERSION, Request, Response
+from sipd.sip.message import READERS, VERSION, Request, Response
 from sipd.sip.uri import SipUri
 
-#: Fields that must not be repeated (RFC 3261 table 2): two of them leave open which one is meant.
-_SINGLE = frozenset(("from", "to", "call-id", "cseq", "max-forwards", "content-length", "content-type", "expires"))
+#: What every message must have, and what must be good in one that has it (RFC 3261 sections 8.1.1 and 18.3).
+_NEEDED = {"via": "Via", "from": "From", "to": "To", "call-id": "Call-ID", "cseq": "CSeq"}
+_COMMON = {name: READERS[name] for name in (*_NEEDED, "content-length")}
 
 
 def find_fault(request: Request) -> RequestRefusedError | None:
     """Look for what makes a request unusable, whatever it asks for.
 
     Returns:
-        What to refuse it with: 505 (version), 416 (URI scheme) or 400, with a phrase that says what is wrong; `None`
-        if it may be handled. When this returns `None`, Via, From, To, Call-ID, CSeq and the URI have parsed.
+        What to refuse it with: 505 (version) or 400, with a phrase that says what is wrong; `None` if it may be
+        handled. When this returns `None`, Via, From, To, Call-ID, CSeq, Max-Forwards and the URI have parsed.
     """
     if request.version.upper() != VERSION:
         return RequestRefusedError("Version Not Supported", status=505)
     try:
-        _read_needed(request)
+        _check_common(request, READERS)
         if request.cseq.method != request.method:
             return _bad("CSeq names another method")
-        repeated = request.headers.find_repeated(_SINGLE)
-        if repeated is not None:
-            return _bad(f"{repeated} stands more than once")
-        if _is_loose(request.uri_text):
-            return _bad("Malformed Request-URI")
-        _check_uri(request)
-        _ = request.max_forwards
-        length = request.headers.get("Content-Length")
-        if length is not None:
-            if not (length.isascii() and length.isdigit()):
-                return _bad("Content-Length is not a number")
-            if len(length) > 9 or int(length) > len(request.body):
-                return _bad("Content-Length is larger than the body")
+        uri = request.uri
+        if isinstance(uri, SipUri) and uri.headers:
+            return _bad("The Request-URI carries header fields")
     except ParseError as error:
         return _bad(error.reason)
     return None
 
 
 def is_usable(response: Response) -> bool:
-    """Say whether a response has what is needed to match and handle it; others are dropped (section 8.1.3)."""
+    """Say whether a response can be matched and handled; others are dropped (sections 8.1.3 and 18.3)."""
     try:
-        _read_needed(response)
+        _check_common(response, _COMMON)
     except ParseError:
         return False
     return True
@@ -65,7 +58,10 @@ def find_unsupported_extension(request: Request, supported: frozenset[str]) -> R
     """Refuse what Require asks for and `supported` lacks with 420 (section 8.2.2.3). Not for ACK and CANCEL."""
     if "Require" not in request.headers:
         return None
-    missing = [tag for tag in request.headers.values("Require") if tag.lower() not in supported]
+    try:
+        missing = [tag for tag in request.headers.values("Require") if tag.lower() not in supported]
+    except ParseError as error:
+        return _bad(error.reason)
     if not missing:
         return None
     return RequestRefusedError("Bad Extension", status=420, headers=(("Unsupported", ", ".join(missing)),))
@@ -75,14 +71,18 @@ def find_unsupported_body(request: Request, accepted: frozenset[str]) -> Request
     """Refuse a body of a type that is not in `accepted`, or that is encoded, with 415 (section 8.2.3)."""
     if not request.body:
         return None
-    if request.headers.get("Content-Encoding") not in (None, "", "identity"):
+    encoding = request.headers.get("Content-Encoding") or "identity"
+    if encoding.lower() != "identity":
         return RequestRefusedError(
             "Unsupported Content-Encoding", status=415, headers=(("Accept-Encoding", "identity"),)
         )
-    kind = request.content_type
-    disposition = request.headers.get("Content-Disposition") or ""
+    try:
+        kind = request.content_type
+    except ParseError as error:
+        return _bad(error.reason)
     if kind is None:
         return _bad("A body without a Content-Type")
+    disposition = request.headers.get("Content-Disposition") or ""
     if kind in accepted or "handling=optional" in disposition.replace(" ", "").lower():
         return None
     return RequestRefusedError("Unsupported Media Type", status=415, headers=(("Accept", ", ".join(sorted(accepted))),))
@@ -95,19 +95,16 @@ def find_spent_hops(request: Request) -> RequestRefusedError | None:
     return None
 
 
-def _read_needed(message: Request | Response) -> None:
-    """Parse what section 8.1.1 makes mandatory; the values stay with the message."""
-    _ = message.via, message.from_, message.to, message.call_id, message.cseq
-
-
-def _check_uri(request: Request) -> None:
-    uri = request.uri
-    if isinstance(uri, SipUri) and uri.headers:
-        raise ParseError("The Request-URI carries header fields")
-
-
-def _is_loose(text: str) -> bool:
-    return " " in text or "\t" in text or text[0] == "<"
+def _check_common(message: Request | Response, readers: Mapping[str, Callable[[str], object]]) -> None:
+    """Parse what section 8.1.1 makes mandatory, and see that the message is one; the values stay with it."""
+    message.headers.read(readers)
+    parsed = message.headers.parsed
+    for name in _NEEDED:
+        if name not in parsed:
+            raise ParseError(f"{_NEEDED[name]} is missing")
+    length = parsed.get("content-length")
+    if length is not None and length > len(message.body):
+        raise ParseError("Content-Length is larger than the body")
 
 
 def _bad(reason: str) -> RequestRefusedError:

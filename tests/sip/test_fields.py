@@ -156,7 +156,7 @@ class NameAddrTests(SynchronousTestCase):
         self.assertIsNone(address.tag)
 
     def test_reads_q(self) -> None:
-        """The preference is 1.0 where it is absent, and nothing but 0 to 1 with three digits (section 25.1, `qvalue`)."""
+        """The preference is 1.0 where it is absent, and nothing but 0 to 1 with three digits (section 25.1)."""
         self.assertEqual(NameAddr.parse("<sip:a@b>").q, 1.0)
         for text, value in (("0", 0.0), ("0.5", 0.5), ("1", 1.0), ("1.000", 1.0), ("0.", 0.0), ("0.333", 0.333)):
             self.assertEqual(NameAddr.parse(f"<sip:a@b>;q={text}").q, value)
@@ -323,7 +323,8 @@ class CostTests(SynchronousTestCase):
             (
                 Via.parse,
                 ("SIP/2.0/UDP h" + blank + "x", "SIP" + blank + "/x", "SIP/2.0/UDP" + blank,
-                 "SIP/2.0/UDP h:" + blank + "x", "SIP/2.0/UDP " + "h" * size + " x", "SIP/2.0/UDP " + "h:" * size, "SIP/2.0/UDP [" + ":" * size + "]"),
+                 "SIP/2.0/UDP h:" + blank + "x", "SIP/2.0/UDP " + "h" * size + " x", "SIP/2.0/UDP " + "h:" * size,
+                 "SIP/2.0/UDP [" + ":" * size + "]"),
             ),
             (
                 NameAddr.parse,
