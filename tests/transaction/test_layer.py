@@ -6,6 +6,7 @@ import gc
 from typing import cast
 
 from twisted.internet.defer import CancelledError
+from twisted.logger import capturedLogs
 from zope.interface.verify import verifyObject
 
 from sipd.errors import (
@@ -155,6 +156,17 @@ class BoundTests(LayerTestCase):
         self.assertEqual((response.status, response.headers.get("Retry-After")), (503, "10"))
         self.assertTrue(response.to.tag)
         self.assertEqual((len(self.layer), len(self.core.transactions)), (2, 1))
+
+    def test_is_logged_once(self) -> None:
+        """The operator reads once that the bound is reached, and again only when there was room in between."""
+        with capturedLogs() as events:
+            for number in range(3):
+                self.layer.message_received(make_request("OPTIONS", branch=f"z9hG4bK2{number}"), self.flow)
+            self.assertEqual([event["limit"] for event in events], [2])
+            self.clock.pump([0.5] * 64)
+            for number in range(3):
+                self.layer.message_received(make_request("OPTIONS", branch=f"z9hG4bK3{number}"), self.flow)
+            self.assertEqual([event["limit"] for event in events], [2, 2])
 
     def test_what_is_known_is_served(self) -> None:
         """Repetitions, responses and ACKs of what is live are handled as ever."""
