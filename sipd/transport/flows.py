@@ -142,6 +142,11 @@ class StreamFlow:
         """Whether the peer made this connection."""
         return self.server_name is None
 
+    @property
+    def silence_limit(self) -> float:
+        """Seconds after which a peer that confirms nothing of what was written counts as gone."""
+        return self._owner.limits.stall_timeout
+
     # --- IFlow ---------------------------------------------------------------------------------------------
 
     def send(self, data: bytes) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
@@ -10,35 +9,28 @@ from typing import cast
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import (
-    IListeningPort,
-    IReactorSocket,
-    IReactorTCP,
-    IReactorTime,
-    IReactorUDP,
-)
+from twisted.internet.interfaces import IListeningPort, IReactorTCP, IReactorTime, IReactorUDP
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from sipd.errors import ConfigurationError, ParseError, RemoteError, TransportError
 from sipd.interfaces import IFlow, IMessageObserver, IMessageReceiver, ITransportLayer, ListeningPoint
-from sipd.sip.locate import MAX_DATAGRAM_OCTETS, Target, Transport, is_numeric
+from sipd.sip.locate import Target, Transport, is_numeric
 from sipd.sip.message import Request, Response
 from sipd.sip.parser import is_keep_alive, parse_datagram, parse_message
 from sipd.sip.validation import find_fault, is_usable
 from sipd.transport.connections import ConnectionTable, server_name
 from sipd.transport.flows import StreamFlow
 from sipd.transport.limits import Incidents, RateLimit, TransportCounters, TransportLimits
+from sipd.transport.sockets import listen_tcp, listen_udp
 from sipd.transport.tcp import StreamPort, connect, is_loopback, is_wildcard
 from sipd.transport.tls import TlsContext, TlsSettings, is_good_for
 from sipd.transport.udp import UdpFlow, UdpPort
 from sipd.transport.via import build_refusal, is_sent_by, response_address, stamp_source
 
-_BACKLOG = 512
-
 
 class TransportReactor(IReactorTCP, IReactorUDP, IReactorTime):
-    """The parts of a reactor that the transport layer uses. `IReactorSocket` besides, to listen on `::`."""
+    """The parts of a reactor that the transport layer uses."""
 
 
 @dataclass(slots=True)
@@ -123,11 +115,13 @@ class TransportLayer:
         else:
             raise ConfigurationError([f"{point.name}: {point.transport.value} cannot be listened on"])
         try:
-            listening = self._bind(point, protocol)
-        except (CannotListenError, OSError) as error:
-            reason = getattr(error, "socketError", error)
+            if isinstance(protocol, UdpPort):
+                listening = listen_udp(self._reactor, point.host, point.port, protocol)
+            else:
+                listening = listen_tcp(self._reactor, point.host, point.port, protocol)
+        except CannotListenError as error:
             where = f"{point.transport.value} {point.host} port {point.port}"
-            raise ConfigurationError([f"{point.name}: cannot listen on {where}: {reason}"]) from error
+            raise ConfigurationError([f"{point.name}: cannot listen on {where}: {error.socketError}"]) from error
         port = cast(IPv4Address | IPv6Address, listening.getHost()).port
         protocol.point = replace(point, port=port, advertised_port=point.advertised_port or port)
         self._listeners.append(_Listener(protocol, listening))
@@ -136,15 +130,6 @@ class TransportLayer:
             (protocol.point.host.lower(), port),
         }
         return protocol.point
-
-    def _bind(self, point: ListeningPoint, protocol: UdpPort | StreamPort) -> IListeningPort:
-        if point.host == "::" and IReactorSocket.providedBy(self._reactor):
-            return _bind_all_ipv6(self._reactor, point, protocol)
-        if isinstance(protocol, UdpPort):
-            return self._reactor.listenUDP(
-                point.port, protocol, interface=point.host, maxPacketSize=MAX_DATAGRAM_OCTETS + 28
-            )
-        return self._reactor.listenTCP(point.port, protocol, backlog=_BACKLOG, interface=point.host)
 
     def close(self) -> Deferred[None]:
         """Stop listening and end all connections. Fires when everything is released, after `close_timeout` at most."""
@@ -190,18 +175,20 @@ class TransportLayer:
 
     def send_response(self, response: Response, flow: IFlow) -> None:
         """See `ITransportLayer`."""
-        data = response.to_bytes()
         if flow.transport.is_reliable and flow.is_open:
-            flow.send(data)
+            flow.send(response.to_bytes())
             return
-        host, port = response_address(response.via, flow.transport)
+        via = response.via
+        host, port = response_address(via, flow.transport)
         if isinstance(flow, UdpFlow):
-            is_reachable = is_numeric(host) and (":" in host) == (":" in flow.host)
-            (flow.to(host, port) if is_reachable else flow).send(data)
+            is_elsewhere = host != flow.host or port != flow.port
+            if is_elsewhere and is_numeric(host) and (":" in host) == (":" in flow.host):
+                flow = flow.to(host, port)
+            flow.send(response.to_bytes())
             return
-        target = Target(transport=flow.transport, host=flow.host, port=port, server_name=response.via.host)
+        target = Target(transport=flow.transport, host=flow.host, port=port, server_name=via.host)
         try:
-            self.flow_to(target).send(data)
+            self.flow_to(target).send(response.to_bytes())
         except TransportError as error:
             self.clock.callLater(0, self.flow_failed, flow, error)
 
@@ -275,31 +262,38 @@ class TransportLayer:
                 self._bug("An observer of messages failed on one of {flow}", flow)
 
     def _receive(self, data: bytes, flow: IFlow, parse: Callable[[bytes], Request | Response]) -> None:
+        """Bring one message up. This is the net of the datagram and the connection: a bug costs one message."""
         if self.observers:
             self.show(data, flow, sent=False)
         self.counters.messages_received += 1
+        try:
+            message = self._read(data, flow, parse)
+            if message is not None and self.receiver is not None:
+                self.receiver.message_received(message, flow)
+        except Exception:
+            self._bug("A message of {flow} could not be handled", flow)
+
+    def _read(
+        self, data: bytes, flow: IFlow, parse: Callable[[bytes], Request | Response]
+    ) -> Request | Response | None:
+        """Give a message that can be relied on, as `IMessageReceiver` has it; refuse or drop what cannot be."""
         try:
             message = parse(data)
             if isinstance(message, Request):
                 stamp_source(message, flow.host, flow.port)
                 fault = find_fault(message)
-                if fault is not None:
-                    self._refuse(message, fault, flow)
-                    return
+                if fault is None:
+                    return message
+                self._refuse(message, fault, flow)
             elif not is_usable(message):
-                raise ParseError("A response without what is needed to match it")
-            elif not is_sent_by(message.via, self._own_names, flow):
+                self.incidents.note("malformed", flow, "a response without what is needed to match it")
+            elif is_sent_by(message.via, self._own_names, flow):
+                return message
+            else:
                 self.incidents.note("stray-response", flow, f"a response to {message.via.sent_by}, which is not ours")
-                return
         except ParseError as error:
             self.incidents.note("malformed", flow, error.reason)
-            return
-        if self.receiver is None:
-            return
-        try:
-            self.receiver.message_received(message, flow)
-        except Exception:  # the net of the datagram and the connection: a bug above costs this message only
-            self._bug("A message of {flow} could not be handled", flow)
+        return None
 
     def _refuse(self, request: Request, error: RemoteError, flow: IFlow) -> None:
         """Answer a defective request without a transaction (section 8.2.7), unless there are too many of them."""
@@ -311,20 +305,3 @@ class TransportLayer:
     def _bug(self, text: str, flow: IFlow) -> None:
         self.incidents.counts["bug"] += 1
         self._log.failure(text, flow=str(flow))
-
-
-def _bind_all_ipv6(reactor: IReactorSocket, point: ListeningPoint, protocol: UdpPort | StreamPort) -> IListeningPort:
-    """Listen on all IPv6 addresses, and on those only: IPv4 has a listening point of its own."""
-    is_udp = isinstance(protocol, UdpPort)
-    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM if is_udp else socket.SOCK_STREAM) as bound:
-        bound.setblocking(False)
-        bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if isinstance(protocol, UdpPort):
-            bound.bind((point.host, point.port))
-            return reactor.adoptDatagramPort(
-                bound.fileno(), socket.AF_INET6, protocol, maxPacketSize=MAX_DATAGRAM_OCTETS + 28
-            )
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((point.host, point.port))
-        bound.listen(_BACKLOG)
-        return reactor.adoptStreamPort(bound.fileno(), socket.AF_INET6, protocol)

@@ -26,7 +26,7 @@ class TransportLimits:
             connection to its first message.
         idle_timeout: seconds without an octet from the peer. Longer than a registration usually lasts, since a
             phone without keep-alives is reachable over this connection alone.
-        stall_timeout: seconds in which a peer reads nothing of what is written to it.
+        stall_timeout: seconds in which a peer reads nothing of what is written to it, or does not even confirm it.
         close_timeout: seconds that a connection has to end in good order.
         max_udp_flows: remembered for each UDP listening point; a forgotten one is simply made again.
         refusals_per_second: of defective requests that are answered; others are dropped.

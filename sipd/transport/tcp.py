@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from typing import cast
 
 from OpenSSL import SSL
 from twisted.internet import error
-from twisted.internet.interfaces import IAddress, IConnector, IHandshakeListener, IReactorTCP, ITCPTransport
+from twisted.internet.interfaces import IAddress, IConnector, IHandshakeListener, IReactorTCP, ISystemHandle
 from twisted.internet.protocol import ClientFactory, Protocol, ServerFactory, connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
@@ -17,6 +18,7 @@ from sipd.interfaces import ListeningPoint
 from sipd.sip.framing import KeepAlive, StreamFramer
 from sipd.transport.connections import ConnectionTable
 from sipd.transport.flows import FlowOwner, StreamFlow, Wire
+from sipd.transport.sockets import watch_peer
 from sipd.transport.tls import TlsContext, verified_identities
 
 
@@ -34,12 +36,18 @@ class SipStreamProtocol(Protocol):
 
     def connectionMade(self) -> None:
         """See `Protocol`."""
-        transport = self.transport
-        if ITCPTransport.providedBy(transport):
-            transport.setTcpNoDelay(True)
-            transport.setTcpKeepAlive(True)
-        self.flow.attached(cast(Wire, transport))
+        if self._socket is not None:
+            watch_peer(self._socket, self.flow.silence_limit)
+        self.flow.attached(cast(Wire, self.transport))
         self.established()
+
+    @property
+    def _socket(self) -> socket.socket | None:
+        """The socket below, inside of TLS or not; `None` in a simulation."""
+        transport: object = self.transport
+        if isinstance(transport, TLSMemoryBIOProtocol):
+            transport = transport.transport
+        return cast(socket.socket, transport.getHandle()) if ISystemHandle.providedBy(transport) else None
 
     def established(self) -> None:
         """Messages can be exchanged: at once for TCP."""

@@ -17,9 +17,6 @@ from sipd.interfaces import IFlow, ListeningPoint
 from sipd.sip.locate import Transport
 from sipd.transport.flows import FlowOwner
 
-#: Asked of the kernel, which may give less: what comes while a garbage collection pauses us should wait, not be lost.
-_RECEIVE_BUFFER_OCTETS = 4 * 1024 * 1024
-
 
 @implementer(IFlow)
 class UdpFlow:
@@ -67,8 +64,6 @@ class UdpFlow:
 class UdpPort(DatagramProtocol):
     """One UDP listening point. Decides nothing.
 
-    Twisted reads its socket until it is empty, or 256 KiB were read, before it turns to anything else.
-
     Args:
         owner: of all flows.
         point: where it listens; its port is settled when the socket is bound.
@@ -88,10 +83,8 @@ class UdpPort(DatagramProtocol):
         transport = self.transport
         assert transport is not None
         if ISystemHandle.providedBy(transport):
-            handle = cast(socket.socket, transport.getHandle())
-            handle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_OCTETS)
             # Port.write looks at the address three times before it calls this.
-            self._send_to = handle.sendto
+            self._send_to = cast(socket.socket, transport.getHandle()).sendto
         else:
             self._send_to = transport.write
 
