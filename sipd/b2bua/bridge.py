@@ -19,7 +19,7 @@ from sipd.b2bua.inbox import Inbox
 from sipd.b2bua.leg import Leg
 from sipd.b2bua.refusals import Refusal
 from sipd.errors import LocalError, RemoteError, RequestRefusedError, ResourcesExhaustedError
-from sipd.interfaces import CallRecord, Decision, IMediaSession, Route, RoutingRequest
+from sipd.interfaces import CallRecord, Decision, IMediaSession, RoutingRequest
 from sipd.sdp.description import AddressType
 from sipd.sdp.offer_answer import LocalOrigin
 from sipd.sip.locate import Target, is_numeric
@@ -59,6 +59,8 @@ class Bridge:
         self._tried = 0
         self._media: IMediaSession | None = None
         self.caller = self.new_leg()
+        call.user = self
+        self._names[call] = self.caller
 
     def run(self) -> Deferred[None]:
         """Take the call from here to its end."""
@@ -165,16 +167,23 @@ class Bridge:
     # --- the phases of the call -----------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        self.b2bua.observer.call_started(self.id, self.record)
-        self.hold_leg(self.caller, self.call)
-        flow = self.call.transaction.flow
-        self.explain(
-            "received",
-            f"{self.call.invite.method} {self.call.invite.uri_text} from {flow.host}:{flow.port}"
-            f" over {flow.transport.value} at {flow.point.name}",
-            "a",
-        )
+        failure: RemoteError | LocalError | None = None
+        user: str | None = None
         try:
+            user = await self._identify()
+        except RequestRefusedError as error:
+            if error.status in (401, 407):
+                # Not a call yet: the caller is asked who it is, and nothing is kept of the question.
+                self.call.reject(error.status, error.reason, error.headers)
+                self.b2bua.bridge_ended(self)
+                return
+            failure = error
+        except (RemoteError, LocalError) as error:
+            failure = error
+        self._begin(user)
+        try:
+            if failure is not None:
+                raise failure
             await self._connect()
         except RequestRefusedError as error:
             self.refuse(Refusal(error.status, error.reason, None, "refused"), error.headers)
@@ -188,8 +197,32 @@ class Bridge:
         finally:
             self._finish()
 
+    async def _identify(self) -> str | None:
+        """Check whether the call may be taken at all, and who calls; `None` where the route does not ask."""
+        refused = self.b2bua.refusal() or find_spent_hops(self.call.invite)
+        if refused is not None:
+            raise refused
+        if not self.b2bua.router.needs_authentication(self._asked()):
+            return None
+        return await self.b2bua.authenticate(self.call.invite)
+
+    def _begin(self, user: str | None) -> None:
+        """From here on there is a call, and it is accounted for."""
+        self.record.user = user
+        self.b2bua.observer.call_started(self.id, self.record)
+        self.hold_leg(self.caller, self.call)
+        flow = self.call.transaction.flow
+        source = f"{flow.host}:{flow.port} over {flow.transport.value} at {flow.point.name}"
+        self.explain("received", f"{self.call.invite.method} {self.call.invite.uri_text} from {source}", "a")
+        self.explain("authenticated", f"as {user}" if user else "not asked for by the route", "a")
+
+    def _asked(self) -> RoutingRequest:
+        flow = self.call.transaction.flow
+        source = Target(transport=flow.transport, host=flow.host, port=flow.port)
+        return RoutingRequest(request=self.call.invite, user=self.record.user, source=source, point=flow.point.name)
+
     async def _connect(self) -> None:
-        route = await self._decide()
+        route = await self.b2bua.router.route(self._asked())
         if self.call.is_over:
             return await self._given_up()
         self.record.route = route.name
@@ -203,24 +236,6 @@ class Bridge:
         winner = await Hunt(self, route).run()
         if winner is not None:
             await Dialogue(self, self.caller, winner).run()
-
-    async def _decide(self) -> Route:
-        """Check the call, find out who calls, and ask where to."""
-        request = self.call.invite
-        refused = self.b2bua.refusal() or find_spent_hops(request)
-        if refused is not None:
-            raise refused
-        flow = self.call.transaction.flow
-        source = Target(transport=flow.transport, host=flow.host, port=flow.port)
-        asked = RoutingRequest(request=request, user=None, source=source, point=flow.point.name)
-        if self.b2bua.router.needs_authentication(asked):
-            user = await self.b2bua.authenticate(request)
-            self.record.user = user
-            self.explain("authenticated", f"as {user}", "a")
-            asked = RoutingRequest(request=request, user=user, source=source, point=flow.point.name)
-        else:
-            self.explain("authenticated", "not asked for by the route", "a")
-        return await self.b2bua.router.route(asked)
 
     async def _given_up(self) -> None:
         """The caller cancelled while it was being decided."""
