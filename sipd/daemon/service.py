@@ -25,8 +25,9 @@ from sipd.interfaces import Entropy, ICallObserver, IFlow, IMessageObserver, IMe
 from sipd.sip.message import Request, Response
 from sipd.transport.layer import TransportLayer
 
-#: Seconds that the last BYE requests have to be answered in.
+#: Seconds that the last BYE requests have to be answered in; and when somebody is in a hurry.
 _FAREWELL = 5.0
+_HURRIED_FAREWELL = 0.5
 #: Seconds between two looks whether they have been.
 _LOOK = 0.05
 #: Messages that may wait until the bindings are loaded; more are dropped, as if sipd had not started yet.
@@ -76,7 +77,7 @@ class SipService(Service):
         self._entropy = entropy
         self._call_observers = tuple(call_observers)
         self._message_observers = tuple(message_observers)
-        self._outcome: Failure | Literal["ready"] | None = None
+        self._outcome: LocalError | Literal["ready"] | None = None
         self._awaiting: list[Deferred[None]] = []
         self._room = WaitingRoom()
         self._transport: TransportLayer | None = None
@@ -103,7 +104,7 @@ class SipService(Service):
         """
         super().startService()
         self.stack = self._open()
-        self._loading = Deferred.fromCoroutine(self._load(self.stack)).addErrback(self._not_ready)
+        self._loading = Deferred.fromCoroutine(self._load(self.stack)).addErrback(self._failed, "start")
 
     def when_ready(self) -> Deferred[None]:
         """Give a Deferred that fires when calls and registrations are served.
@@ -120,7 +121,7 @@ class SipService(Service):
         super().stopService()
         if self._stopping is None:
             self._stopping = Deferred.fromCoroutine(self._stop())
-            self._stopping.addErrback(self._stop_failed)
+            self._stopping.addErrback(self._failed, "stop")
         ending: Deferred[None] = Deferred()
         self._stopping.addCallback(lambda _: ending.callback(None))
         return ending
@@ -160,9 +161,17 @@ class SipService(Service):
             raise
 
     async def _load(self, stack: Stack) -> None:
-        await stack.location.start()
-        if self._stopping is not None:
-            return
+        try:
+            await stack.location.start()
+        except LocalError as error:
+            self._log.critical("sipd cannot serve: {reason}", reason=str(error))
+            self._outcome = error
+        else:
+            if self._stopping is None:
+                self._serve(stack)
+        self._tell()
+
+    def _serve(self, stack: Stack) -> None:
         stack.transport.receiver = stack.transactions
         self._room.leave_for(stack.transactions)
         for line in greet(self.config, stack.transport.points):
@@ -171,22 +180,13 @@ class SipService(Service):
             path = str(self._self_signed.certificate)
             self._log.info("phones that verify certificates have to trust {path}", path=path)
         self._outcome = "ready"
-        self._tell()
-
-    def _not_ready(self, failure: Failure) -> None:
-        if failure.check(LocalError):
-            self._log.critical("sipd cannot serve: {reason}", reason=failure.getErrorMessage())
-        else:
-            self._log.failure("sipd cannot serve", failure)
-        self._outcome = failure
-        self._tell()
 
     def _tell(self) -> None:
         if self._outcome is None:
             return
         awaiting, self._awaiting = self._awaiting, []
         for ready in awaiting:
-            if isinstance(self._outcome, Failure):
+            if isinstance(self._outcome, LocalError):
                 ready.errback(self._outcome)
             else:
                 ready.callback(None)
@@ -196,18 +196,19 @@ class SipService(Service):
     async def _stop(self) -> None:
         await self._loading
         stack = self.stack
-        if stack is None:
-            return
-        await self._end_calls(stack)
-        stack.relay.close()
-        stack.transactions.close()
-        await stack.transport.close()
-        await stack.location.stop()
-        stack.records.close()
-        if stack.capture is not None:
-            stack.capture.close()
+        if stack is not None:
+            await self._end_calls(stack)
+            stack.relay.close()
+            stack.transactions.close()
+        if self._transport is not None:
+            await self._transport.close()
+        if stack is not None:
+            await stack.location.stop()
+            stack.records.close()
+            if stack.capture is not None:
+                stack.capture.close()
+            self._log.info("stopped")
         self.stack = self._transport = None
-        self._log.info("stopped")
 
     async def _end_calls(self, stack: Stack) -> None:
         """Let calls end by themselves, then end them; give each the time that its records and its BYE take."""
@@ -219,8 +220,11 @@ class SipService(Service):
         if len(stack.b2bua):
             self._log.info("ending {count} calls", count=len(stack.b2bua))
             stack.b2bua.stop_calls("sipd is being stopped")
-        for _ in range(round(_FAREWELL / _LOOK)):
-            if not len(stack.b2bua) and (self._is_hurried or not len(stack.agent)):
+        looks = 0
+        while len(stack.b2bua) or len(stack.agent):
+            looks += 1
+            if looks * _LOOK > (_HURRIED_FAREWELL if self._is_hurried else _FAREWELL):
+                self._log.info("{count} phones did not answer the last BYE", count=len(stack.agent))
                 break
             await deferLater(self._reactor, _LOOK)
 
@@ -238,8 +242,9 @@ class SipService(Service):
                 pause.timer.cancel()
             pause.over.callback(None)
 
-    def _stop_failed(self, failure: Failure) -> None:
-        self._log.failure("sipd did not stop in good order", failure)
+    def _failed(self, failure: Failure, what: str) -> None:
+        """A bug: the traceback says where to look."""
+        self._log.failure("sipd did not {what} in good order", failure, what=what)
 
 
 @implementer(IMessageReceiver)
