@@ -1,0 +1,286 @@
+"""The two sockets of a stream, and how a datagram goes from one leg to the other.
+
+A socket begins unconnected: each datagram comes with its source, and the `Latch` decides. Once the latch is settled the
+socket is connected to the source, which does two things: the kernel drops what comes from elsewhere before it costs us
+anything, and neither reading nor sending handles addresses any more, which is a fifth of the processor time. The price
+is that foreign datagrams are seen, counted and reported only until then. When signalling names another address, the
+socket is disconnected and the latch decides again.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import socket
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sipd.interfaces import StreamStatistics
+from sipd.media.latch import Address, Latch, Verdict
+from sipd.media.poller import MediaReactor, Poller
+from sipd.rtp.rtcp import FIRST_RTCP_OCTET, LAST_RTCP_OCTET
+
+#: More than the receive queue of a socket holds.
+_QUEUE_LIMIT = 4096
+
+#: Foreign sources that one socket reports; it counts all of them.
+_REPORT_LIMIT = 8
+
+
+class DatagramBuffer:
+    """Where datagrams are while they are relayed: one at a time, so all sockets share it."""
+
+    __slots__ = ("octets", "view")
+
+    def __init__(self) -> None:
+        self.octets = bytearray(65536)
+        self.view = memoryview(self.octets)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayContext:
+    """What all sockets of a session share.
+
+    Args:
+        reactor: for the time.
+        poller: says when there is something to read.
+        buffer: for the datagram at hand.
+        event: as in `IMediaRelay.open_session`.
+    """
+
+    reactor: MediaReactor
+    poller: Poller
+    buffer: DatagramBuffer
+    event: Callable[[str, str], None]
+
+
+class RelaySocket(ABC):
+    """One socket of one stream of one leg.
+
+    Args:
+        bound: bound and non-blocking; whoever bound it closes it, after `close`.
+        name: for events: `a/0 RTP`.
+        latch: decides about sources.
+        statistics: of the stream.
+        context: of the session.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_context",
+        "_foreign",
+        "_is_connected",
+        "_name",
+        "_recv_into",
+        "_socket",
+        "_view",
+        "latch",
+        "peer",
+        "receive",
+        "statistics",
+        "transmit",
+    )
+
+    def __init__(
+        self, bound: socket.socket, name: str, latch: Latch, statistics: StreamStatistics, context: RelayContext
+    ) -> None:
+        self._socket = bound
+        self._name = name
+        self._context = context
+        self._buffer = context.buffer.octets
+        self._view = context.buffer.view
+        self._recv_into = bound.recv_into
+        self._is_connected = False
+        self._foreign: set[Address] = set()
+        self.latch = latch
+        self.statistics = statistics
+        #: Where datagrams go; nowhere while the leg is not connected with another.
+        self.peer: RelaySocket | None = None
+        self.receive: Callable[[], None] = self._receive_checked
+        #: Sends to the party behind this socket; raises `OSError`.
+        self.transmit: Callable[[memoryview], object] = self._send_to_remote
+        context.poller.add(self)
+
+    def fileno(self) -> int:
+        """Give the descriptor."""
+        return self._socket.fileno()
+
+    def signal(self, address: Address | None, closes_at: float) -> None:
+        """See `Latch.signal`."""
+        if self.latch.signal(address, closes_at) and self._is_connected:
+            self._disconnect()
+
+    def connect_to(self, peer: RelaySocket | None) -> None:
+        """Choose where datagrams go from now on; `None` for nowhere."""
+        self.peer = peer
+
+    def close(self) -> None:
+        """Relay nothing any more."""
+        self._context.poller.remove(self)
+        self.connect_to(None)
+        self.receive = _nothing_to_receive
+        self.transmit = _nobody_to_send_to
+
+    @abstractmethod
+    def _forward(self, size: int) -> None:
+        """Count the datagram in the buffer and pass it on. One that cannot be sent is lost, as datagrams are."""
+
+    def _receive_checked(self) -> None:
+        """Take one datagram whose source is not certain yet."""
+        try:
+            size, source = self._socket.recvfrom_into(self._buffer)
+        except OSError:
+            return
+        now = self._context.reactor.seconds()
+        verdict = Verdict.DROP if self.peer is None else self.latch.accept(source[:2], now)
+        if verdict is Verdict.DROP:
+            self._drop(source[:2])
+            return
+        self._forward(size)
+        if self.latch.is_settled(now):
+            self._connect()
+        if verdict is Verdict.LATCHED:
+            self._report_latch(source[:2])
+
+    def _receive_connected(self) -> None:
+        """Take one datagram; the kernel has looked at its source.
+
+        An error is news of an earlier datagram (ECONNREFUSED: the party does not listen yet, or no more), or that there
+        was nothing to read.
+        """
+        try:
+            size = self._recv_into(self._buffer)
+        except OSError:
+            return
+        self._forward(size)
+
+    def _send_to_remote(self, data: memoryview) -> None:
+        """Send to where the party is believed to be."""
+        remote = self.latch.remote
+        if remote is not None:
+            self._socket.sendto(data, remote)
+
+    def _connect(self) -> None:
+        """Leave it to the kernel to check sources. What was queued before is still checked here."""
+        source = self.latch.source
+        if source is None or self._is_connected:
+            return
+        try:
+            self._socket.connect(source)
+        except OSError:
+            return  # as unreachable as before: go on without
+        self._is_connected = True
+        for _ in range(_QUEUE_LIMIT):
+            try:
+                size, origin = self._socket.recvfrom_into(self._buffer)
+            except BlockingIOError:
+                break
+            except OSError:
+                continue
+            if origin[:2] == source:
+                self._forward(size)
+            else:
+                self._drop(origin[:2])
+        self.receive = self._receive_connected
+        self.transmit = self._socket.send
+
+    def _disconnect(self) -> None:
+        """Take datagrams from everywhere again, and check them here.
+
+        Connecting to an address of family AF_UNSPEC dissolves the association (POSIX connect(3)); the `socket` module
+        cannot say that. The port stays, since it was bound by its number. Some systems report an error and do it.
+        """
+        unspecified = bytes(16)
+        ctypes.CDLL(None).connect(self._socket.fileno(), unspecified, len(unspecified))
+        self._is_connected = False
+        self.receive = self._receive_checked
+        self.transmit = self._send_to_remote
+
+    def _drop(self, source: Address) -> None:
+        """Count a datagram that is not passed on, and report its source once."""
+        self.statistics.dropped += 1
+        if self.peer is None or source in self._foreign or len(self._foreign) >= _REPORT_LIMIT:
+            return
+        self._foreign.add(source)
+        remote = self.latch.remote
+        expected = "unknown" if remote is None else print_address(remote)
+        self._context.event(
+            "foreign-source", f"{self._name} from {print_address(source)} dropped, expected from {expected}"
+        )
+
+    def _report_latch(self, source: Address) -> None:
+        """Say where the media comes from."""
+        signalled = self.latch.signalled
+        note = (
+            " as signalled" if source == signalled else f", signalled {print_address(signalled)}" if signalled else ""
+        )
+        self._context.event("latched", f"{self._name} comes from {print_address(source)}{note}")
+
+
+class RtpSocket(RelaySocket):
+    """The socket of RTP, and of RTCP if that is multiplexed on it (RFC 5761); of any other datagrams, too."""
+
+    __slots__ = ("rtcp_peer",)
+
+    def __init__(
+        self, bound: socket.socket, name: str, latch: Latch, statistics: StreamStatistics, context: RelayContext
+    ) -> None:
+        super().__init__(bound, name, latch, statistics, context)
+        #: Where multiplexed RTCP goes; `None` if the leg does not multiplex.
+        self.rtcp_peer: RelaySocket | None = None
+
+    def connect_to(self, peer: RelaySocket | None, rtcp_peer: RelaySocket | None = None) -> None:
+        """Choose where datagrams go from now on; those of RTCP to `rtcp_peer` if it is given."""
+        self.peer = peer
+        self.rtcp_peer = rtcp_peer
+
+    def _forward(self, size: int) -> None:
+        statistics = self.statistics
+        peer = self.peer
+        if peer is None:
+            statistics.dropped += 1
+            return
+        if self.rtcp_peer is not None and size > 1 and FIRST_RTCP_OCTET <= self._buffer[1] <= LAST_RTCP_OCTET:
+            peer = self.rtcp_peer
+            statistics.rtcp_packets += 1
+        else:
+            statistics.packets += 1
+            statistics.size_octets += size
+        try:
+            peer.transmit(self._view[:size])
+        except OSError:
+            return  # nobody there (ECONNREFUSED), no room, no route
+
+    def _report_latch(self, source: Address) -> None:
+        self.statistics.source = print_address(source)
+        super()._report_latch(source)
+
+
+class RtcpSocket(RelaySocket):
+    """The socket of RTCP that is not multiplexed."""
+
+    __slots__ = ()
+
+    def _forward(self, size: int) -> None:
+        if self.peer is None:
+            self.statistics.dropped += 1
+            return
+        self.statistics.rtcp_packets += 1
+        try:
+            self.peer.transmit(self._view[:size])
+        except OSError:
+            return  # as for RTP
+
+
+def print_address(address: Address) -> str:
+    """Give `host:port` for people; an IPv6 address in brackets."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _nothing_to_receive() -> None:
+    """Take the place of `receive` in a closed socket."""
+
+
+def _nobody_to_send_to(data: memoryview) -> None:
+    """Take the place of `transmit` in a closed socket."""

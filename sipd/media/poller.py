@@ -1,0 +1,192 @@
+"""Waits for many media sockets at the price of one reader of the reactor.
+
+The sockets are in an epoll set of their own, and the reactor watches that set: a wake-up costs the reactor's
+book-keeping once, not once for each socket. After a batch the set rests for some milliseconds, so that a wake-up finds
+more than one datagram. Together they save about a third of the processor time of each datagram. Where there is no epoll
+each socket is a reader of the reactor.
+"""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from twisted.internet.interfaces import IDelayedCall, IReadDescriptor
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+#: Datagrams taken in one go before the reactor looks after everything else again.
+_BATCH = 256
+
+
+class MediaReactor(Protocol):
+    """What a relay needs of a reactor: parts of `IReactorFDSet` and `IReactorTime`."""
+
+    def addReader(self, reader: IReadDescriptor) -> None:
+        """See `IReactorFDSet`."""
+
+    def removeReader(self, reader: IReadDescriptor) -> None:
+        """See `IReactorFDSet`."""
+
+    def seconds(self) -> float:
+        """See `IReactorTime`."""
+
+    def callLater(self, delay: float, callable: Callable[..., Any], *args: object, **kwargs: object) -> IDelayedCall:
+        """See `IReactorTime`."""
+
+
+class Receiver(Protocol):
+    """A socket that can be read."""
+
+    receive: Callable[[], None]
+
+    def fileno(self) -> int:
+        """Give the descriptor; the same from `Poller.add` to `Poller.remove`."""
+
+
+class Poller(Protocol):
+    """Calls `receive` of each of its receivers when there is something to read."""
+
+    def add(self, receiver: Receiver) -> None:
+        """Begin to watch."""
+
+    def remove(self, receiver: Receiver) -> None:
+        """Watch no more. Must be called before the descriptor is closed."""
+
+
+@implementer(IReadDescriptor)
+class EpollPoller:
+    """Many sockets behind one reader.
+
+    While it has no socket, it has no descriptor and no part in the reactor.
+
+    Args:
+        reactor: which waits.
+        pause: seconds to rest after a batch: the most by which a datagram is delayed; 0 for never.
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor: MediaReactor, *, pause: float) -> None:
+        self._reactor = reactor
+        self._pause = pause
+        self._epoll: select.epoll | None = None
+        self._receivers: dict[int, Receiver] = {}
+        self._resumption: IDelayedCall | None = None
+
+    def __len__(self) -> int:
+        """Count the sockets."""
+        return len(self._receivers)
+
+    def add(self, receiver: Receiver) -> None:
+        """See `Poller`."""
+        if self._epoll is None:
+            self._epoll = select.epoll()
+            self._reactor.addReader(self)
+        self._epoll.register(receiver.fileno(), select.EPOLLIN)
+        self._receivers[receiver.fileno()] = receiver
+
+    def remove(self, receiver: Receiver) -> None:
+        """See `Poller`."""
+        if self._receivers.pop(receiver.fileno(), None) is None or self._epoll is None:
+            return
+        self._epoll.unregister(receiver.fileno())
+        if not self._receivers:
+            if self._resumption is not None:
+                self._resumption.cancel()
+                self._resumption = None
+            else:
+                self._reactor.removeReader(self)
+            self._epoll.close()
+            self._epoll = None
+
+    def fileno(self) -> int:
+        """See `twisted.internet.interfaces.IFileDescriptor`."""
+        return -1 if self._epoll is None else self._epoll.fileno()
+
+    def doRead(self) -> None:
+        """Let each socket that has something take one datagram.
+
+        To take more from one of them costs more than it saves: nearly always the second attempt finds nothing.
+        """
+        if self._epoll is None:
+            return
+        receivers = self._receivers
+        events = self._epoll.poll(0, _BATCH)
+        for descriptor, _ in events:
+            receiver = receivers.get(descriptor)
+            if receiver is None:
+                continue  # closed by one before it
+            try:
+                receiver.receive()
+            except Exception:
+                self._log.failure("a media datagram could not be relayed")
+        if self._pause and len(events) < _BATCH and self._epoll is not None:
+            self._reactor.removeReader(self)
+            self._resumption = self._reactor.callLater(self._pause, self._resume)
+
+    def logPrefix(self) -> str:
+        """See `twisted.internet.interfaces.ILoggingContext`."""
+        return "media"
+
+    def connectionLost(self, reason: Failure) -> None:
+        """See `twisted.internet.interfaces.IFileDescriptor`. An epoll set does not hang up."""
+
+    def _resume(self) -> None:
+        self._resumption = None
+        self._reactor.addReader(self)
+
+
+@implementer(IReadDescriptor)
+class _Reader:
+    """One socket as a reader of the reactor."""
+
+    _log = Logger()
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+
+    def fileno(self) -> int:
+        return self._receiver.fileno()
+
+    def doRead(self) -> None:
+        try:
+            self._receiver.receive()
+        except Exception:
+            self._log.failure("a media datagram could not be relayed")
+
+    def logPrefix(self) -> str:
+        return "media"
+
+    def connectionLost(self, reason: Failure) -> None:
+        """See `twisted.internet.interfaces.IFileDescriptor`. A datagram socket does not hang up."""
+
+
+class ReaderPoller:
+    """Each socket a reader: for systems without epoll."""
+
+    def __init__(self, reactor: MediaReactor) -> None:
+        self._reactor = reactor
+        self._readers: dict[int, _Reader] = {}
+
+    def __len__(self) -> int:
+        """Count the sockets."""
+        return len(self._readers)
+
+    def add(self, receiver: Receiver) -> None:
+        """See `Poller`."""
+        reader = self._readers[receiver.fileno()] = _Reader(receiver)
+        self._reactor.addReader(reader)
+
+    def remove(self, receiver: Receiver) -> None:
+        """See `Poller`."""
+        reader = self._readers.pop(receiver.fileno(), None)
+        if reader is not None:
+            self._reactor.removeReader(reader)
+
+
+def make_poller(reactor: MediaReactor, *, pause: float) -> Poller:
+    """Give the poller that is best on this system."""
+    return EpollPoller(reactor, pause=pause) if hasattr(select, "epoll") else ReaderPoller(reactor)

@@ -1,0 +1,170 @@
+"""What a relay reads in a session description, and what it writes there instead.
+
+The addresses of the media are replaced: `c=` and the ports of `m=` (RFC 8866 sections 5.7 and 5.14), `a=rtcp` (RFC
+3605). What would lead media past the relay is left out: the candidates of ICE (RFC 8839 section 5). Nothing else is
+touched, `o=` neither: that belongs to the leg.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sipd.errors import SdpError
+from sipd.media.latch import Address
+from sipd.sdp.description import AddressType, Connection, MediaDescription, RtcpAddress, SessionDescription
+
+#: RFC 8839 section 5, RFC 8840 section 8.2.
+_ICE = frozenset(
+    (
+        "candidate",
+        "end-of-candidates",
+        "ice-lite",
+        "ice-mismatch",
+        "ice-options",
+        "ice-pacing",
+        "ice-pwd",
+        "ice-ufrag",
+        "remote-candidates",
+    )
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignalledStream:
+    """Where a party wants one stream.
+
+    Args:
+        address_type: the version of IP it named.
+        rtp: where RTP is to go; `None` if it named no numeric address, or said "send nothing" by 0.0.0.0.
+        rtcp: the same for RTCP.
+        wants_mux: whether RTCP may go where RTP goes (RFC 5761).
+    """
+
+    address_type: AddressType
+    rtp: Address | None
+    rtcp: Address | None
+    wants_mux: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamPlace:
+    """Where the relay takes one stream: RTP on `port`, RTCP on the next one."""
+
+    host: str
+    port: int
+
+
+def read_streams(description: SessionDescription) -> list[SignalledStream | None]:
+    """Find out where a party wants its streams.
+
+    Args:
+        description: an offer or answer.
+
+    Returns:
+        One entry for each media line; `None` where there is nothing to relay: the port is 0, or the transport is not
+        one of datagrams.
+
+    Raises:
+        SdpError: an address is missing, malformed, or that of a multicast group.
+    """
+    return [
+        None if media.is_disabled or not is_datagrams(media) else _read_stream(description, media)
+        for media in description.media
+    ]
+
+
+def is_datagrams(media: MediaDescription) -> bool:
+    """Say whether a stream is one of datagrams: everything that does not name TCP (RFC 4145, RFC 4975)."""
+    return "TCP" not in media.protocol.upper()
+
+
+def rewrite(
+    description: SessionDescription, places: Sequence[StreamPlace | None], default_host: str
+) -> SessionDescription:
+    """Replace the addresses in a description by those of the relay.
+
+    A stream on hold by address (0.0.0.0) stays so.
+
+    Args:
+        description: as it came.
+        places: one entry for each media line; where it is `None`, the port becomes 0.
+        default_host: the advertised address where no stream decides it.
+
+    Raises:
+        SdpError: an address is malformed.
+    """
+    hosts = [
+        _host(description, media, default_host if place is None else place.host)
+        for media, place in zip(description.media, places, strict=True)
+    ]
+    session = description.without_attributes(_ICE)
+    session_host: str | None = None
+    if session.connection is not None:
+        heirs = (host for media, host in zip(session.media, hosts, strict=True) if media.connection is None)
+        session_host = next(heirs, default_host)
+        session = session.with_connection(_connection(session_host))
+    rewritten = [
+        _rewrite_media(media, place, host, session_host)
+        for media, place, host in zip(session.media, places, hosts, strict=True)
+    ]
+    return replace(session, media=tuple(rewritten))
+
+
+def _rewrite_media(
+    media: MediaDescription, place: StreamPlace | None, host: str, session_host: str | None
+) -> MediaDescription:
+    """Replace the addresses in one media description, given what the session's `c=` line says now."""
+    result = media.without_attributes(_ICE).with_port(0 if place is None else place.port)
+    if media.connection is not None or (place is not None and host != session_host):
+        result = result.with_connection(_connection(host))
+    if (rtcp := media.rtcp) is None:
+        return result
+    if place is None or media.has_rtcp_mux:
+        return result.without_attributes(("rtcp",))
+    address = RtcpAddress(port=place.port + 1, connection=None if rtcp.connection is None else _connection(host))
+    return result.with_attribute("rtcp", str(address))
+
+
+def _read_stream(description: SessionDescription, media: MediaDescription) -> SignalledStream:
+    """Find out where a party wants one stream, or raise `SdpError`."""
+    connection = description.connection_of(media)
+    if connection is None:
+        raise SdpError(f"no connection address for the {media.media} stream")
+    rtp = _address(connection, media.port)
+    rtcp = media.rtcp
+    if rtcp is None:
+        rtcp_address = _address(connection, media.port + 1)
+    else:
+        rtcp_address = _address(rtcp.connection or connection, rtcp.port)
+    return SignalledStream(
+        address_type=connection.address_type if rtp is None else AddressType.of(rtp[0]),
+        rtp=rtp,
+        rtcp=rtcp_address,
+        wants_mux=media.has_rtcp_mux and media.is_rtp,
+    )
+
+
+def _address(connection: Connection, port: int) -> Address | None:
+    """Give where to send to, `None` if that is not known as a number; raise `SdpError` for a multicast group."""
+    try:
+        host = ipaddress.ip_address(connection.host)
+    except ValueError:
+        return None
+    if host.is_multicast:
+        raise SdpError(f"multicast address {connection.host}: multicast is not relayed")
+    return None if host.is_unspecified or not 0 < port <= 65535 else (str(host), port)
+
+
+def _host(description: SessionDescription, media: MediaDescription, host: str) -> str:
+    """Give what to write as the address of a stream that the relay takes at `host`."""
+    connection = description.connection_of(media)
+    if connection is not None and connection.is_unspecified:
+        return "::" if ":" in host else "0.0.0.0"
+    return host
+
+
+def _connection(host: str) -> Connection:
+    """Give the value of a `c=` line for a numeric address."""
+    return Connection(address_type=AddressType.of(host), host=host)
