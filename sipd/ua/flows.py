@@ -9,6 +9,16 @@ from sipd.sip.fields import Via
 from sipd.sip.uri import SipUri, Uri
 
 
+#: Addresses that mean something only inside of a network: RFC 1918, RFC 6598, loopback, link-local, RFC 4193.
+_LOCAL_NETWORKS = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16",
+        "::1/128", "fe80::/10", "fc00::/7",
+    )
+)  # fmt: skip
+
+
 def is_behind_nat(contact: Uri, via: Via | None, flow: IFlow) -> bool:
     """Say whether a peer's Contact names an address that is not the one it is reached at.
 
@@ -21,7 +31,7 @@ def is_behind_nat(contact: Uri, via: Via | None, flow: IFlow) -> bool:
         return False
     if via is not None and via.received is not None and via.host == contact.host:
         return True
-    return _is_private(contact.host) and not _is_private(flow.host)
+    return _is_local(contact.host) and not _is_local(flow.host)
 
 
 def stays_on(flow: IFlow, next_hop: Uri, *, behind_nat: bool) -> bool:
@@ -37,8 +47,9 @@ def stays_on(flow: IFlow, next_hop: Uri, *, behind_nat: bool) -> bool:
     return next_hop.host == flow.host and (next_hop.port or 5060) == flow.port and "maddr" not in next_hop.parameters
 
 
-def _is_private(host: str) -> bool:
+def _is_local(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host).is_private
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
+    return any(address in network for network in _LOCAL_NETWORKS)
