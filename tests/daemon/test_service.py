@@ -106,6 +106,7 @@ class ServiceCase(TestCase):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
             gc.collect()
+        self.flushWarnings()
 
     def assert_status(self, response: Response | None, status: int) -> None:
         """Say that a response came, and which."""
@@ -211,6 +212,7 @@ class FailingTests(ServiceCase):
         service = self.make(self.table(listen=listen, media={"addresses": [{"address": HOST}]}))
         error = self.assertRaises(ConfigurationError, service.startService)
         self.assertEqual(str(error), "no listening point could be opened")
+        del error
         self.forgive_unclosed()
 
     async def test_a_database_that_cannot_be_read(self) -> None:
