@@ -179,7 +179,7 @@ class _Verifier:
             self._listener.certificate_refused(_ERRORS.get(error, f"the certificate cannot be verified ({error})"))
             return False
         if depth == 0 and self._server_name:
-            identities = find_identities(certificate.to_cryptography())
+            identities = _identities_of(certificate)
             if not is_good_for(identities, self._server_name, allow_wildcards=self._allow_wildcards):
                 self._listener.certificate_refused(
                     f"the certificate is for {', '.join(identities)[:200] or 'nobody'}, not for {self._server_name}"
@@ -192,8 +192,8 @@ def verified_identities(connection: SSL.Connection) -> tuple[str, ...]:
     """Give whom the peer has proved to be, once the handshake is done; empty if it was not asked to."""
     if not connection.get_verify_mode() & SSL.VERIFY_PEER:
         return ()
-    certificate = connection.get_peer_certificate(as_cryptography=True)
-    return () if certificate is None else find_identities(certificate)
+    certificate = connection.get_peer_certificate()
+    return () if certificate is None else _identities_of(certificate)
 
 
 def find_identities(certificate: x509.Certificate) -> tuple[str, ...]:
@@ -240,6 +240,13 @@ def is_good_for(identities: tuple[str, ...], host: str, *, allow_wildcards: bool
         except CertificateError:
             continue
     return False
+
+
+def _identities_of(certificate: crypto.X509) -> tuple[str, ...]:
+    try:
+        return find_identities(certificate.to_cryptography())
+    except ValueError:  # OpenSSL takes some certificates that cryptography does not
+        return ()
 
 
 def _sip_identity(text: str) -> str:

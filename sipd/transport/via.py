@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hashlib import blake2s
 
-from sipd.errors import ParseError, RemoteError, RequestRefusedError
+from sipd.errors import RemoteError, RequestRefusedError
 from sipd.interfaces import IFlow
 from sipd.sip.fields import Via
 from sipd.sip.grammar import split_commas
@@ -76,10 +76,7 @@ def build_refusal(request: Request, error: RemoteError) -> Response | None:
     headers = error.headers if isinstance(error, RequestRefusedError) else ()
     seed = f"{request.via}\n{request.headers.get('Call-ID')}\n{request.headers.get('CSeq')}"
     tag = blake2s(seed.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
-    try:
-        return request.response(error.status, error.reason, to_tag=tag, headers=headers)
-    except ParseError:
-        return request.response(error.status, error.reason, headers=headers)
+    return request.response(error.status, error.reason, to_tag=tag, headers=headers)
 
 
 def is_sent_by(via: Via, own_names: frozenset[tuple[str, int]], flow: IFlow) -> bool:

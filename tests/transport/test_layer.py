@@ -272,6 +272,24 @@ class ResponseTests(LoopbackTestCase):
         await self.until(lambda: server.peers and server.peers[0].data)
         self.assertIsInstance(parse_datagram(server.peers[0].data), Response)
 
+    async def test_response_that_cannot_be_sent(self) -> None:
+        """If no new connection can be made for it either, its flow fails once more, later."""
+        layer, receiver, at = await self.endpoint(TCP, max_connections=1)
+        peer = await self.connect(at)
+        peer.wire.write(request_octets())
+        await self.until(lambda: receiver.messages)
+        request, flow = receiver.messages[0]
+        assert isinstance(request, Request)
+        flow.close()
+        await self.until(lambda: receiver.failures)
+        await self.connect(at)
+        await self.until(lambda: layer.connection_count == 1)
+        layer.send_response(request.response(200), flow)
+        self.assertEqual(len(receiver.failures), 1)
+        await self.until(lambda: len(receiver.failures) == 2)
+        self.assertIs(receiver.failures[1][0], flow)
+        self.assertIn("1 are open", receiver.failures[1][1].reason)
+
     async def test_responses_to_others_are_dropped(self) -> None:
         """A response is taken if its sent-by is the bound or the advertised address, and dropped if not (18.1.2)."""
         layer, receiver = self.layer()
@@ -424,6 +442,14 @@ class StreamTests(LoopbackTestCase):
         self.assertEqual(layer.incidents.counts["framing"], 1)
         await self.until(lambda: not layer.connection_count)
 
+    async def test_framing_lost_in_a_response(self) -> None:
+        """A response whose length is in doubt has no answer; the connection is closed all the same."""
+        layer, receiver, at = await self.endpoint(TCP)
+        peer = await self.connect(at)
+        peer.wire.write(response_octets(at.sent_by, TCP).replace(b"Content-Length: 0", b"Content-Length: x"))
+        await self.until(lambda: peer.is_lost)
+        self.assertEqual((peer.data, receiver.messages, layer.incidents.counts["framing"]), (b"", [], 1))
+
     async def test_close(self) -> None:
         """`close` lets what is written arrive, and tells the receiver that the flow has ended."""
         layer, receiver, _ = await self.endpoint(TCP)
@@ -460,6 +486,16 @@ class ChoiceTests(LoopbackTestCase):
         outside = Target(transport=UDP, host="192.0.2.99", port=5060)
         self.assertEqual(layer.flow_to(target(loopback)).point, loopback)
         self.assertEqual(layer.flow_to(outside).point, wildcard)
+
+    async def test_last_resort(self) -> None:
+        """Where no point can reach the target the first of its kind is tried, and fails as a flow does."""
+        layer, receiver, loopback = await self.endpoint(UDP)
+        flow = layer.flow_to(Target(transport=UDP, host="192.0.2.99", port=5060))
+        self.assertEqual(flow.point, loopback)
+        flow.send(request_octets())
+        await self.until(lambda: receiver.failures)
+        self.assertEqual(receiver.failures[0][0], flow)
+        self.assertIn("UDP 192.0.2.99:5060: ", receiver.failures[0][1].reason)
 
     async def test_source_address(self) -> None:
         """A connection leaves from the address of its listening point, and from an ephemeral port."""
@@ -513,3 +549,18 @@ class ObserverTests(LoopbackTestCase):
         await self.until(lambda: len(receiver.messages) == 2)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 4)
         self.assertEqual(layer.incidents.counts["bug"], 4)
+
+    async def test_bug_in_handling_a_failure(self) -> None:
+        """A receiver that raises when a flow fails is logged, and the connection is forgotten all the same."""
+        layer, receiver, at = await self.endpoint(TCP)
+
+        class Broken(Receiver):
+            def flow_failed(self, flow: IFlow, error: TransportError) -> None:
+                raise ZeroDivisionError
+
+        layer.receiver = Broken()
+        peer = await self.connect(at)
+        await self.until(lambda: layer.connection_count)
+        peer.wire.loseConnection()
+        await self.until(lambda: not layer.connection_count)
+        self.assertEqual((len(self.flushLoggedErrors(ZeroDivisionError)), receiver.failures), (1, []))

@@ -64,6 +64,7 @@ class IdentityTests(SynchronousTestCase):
         """Names are compared whole and in any case, addresses by value."""
         for identities, host, expected in (
             (("sip.example.com",), "SIP.example.com.", True),
+            (("sip:not a uri",), "example.com", False),
             (("sip:example.com",), "example.com", True),
             (("example.com",), "sip.example.com", False),
             (("sip.example.com",), "example.com", False),
@@ -125,7 +126,11 @@ class FilesTests(SynchronousTestCase):
         self.assertEqual(self.problems(certificate=junk), [f"{junk}: no PEM certificate"])
         self.assertEqual(self.problems(authorities=(junk,)), [f"{junk}: no PEM certificate"])
         self.assertEqual(self.problems(key=junk), [f"{junk}: no PEM private key"])
-        self.assertIn("is encrypted", self.problems(key=self.authority.encrypted_key())[0])
+        locked = self.authority.encrypted_key()
+        self.assertEqual(self.problems(key=locked), [f"{locked}: the private key is encrypted"])
+        self.assertIn("another passphrase", self.problems(key=locked, passphrase="wrong")[0])
+        self.assertIn("not the key of", self.problems(key=locked, passphrase="correct horse")[0])
+        self.assertIn("is not encrypted", self.problems(passphrase="correct horse")[0])
         self.assertIn("Is a directory", self.problems(key=str(self.folder))[0])
 
     def test_mismatch(self) -> None:
@@ -306,6 +311,23 @@ class ClientCertificateTests(TlsTestCase):
         reason = await self.fails(optional, stranger)
         self.assertIn("alert", reason)
         self.assertEqual(self.serving.incidents.counts["tls"], 1)
+
+    async def test_authorities_of_clients(self) -> None:
+        """Clients may be verified by other authorities than servers."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        authority = Authority(folder, "clients")
+        certificate, key = authority.sign(["client.example.com"])
+        client = TlsSettings(certificate=certificate, key=key, authorities=(self.authority.path,))
+        server = self.settings(
+            "sip.example.com",
+            client_verification=ClientVerification.REQUIRED,
+            client_authorities=(authority.path,),
+        )
+        _, _, _, received = await self.pair(server, client)
+        await self.until(lambda: received.messages)
+        self.assertEqual(received.messages[0][1].peer_names, ("client.example.com",))
+        self.assertIn("alert", await self.fails(server))
 
     async def test_expired_client(self) -> None:
         """An expired client certificate is refused where certificates are asked for."""
