@@ -28,7 +28,8 @@ class StaticRoute:
         host: matches its host.
         caller: matches the AOR in From (`sip:alice@example.com`).
         sources: networks that the INVITE may come from; any if empty.
-        to: the URI to call; `{0}` is what `user` matched, `{1}`, `{2}`, `{name}` its groups.
+        to: the URI to call; `{0}` is what `user` matched, `{1}`, `{2}`, `{name}` its groups. One of a domain served
+            here is a registered user, unless there is a `next_hop`.
         refusal: `(status, reason)` to answer instead.
         authenticate: whether the caller must prove who it is.
         timeout: seconds until an unanswered attempt is given up.
@@ -105,6 +106,8 @@ class RouteTable:
             return Route(
                 name=route.name, rounds=(), considered=(*considered, text), refusal=(484, "Address Incomplete")
             )
+        if route.to is not None and route.next_hop is None and isinstance(uri, SipUri) and uri.host in self._domains:
+            return self._registered(uri, list(considered))
         attempt = Attempt(
             uri=uri,
             label=f"route {route.name}",

@@ -111,7 +111,7 @@ def _keys_at(model: type[BaseModel], path: KeyPath) -> list[str]:
     """Give the keys that the table at a path may have."""
     for step in path:
         if isinstance(step, str):
-            model = _model_in(_field_type(model, step)) or model
+            model = model_in(_field_type(model, step)) or model
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
@@ -122,9 +122,9 @@ def _field_type(model: type[BaseModel], key: str) -> object:
     return None
 
 
-def _model_in(annotation: object) -> type[BaseModel] | None:
+def model_in(annotation: object) -> type[BaseModel] | None:
     """Find the model in `Model`, `Model | None` or `tuple[Model, ...]`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    found = (_model_in(argument) for argument in get_args(annotation))
+    found = (model_in(argument) for argument in get_args(annotation))
     return next((model for model in found if model is not None), None)

@@ -95,6 +95,14 @@ class RouteTableTests(SynchronousTestCase):
         opened = StaticRoute(name="open", to="sip:a@192.0.2.9", authenticate=False)
         self.assertTrue(_table(closed, opened).needs_authentication(_asked("sip:bob@example.com")))
 
+    def test_a_route_to_a_user_of_ours(self) -> None:
+        """A route into a domain served here rings the contacts of that user: a trunk's number becomes an extension."""
+        inbound = StaticRoute(name="in", user=re.compile("49305550(?P<name>.*)"), to="sip:{name}@example.com")
+        table = _table(inbound, bindings=[_binding("sip:b@192.0.2.2")])
+        route = self._route(table, _asked("sip:49305550bob@trunk.example"))
+        self.assertEqual([str(attempt.uri) for attempts in route.rounds for attempt in attempts], ["sip:b@192.0.2.2"])
+        self.assertEqual(route.considered[0], "route in: taken")
+
     def test_rings_all_contacts_by_preference(self) -> None:
         """Contacts of the same q are one round, lower ones a later round."""
         bindings = [
