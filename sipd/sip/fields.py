@@ -25,9 +25,11 @@ from sipd.sip.uri import Uri, is_ipv6, parse_uri
 _USUAL_PROTOCOLS = {f"SIP/2.0/{transport}": transport for transport in ("UDP", "TCP", "TLS", "WS", "WSS")}
 _PROTOCOL = re.compile(r"SIP[ \t]*/[ \t]*2\.0[ \t]*/[ \t]*([\w\-.!%*+`'~]+)[ \t]+", re.IGNORECASE | re.ASCII)
 _SENT_BY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.\-]+)(?:[ \t]*:[ \t]*([0-9]{1,5}))?\Z")
+#: The part of a name-addr that ends with its bracket; a semicolon before it means that it stands in a parameter.
+_BRACKETED = re.compile(r'(?:"(?:[^"\\]|\\.)*"[ \t]*|[^"<>;]*)<[^<>]*>', re.DOTALL)
 #: A display name without quotes should be tokens (RFC 4475 section 3.1.2.15); what cannot mislead is let through.
 _DISPLAY = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f\"<>,;:\\]*\Z")
-_CSEQ = re.compile(r"([0-9]+)[ \t]+([\w\-.!%*+`'~]+)\Z", re.ASCII)
+_CSEQ = re.compile(r"([0-9]{1,20})[ \t]+([\w\-.!%*+`'~]+)\Z", re.ASCII)
 _RACK = re.compile(r"([0-9]+)[ \t]+([0-9].*)\Z")
 _QVALUE = re.compile(r"(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)\Z")
 _TOKEN68 = re.compile(r"[A-Za-z0-9\-._~+/]+=*\Z")
@@ -156,14 +158,17 @@ class NameAddr:
         Raises:
             ParseError: it breaks the grammar; a comma, question mark or semicolon needs the brackets (RFC 8217).
         """
-        if text[-1:] == ">" and len(text) <= _SHORT:
+        match = _BRACKETED.match(text)
+        end = match.end() if match is not None else text.find(";")
+        if end < 0:
+            end = len(text)
+        if end == len(text) <= _SHORT:
             return _parse_without_parameters(text)
-        end = _end_of_address(text)
         parameters = text[end:].lstrip(WHITESPACE)
-        if parameters[:1] not in ("", ";"):
+        if parameters and parameters[0] != ";":
             raise ParseError("Malformed address")
         display_name, uri = _parse_address(text[:end]) if end <= _SHORT else _read_address(text[:end])
-        address = cls(uri, display_name, parse_parameters(parameters) if parameters else None)
+        address = cls(uri, display_name, parse_parameters(parameters))
         address._text = text
         return address
 
@@ -249,8 +254,10 @@ class CSeq:
         match = _CSEQ.match(text)
         if match is None:
             raise ParseError("Malformed CSeq")
-        number, method = match.groups()
-        return cls(parse_number(number, "CSeq"), method)
+        number = int(match[1])
+        if number > 2**32 - 1:
+            raise ParseError("CSeq is too large")
+        return cls(number, match[2])
 
     def with_method(self, method: str) -> CSeq:
         """Give the same number with another method: that of the ACK or CANCEL of an INVITE."""
@@ -415,25 +422,7 @@ def _read_sent_by(text: str) -> tuple[str, int | None]:
     return host, port
 
 
-def _end_of_address(text: str) -> int:
-    """Give the index at which the header parameters of a From, To, Contact, ... begin."""
-    if text[:1] == '"':
-        opening = text.find("<", end_of_quoted(text, 0))
-    else:
-        opening = text.find("<")
-        semicolon = text.find(";", 0, opening) if opening >= 0 else text.find(";")
-        if opening < 0 or semicolon >= 0:  # without brackets, or with one that stands in a parameter
-            return semicolon if semicolon >= 0 else len(text)
-    closing = text.find(">", opening)
-    if opening < 0 or closing < 0:
-        raise ParseError("Malformed address")
-    return closing + 1
-
-
 def _read_without_parameters(text: str) -> NameAddr:
-    """Read an address that ends with its bracket, if it does, as a value of its own."""
-    if _end_of_address(text) != len(text):
-        raise ParseError("Malformed address")
     display_name, uri = _read_address(text)
     address = NameAddr(uri, display_name)
     address._text = text

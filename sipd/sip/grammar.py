@@ -95,20 +95,22 @@ def parse_parameters(text: str) -> dict[str, str | None]:
     Raises:
         ParseError: a name or a value is no token, quoted string or host, or a name stands twice.
     """
-    is_plain = DELICATE.search(text) is None
     parameters: dict[str, str | None] = {}
-    for part in text.split(";") if is_plain else split_semicolons(text):
-        if not part:
-            continue
+    for part in text.split(";") if '"' not in text else split_semicolons(text):
         name, equals, value = part.partition("=")
         if name not in _USUAL_PARAMETERS:
-            name = _parameter_name(name)
+            name = name.strip(WHITESPACE)
+            if not name and not equals:
+                continue
+            if not is_token(name):
+                raise ParseError(f"Malformed parameter name {name[:40]!r}")
+            name = name.lower()
         if name in parameters:
             raise ParseError(f"Parameter {name[:40]} stands twice")
-        if not equals:
-            parameters[name] = None
+        if value.isalnum():
+            parameters[name] = value
         else:
-            parameters[name] = value if is_plain else _parameter_value(value, name)
+            parameters[name] = _parameter_value(value, name) if equals else None
     return parameters
 
 
@@ -149,15 +151,8 @@ def end_of_quoted(text: str, start: int) -> int:
         index += 1
 
 
-def _parameter_name(text: str) -> str:
-    name = text.rstrip(WHITESPACE)
-    if not is_token(name):
-        raise ParseError(f"Malformed parameter name {name[:40]!r}")
-    return name.lower()
-
-
 def _parameter_value(text: str, name: str) -> str:
-    value = text.lstrip(WHITESPACE)
+    value = text.strip(WHITESPACE)
     if DELICATE.search(value) and not is_quoted(value):
         raise ParseError(f"Malformed value of parameter {name[:40]}")
     return value

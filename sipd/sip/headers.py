@@ -121,7 +121,8 @@ class Headers:
             if reader is None:
                 continue
             if name not in parsed:
-                parsed[name] = reader(_value(line))
+                value = line.partition(":")[2]
+                parsed[name] = reader(value.strip(WHITESPACE) if "\n" not in value else _unfold(value))
             elif name != "via":
                 raise ParseError(f"{line.partition(':')[0].rstrip(WHITESPACE)} stands more than once")
         self.parsed.update(parsed)
@@ -146,7 +147,12 @@ class Headers:
         Raises:
             ParseError: a quote or an angle bracket is left open.
         """
-        lines = self.get_all(name)
+        key = _WRITTEN.get(name) or canonical_name(name)
+        if key not in self._names:
+            return []
+        lines = self.get_all(key)
+        if len(lines) == 1 and "," not in lines[0]:
+            return lines if lines[0] else []
         return [value for line in lines for value in split_commas(line) if value]
 
     def tokens(self, name: str) -> frozenset[str]:
@@ -289,9 +295,11 @@ class Headers:
 
 def _value(line: str) -> str:
     value = line.partition(":")[2]
-    if "\n" in value:
-        value = " ".join([part.strip(WHITESPACE) for part in value.split("\r\n")])
-    return value.strip(WHITESPACE)
+    return value.strip(WHITESPACE) if "\n" not in value else _unfold(value)
+
+
+def _unfold(value: str) -> str:
+    return " ".join([part.strip(WHITESPACE) for part in value.split("\r\n")]).strip(WHITESPACE)
 
 
 def _line(name: str, value: str) -> str:

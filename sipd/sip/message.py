@@ -73,12 +73,16 @@ class Message:
     @property
     def contacts(self) -> tuple[NameAddr, ...]:
         """The Contact values; empty where there is none, and for `*`."""
-        return () if self.contact_is_star else self._addresses("contact", "Contact")
+        known: tuple[NameAddr, ...] | None = self.headers.parsed.get("contact")
+        if known is None:
+            texts = self.headers.values("Contact")
+            known = self.headers.parsed["contact"] = () if texts == ["*"] else tuple(map(NameAddr.parse, texts))
+        return known
 
     @property
     def contact_is_star(self) -> bool:
         """Whether the Contact is `*` (section 10.2.2)."""
-        return "contact" not in self.headers.parsed and self.headers.get_all("Contact") == ["*"]
+        return self.headers.values("Contact") == ["*"]
 
     @property
     def routes(self) -> tuple[NameAddr, ...]:
@@ -148,7 +152,7 @@ class Message:
     def _addresses(self, key: str, name: str) -> tuple[NameAddr, ...]:
         known: tuple[NameAddr, ...] | None = self.headers.parsed.get(key)
         if known is None:
-            known = self.headers.parsed[key] = tuple([NameAddr.parse(text) for text in self.headers.values(name)])
+            known = self.headers.parsed[key] = tuple(map(NameAddr.parse, self.headers.values(name)))
         return known
 
 
