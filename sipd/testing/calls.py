@@ -89,6 +89,7 @@ class PeerCall:
         self._reply: Reply | None = None
         self._acks: dict[tuple[int, str], tuple[Request, Address]] = {}
         self._timers: list[IDelayedCall] = []
+        self._waiting: list[Callable[[], None]] = []
         self._answered: list[Deferred[PeerCall]] = []
         self._ended: list[Deferred[PeerCall]] = []
 
@@ -116,6 +117,11 @@ class PeerCall:
     def is_outgoing(self) -> bool:
         """Whether this end called."""
         return self._reply is None
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether it is answered and not over."""
+        return self.state is CallState.ANSWERED
 
     def __repr__(self) -> str:
         way = "to" if self.is_outgoing else "from"
@@ -182,32 +188,18 @@ class PeerCall:
     # --- both
 
     def hang_up(self, *, headers: builders.Fields = ()) -> None:
-        """End the call: BYE if it is answered, CANCEL or refusal before."""
+        """End the call: BYE if it is answered, CANCEL or refusal before. A callee waits for the ACK (section 15)."""
         if self.state is CallState.ANSWERED:
-            self._say_bye(headers)
-            self._end(Outcome.ANSWERED, "us")
+            self._when_acknowledged(lambda: self._hang_up(headers))
         elif self.is_outgoing:
             self.cancel()
         else:
             self.refuse(480)
 
     def reinvite(self, body: bytes | None = None) -> Deferred[Response | None]:
-        """Change the session; a Deferred of the final response, which is acknowledged."""
-        self._version += 1
-        offer = builders.sdp(*self.peer.media, version=self._version) if body is None else body
+        """Change the session; a Deferred of the final response, which is acknowledged. A callee waits for the ACK."""
         done: Deferred[Response | None] = Deferred()
-        invite = self._request("INVITE", body=offer)
-
-        def responded(response: Response | None) -> None:
-            if response is not None and response.is_provisional:
-                return
-            if response is not None and response.is_success:
-                self._take_description(response.body)
-                self._acknowledge(invite, response)
-            if not done.called:
-                done.callback(response)
-
-        self.peer.exchanges.ask(invite, self._next_hop(), responded)
+        self._when_acknowledged(lambda: self._reinvite(body, done))
         return done
 
     def request(self, method: str, *, headers: builders.Fields = (), body: bytes = b"") -> Deferred[Response | None]:
@@ -222,12 +214,16 @@ class PeerCall:
             if request.cseq.number == self.invite.cseq.number:
                 self.is_acknowledged = True
             self._take_description(request.body)
+            self._do_what_waits()
             return
         if request.cseq.number <= self._remote_sequence:
             reply(builders.response(request, 500, "Out of order"))
             return
         self._remote_sequence = request.cseq.number
         if self.state is CallState.ENDED:
+            reply(builders.response(request, 481))
+        elif request.method == "BYE" and self.is_outgoing and self.state is not CallState.ANSWERED:
+            self._note("BYE before the answer")
             reply(builders.response(request, 481))
         elif request.method == "BYE":
             reply(builders.response(request, 200))
@@ -244,7 +240,7 @@ class PeerCall:
 
     def cancelled(self) -> None:
         """Take note that the caller gave up, by CANCEL or by an early BYE."""
-        if self.state in (CallState.TRYING, CallState.RINGING):
+        if not self.is_outgoing and self.state in (CallState.TRYING, CallState.RINGING):
             self._respond(487)
             self._end(Outcome.CANCELLED, "them", 487)
 
@@ -340,8 +336,44 @@ class PeerCall:
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
+        self._do_what_waits()
         _fire(self._answered, self)
         _fire(self._ended, self)
+
+    def _hang_up(self, headers: builders.Fields) -> None:
+        if self.state is CallState.ANSWERED:
+            self._say_bye(headers)
+            self._end(Outcome.ANSWERED, "us")
+
+    def _reinvite(self, body: bytes | None, done: Deferred[Response | None]) -> None:
+        if self.state is not CallState.ANSWERED:
+            done.callback(None)
+            return
+        self._version += 1
+        offer = builders.sdp(*self.peer.media, version=self._version) if body is None else body
+        invite = self._request("INVITE", body=offer)
+
+        def responded(response: Response | None) -> None:
+            if response is not None and response.is_provisional:
+                return
+            if response is not None and response.is_success:
+                self._take_description(response.body)
+                self._acknowledge(invite, response)
+            if not done.called:
+                done.callback(response)
+
+        self.peer.exchanges.ask(invite, self._next_hop(), responded)
+
+    def _when_acknowledged(self, action: Callable[[], None]) -> None:
+        if self.is_outgoing or self.is_acknowledged:
+            action()
+        else:
+            self._waiting.append(action)
+
+    def _do_what_waits(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for action in waiting:
+            action()
 
     def _say_bye(self, headers: builders.Fields) -> None:
         self.peer.ask(self._request("BYE", headers=headers), self._next_hop())
