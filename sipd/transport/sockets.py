@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 
 from twisted.internet import tcp, udp
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IReactorFDSet, IReactorTCP, IReactorUDP
 from twisted.internet.protocol import DatagramProtocol, ServerFactory
 
@@ -32,9 +33,7 @@ def listen_udp(reactor: IReactorUDP, host: str, port: int, protocol: DatagramPro
         CannotListenError: the address cannot be bound.
     """
     if IReactorFDSet.providedBy(reactor):
-        listening = _UdpSocket(port, protocol, host, _MAX_DATAGRAM_OCTETS, reactor)
-        listening.startListening()
-        return listening
+        return _start(_UdpSocket(port, protocol, host, _MAX_DATAGRAM_OCTETS, reactor))
     return reactor.listenUDP(port, protocol, interface=host, maxPacketSize=_MAX_DATAGRAM_OCTETS)
 
 
@@ -45,9 +44,7 @@ def listen_tcp(reactor: IReactorTCP, host: str, port: int, factory: ServerFactor
         CannotListenError: the address cannot be bound.
     """
     if IReactorFDSet.providedBy(reactor):
-        listening = _TcpSocket(port, factory, _BACKLOG, host, reactor)
-        listening.startListening()
-        return listening
+        return _start(_TcpSocket(port, factory, _BACKLOG, host, reactor))
     return reactor.listenTCP(port, factory, backlog=_BACKLOG, interface=host)
 
 
@@ -76,9 +73,9 @@ class _UdpSocket(udp.Port):
 
     def createInternetSocket(self) -> socket.socket:
         """See `udp.Port`."""
-        made = super().createInternetSocket()
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_OCTETS)
-        return _ipv6_only(made)
+        self.made = _ipv6_only(super().createInternetSocket())
+        self.made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_OCTETS)
+        return self.made
 
     def doRead(self) -> None:
         """See `udp.Port`."""
@@ -97,7 +94,17 @@ class _TcpSocket(tcp.Port):
 
     def createInternetSocket(self) -> socket.socket:
         """See `tcp.Port`."""
-        return _ipv6_only(super().createInternetSocket())
+        self.made = _ipv6_only(super().createInternetSocket())
+        return self.made
+
+
+def _start(listening: _UdpSocket | _TcpSocket) -> IListeningPort:
+    try:
+        listening.startListening()
+    except CannotListenError:
+        listening.made.close()  # Twisted leaves that to the garbage collector
+        raise
+    return listening
 
 
 def _ipv6_only(made: socket.socket) -> socket.socket:
