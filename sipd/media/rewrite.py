@@ -7,28 +7,30 @@ touched, `o=` neither: that belongs to the leg.
 
 from __future__ import annotations
 
-import ipaddress
+import socket
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sipd.errors import SdpError
 from sipd.media.latch import Address
 from sipd.sdp.description import AddressType, Connection, MediaDescription, RtcpAddress, SessionDescription
 
 #: RFC 8839 section 5, RFC 8840 section 8.2.
-_ICE = frozenset(
-    (
-        "candidate",
-        "end-of-candidates",
-        "ice-lite",
-        "ice-mismatch",
-        "ice-options",
-        "ice-pacing",
-        "ice-pwd",
-        "ice-ufrag",
-        "remote-candidates",
-    )
+_ICE = (
+    "candidate",
+    "end-of-candidates",
+    "ice-lite",
+    "ice-mismatch",
+    "ice-options",
+    "ice-pacing",
+    "ice-pwd",
+    "ice-ufrag",
+    "remote-candidates",
 )
+
+#: First octets of the addresses of multicast groups: 224.0.0.0/4 and ff00::/8.
+_MULTICAST4 = range(224, 240)
+_MULTICAST6 = range(255, 256)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,36 +97,35 @@ def rewrite(
     Raises:
         SdpError: an address is malformed.
     """
+    inherited = description.connection
+    owns = [media.connection for media in description.media]
     hosts = [
-        _host(description, media, default_host if place is None else place.host)
-        for media, place in zip(description.media, places, strict=True)
+        _host(own or inherited, default_host if place is None else place.host)
+        for own, place in zip(owns, places, strict=True)
     ]
     session = description.without_attributes(_ICE)
     session_host: str | None = None
-    if session.connection is not None:
-        heirs = (host for media, host in zip(session.media, hosts, strict=True) if media.connection is None)
-        session_host = next(heirs, default_host)
+    if inherited is not None:
+        session_host = next((host for own, host in zip(owns, hosts, strict=True) if own is None), default_host)
         session = session.with_connection(_connection(session_host))
-    rewritten = [
-        _rewrite_media(media, place, host, session_host)
-        for media, place, host in zip(session.media, places, hosts, strict=True)
-    ]
-    return replace(session, media=tuple(rewritten))
+    rewritten = []
+    for media, own, place, host in zip(description.media, owns, places, hosts, strict=True):
+        result = media.without_attributes(_ICE).with_port(0 if place is None else place.port)
+        if own is not None or (place is not None and host != session_host):
+            result = result.with_connection(_connection(host))
+        rewritten.append(_rewrite_rtcp(result, place, host))
+    return SessionDescription(lines=session.lines, media=tuple(rewritten))
 
 
-def _rewrite_media(
-    media: MediaDescription, place: StreamPlace | None, host: str, session_host: str | None
-) -> MediaDescription:
-    """Replace the addresses in one media description, given what the session's `c=` line says now."""
-    result = media.without_attributes(_ICE).with_port(0 if place is None else place.port)
-    if media.connection is not None or (place is not None and host != session_host):
-        result = result.with_connection(_connection(host))
-    if (rtcp := media.rtcp) is None:
-        return result
+def _rewrite_rtcp(media: MediaDescription, place: StreamPlace | None, host: str) -> MediaDescription:
+    """Name the relay's port for RTCP where a port is named, and none where it shares that of RTP."""
+    rtcp = media.rtcp
+    if rtcp is None:
+        return media
     if place is None or media.has_rtcp_mux:
-        return result.without_attributes(("rtcp",))
+        return media.without_attributes(("rtcp",))
     address = RtcpAddress(port=place.port + 1, connection=None if rtcp.connection is None else _connection(host))
-    return result.with_attribute("rtcp", str(address))
+    return media.with_attribute("rtcp", str(address))
 
 
 def _read_stream(description: SessionDescription, media: MediaDescription) -> SignalledStream:
@@ -132,12 +133,13 @@ def _read_stream(description: SessionDescription, media: MediaDescription) -> Si
     connection = description.connection_of(media)
     if connection is None:
         raise SdpError(f"no connection address for the {media.media} stream")
-    rtp = _address(connection, media.port)
+    port = media.port
+    rtp = _address(connection, port)
     rtcp = media.rtcp
-    if rtcp is None:
-        rtcp_address = _address(connection, media.port + 1)
-    else:
+    if rtcp is not None:
         rtcp_address = _address(rtcp.connection or connection, rtcp.port)
+    else:
+        rtcp_address = (rtp[0], port + 1) if rtp is not None and port < 65535 else None
     return SignalledStream(
         address_type=connection.address_type if rtp is None else AddressType.of(rtp[0]),
         rtp=rtp,
@@ -148,18 +150,18 @@ def _read_stream(description: SessionDescription, media: MediaDescription) -> Si
 
 def _address(connection: Connection, port: int) -> Address | None:
     """Give where to send to, `None` if that is not known as a number; raise `SdpError` for a multicast group."""
+    family, multicast = (socket.AF_INET6, _MULTICAST6) if ":" in connection.host else (socket.AF_INET, _MULTICAST4)
     try:
-        host = ipaddress.ip_address(connection.host)
-    except ValueError:
+        packed = socket.inet_pton(family, connection.host)
+    except (OSError, ValueError):
         return None
-    if host.is_multicast:
+    if packed[0] in multicast:
         raise SdpError(f"multicast address {connection.host}: multicast is not relayed")
-    return None if host.is_unspecified or not 0 < port <= 65535 else (str(host), port)
+    return (socket.inet_ntop(family, packed), port) if any(packed) and 0 < port <= 65535 else None
 
 
-def _host(description: SessionDescription, media: MediaDescription, host: str) -> str:
+def _host(connection: Connection | None, host: str) -> str:
     """Give what to write as the address of a stream that the relay takes at `host`."""
-    connection = description.connection_of(media)
     if connection is not None and connection.is_unspecified:
         return "::" if ":" in host else "0.0.0.0"
     return host

@@ -126,12 +126,11 @@ class Section:
     def attribute(self, name: str) -> str | None:
         """Give the value of the first attribute of that name: empty for a property attribute, `None` if absent."""
         flag = f"a={name}"
-        prefix = f"a={name}:"
         for line in self.lines:
-            if line == flag:
-                return ""
-            if line.startswith(prefix):
-                return line[len(prefix) :]
+            if line.startswith(flag):
+                rest = line[len(flag) :]
+                if not rest or rest[0] == ":":
+                    return rest[1:]
         return None
 
     @property
@@ -169,11 +168,9 @@ class Section:
 
     def without_attributes(self, names: Iterable[str]) -> Self:
         """Give a copy without the attributes of those names."""
-        unwanted = frozenset(names)
-        kept = tuple(
-            line for line in self.lines if not (line.startswith("a=") and line[2:].partition(":")[0] in unwanted)
-        )
-        return self if len(kept) == len(self.lines) else replace(self, lines=kept)
+        flags = tuple([f"a={name}" for name in names])
+        kept = [line for line in self.lines if not (line.startswith(flags) and line.partition(":")[0] in flags)]
+        return self if len(kept) == len(self.lines) else replace(self, lines=tuple(kept))
 
     def with_direction(self, direction: Direction) -> Self:
         """Give a copy that says that direction, and no other."""
@@ -251,12 +248,12 @@ class MediaDescription(Section):
     def with_port(self, port: int) -> MediaDescription:
         """Give a copy with one port, or one pair, in the place of those it names."""
         kind, _, rest = self.lines[0].split(None, 2)
-        return replace(self, lines=(f"{kind} {port} {rest}", *self.lines[1:]))
+        return MediaDescription(lines=(f"{kind} {port} {rest}", *self.lines[1:]))
 
     def with_formats(self, formats: Iterable[str]) -> MediaDescription:
         """Give a copy with those formats; attributes of others stay."""
         head = self.lines[0].split(None, 3)[:3]
-        return replace(self, lines=(" ".join((*head, *formats)), *self.lines[1:]))
+        return MediaDescription(lines=(" ".join((*head, *formats)), *self.lines[1:]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,11 +288,13 @@ class SessionDescription(Section):
     def with_origin(self, value: str) -> SessionDescription:
         """Give a copy with that `o=` line: in the place of the first, or after `v=`."""
         rest = [line for line in self.lines if not line.startswith("o=")]
-        return replace(self, lines=(rest[0], f"o={value}", *rest[1:]))
+        return SessionDescription(lines=(rest[0], f"o={value}", *rest[1:]), media=self.media)
 
     def without_origin(self) -> SessionDescription:
         """Give a copy without its `o=` line: for finding out whether anything else changed."""
-        return replace(self, lines=tuple(line for line in self.lines if not line.startswith("o=")))
+        return SessionDescription(
+            lines=tuple([line for line in self.lines if not line.startswith("o=")]), media=self.media
+        )
 
     def __str__(self) -> str:
         lines = list(self.lines)
