@@ -95,10 +95,9 @@ class TransactionTable:
             transaction.source_key = source_key(request, transaction.flow.host)
             if transaction.source_key is not None:
                 self._sources.setdefault(transaction.source_key, transaction)
-        if request.method != "CANCEL":
-            transaction.merge_key = merge_key(request)
-            if transaction.merge_key is not None:
-                self._merges.setdefault(transaction.merge_key, transaction)
+        transaction.merge_key = merge_key(request)
+        if transaction.merge_key is not None:
+            self._merges.setdefault(transaction.merge_key, transaction)
 
     def remove(self, transaction: AnyTransaction) -> None:
         """Remove a transaction. Does nothing if it is not there."""

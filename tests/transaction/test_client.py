@@ -219,6 +219,15 @@ class FlowFailureTests(ClientTestCase):
         self.assertEqual(others.errors, [])
         self.assertEqual(len(self.layer), 2)
 
+    def test_when_others_on_it_are_over(self) -> None:
+        """The end of one transaction does not hide the others from the loss of their connection."""
+        over = self.layer.start(make_request("OPTIONS"), self.tcp, RecordingUser())
+        self.layer.start(make_request("OPTIONS"), self.tcp, self.user)
+        self.layer.message_received(over.request.response(200), self.tcp)
+        self.assertEqual(len(self.layer), 1)
+        self.layer.flow_failed(self.tcp, self.error)
+        self.assertEqual(self.user.errors, [self.error])
+
     def test_ringing_fails(self) -> None:
         """A call that rings on a lost connection fails."""
         self.layer.start(make_request(), self.tcp, self.user)

@@ -311,6 +311,26 @@ class NetTests(LayerTestCase):
         self.assertEqual([type(error) for error in self.core.users[0].errors], [RemoteError])
         self.assertEqual(len(self.flushLoggedErrors(Mistake)), 1)
 
+    def test_responses_that_cannot_be_sent(self) -> None:
+        """A mistake between two responses given at once leaves no timer of the second one."""
+        send_response, failures = self.transport.send_response, [Mistake()]
+
+        def send_or_fail(response: Response, flow: IFlow) -> None:
+            if failures:
+                raise failures.pop()
+            send_response(response, flow)
+
+        class Core(RecordingCore):
+            def request_received(self, transaction: IServerTransaction) -> None:
+                transaction.respond(transaction.request.response(180, to_tag="b1"))
+                transaction.respond(transaction.request.response(486, to_tag="b1"))
+
+        self.transport.send_response = send_or_fail  # type: ignore[method-assign]
+        self.layer.core = Core()
+        self.layer.message_received(make_request(branch="z9hG4bK1"), self.flow)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(len(self.flushLoggedErrors(Mistake)), 1)
+
     def test_message_that_cannot_be_handled(self) -> None:
         """A message that breaks the contract of the transport is dropped, with a traceback."""
         request = make_request(branch="z9hG4bK1")
@@ -341,6 +361,7 @@ class CloseTests(LayerTestCase):
         self.layer.close()
         self.layer.close()
         self.assertEqual([type(error) for error in user.errors], [TransportError, TransportError])
+        self.assertEqual([user.errors for user in self.core.users], [[], []])
         self.assertEqual((len(self.layer), self.clock.getDelayedCalls()), (0, []))
 
     def test_answered_client_does_not_fail(self) -> None:

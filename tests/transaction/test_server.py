@@ -136,7 +136,7 @@ class InviteServerTests(ServerTestCase):
         self.receive()
         self.respond(200)
         ack = self.receive("ACK", to_tag="b1")
-        self.assertEqual(self.core.acks, [ack])
+        self.assertEqual((self.core.acks, len(self.core.transactions)), ([ack], 1))
 
     def test_late_responses_are_absorbed(self) -> None:
         """After a final response another one, and a provisional one, is not sent."""
