@@ -29,7 +29,7 @@ class StaticRoute:
         caller: matches the AOR in From (`sip:alice@example.com`).
         sources: networks that the INVITE may come from; any if empty.
         to: the URI to call; `{0}` is what `user` matched, `{1}`, `{2}`, `{name}` its groups. One of a domain served
-            here is a registered user, unless there is a `next_hop`.
+            here, without a port, is a registered user, unless there is a `next_hop`.
         refusal: `(status, reason)` to answer instead.
         authenticate: whether the caller must prove who it is.
         timeout: seconds until an unanswered attempt is given up.
@@ -106,7 +106,7 @@ class RouteTable:
             return Route(
                 name=route.name, rounds=(), considered=(*considered, text), refusal=(484, "Address Incomplete")
             )
-        if route.to is not None and route.next_hop is None and isinstance(uri, SipUri) and uri.host in self._domains:
+        if route.to is not None and route.next_hop is None and self._is_ours(uri):
             return self._registered(uri, list(considered))
         attempt = Attempt(
             uri=uri,
@@ -116,6 +116,10 @@ class RouteTable:
             timeout=route.timeout,
         )
         return Route(name=route.name, rounds=((attempt,),), considered=considered)
+
+    def _is_ours(self, uri: Uri) -> bool:
+        """Say whether a route leads to a user of ours; a port that is written names a place, not a domain."""
+        return isinstance(uri, SipUri) and uri.port is None and uri.host in self._domains
 
     def _registered(self, uri: Uri, considered: list[str]) -> Route:
         name = "registered"
