@@ -118,8 +118,7 @@ class RelaySocket(ABC):
         """Relay nothing any more."""
         self._context.poller.remove(self)
         self.connect_to(None)
-        self.receive = _nothing_to_receive
-        self.transmit = _nobody_to_send_to
+        self.receive = self.transmit = _ignore  # and no bound methods, which would be cycles for the collector
 
     @abstractmethod
     def _forward(self, size: int) -> None:
@@ -128,19 +127,20 @@ class RelaySocket(ABC):
     def _receive_checked(self) -> None:
         """Take one datagram whose source is not certain yet."""
         try:
-            size, source = self._socket.recvfrom_into(self._buffer)
+            size, origin = self._socket.recvfrom_into(self._buffer)
         except OSError:
             return
+        source = origin[:2]
         now = self._context.reactor.seconds()
-        verdict = Verdict.DROP if self.peer is None else self.latch.accept(source[:2], now)
+        verdict = Verdict.DROP if self.peer is None else self.latch.accept(source, now)
         if verdict is Verdict.DROP:
-            self._drop(source[:2])
+            self._drop(source)
             return
         self._forward(size)
         if self.latch.is_settled(now):
-            self._connect()
+            self._connect(source)
         if verdict is Verdict.LATCHED:
-            self._report_latch(source[:2])
+            self._report_latch(source)
 
     def _receive_connected(self) -> None:
         """Take one datagram; the kernel has looked at its source.
@@ -160,11 +160,8 @@ class RelaySocket(ABC):
         if remote is not None:
             self._socket.sendto(data, remote)
 
-    def _connect(self) -> None:
+    def _connect(self, source: Address) -> None:
         """Leave it to the kernel to check sources. What was queued before is still checked here."""
-        source = self.latch.source
-        if source is None or self._is_connected:
-            return
         try:
             self._socket.connect(source)
         except OSError:
@@ -180,7 +177,7 @@ class RelaySocket(ABC):
             if origin[:2] == source:
                 self._forward(size)
             else:
-                self._drop(origin[:2])
+                self.statistics.dropped += 1
         self.receive = self._receive_connected
         self.transmit = self._socket.send
 
@@ -278,9 +275,5 @@ def print_address(address: Address) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _nothing_to_receive() -> None:
-    """Take the place of `receive` in a closed socket."""
-
-
-def _nobody_to_send_to(data: memoryview) -> None:
-    """Take the place of `transmit` in a closed socket."""
+def _ignore(*_: object) -> None:
+    """Receive nothing, send nothing."""

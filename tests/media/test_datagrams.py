@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+
+from sipd.media.datagrams import RelaySocket
+from sipd.media.session import RelaySession
+from sipd.media.stream import RelayStream
 from sipd.sdp.description import SessionDescription
 from tests.media.support import Party, RelayTestCase, describe, place_of, rtcp_of
 
@@ -96,6 +101,43 @@ class RelayingTests(CallTestCase):
         self.alice.send(b"lost to the error of the one before", self.to_bob)
         self.bob.received()
         self.check_flows()
+
+    def test_addresses_that_cannot_be_sent_to(self) -> None:
+        """A party that signals an address that the system refuses to send to harms itself alone."""
+        self.connect(self.alice.port, self.bob.port, address="255.255.255.255")
+        self.bob.send(RTP, self.to_alice)
+        self.bob.send(RTCP, rtcp_of(self.offered))
+        self.check_flows()
+        bob = self.session.statistics()[1]
+        self.assertEqual((bob.packets, bob.rtcp_packets), (2, 1))
+
+    def test_other_leg_ended(self) -> None:
+        """What a settled party sends to nobody is dropped and counted."""
+        self.settle()
+        self.session.leg_ended("b1")
+        self.alice.send(RTP, self.to_bob)
+        self.assertEqual(self.dropped()["a"], 1)
+        self.assertEqual(self.bob.received(), [])
+
+    def test_woken_for_nothing(self) -> None:
+        """A wake-up without a datagram is no error, neither before nor after the source is settled."""
+        for _ in range(2):
+            for stream in self.session._streams.values():
+                stream._rtp.receive()
+                stream._rtcp.receive()
+            self.settle()
+
+    def test_leaves_no_cycles(self) -> None:
+        """What a closed session consisted of is gone at once; it does not wait for the garbage collector."""
+        self.settle()
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        kinds = (RelaySession, RelayStream, RelaySocket)
+        self.assertEqual(sum(isinstance(each, kinds) for each in gc.get_objects()), 7)
+        self.session.close()
+        del self.session
+        self.assertEqual([each for each in gc.get_objects() if isinstance(each, kinds)], [])
 
     def test_session_closed_by_an_event(self) -> None:
         """Whoever hears of a latched source may close the session there and then."""
