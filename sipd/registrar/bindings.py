@@ -112,7 +112,7 @@ def read_registration(
     """Read what a REGISTER asks for (section 10.3 steps 6 and 7, as far as they need no bindings).
 
     Raises:
-        RequestRefusedError: 423 with Min-Expires, or 400 for a misused `*`.
+        RequestRefusedError: 423 with Min-Expires, 403 for far too many contacts, or 400 for a misused `*`.
         ParseError: a header field breaks the grammar.
     """
     headers = request.headers
@@ -124,7 +124,7 @@ def read_registration(
         if not request.contact_is_star or expires_text is None or _parse_expires(expires_text) != 0:
             raise RequestRefusedError("Contact * needs Expires 0 and no other Contact", status=400)
     else:
-        contacts = tuple(_read_contact(contact, expires_text, settings) for contact in request.contacts)
+        contacts = _read_contacts(request, expires_text, settings)
     return Registration(
         aor=aor,
         contacts=contacts,
@@ -156,29 +156,44 @@ def apply_registration(
     if registration.removes_all:
         _check_order(alive, registration)
         return Outcome(bindings=(), removed=tuple(alive))
-    _check_order(
-        [binding for binding in alive if any(binding.uri == contact.uri for contact in registration.contacts)],
-        registration,
-    )
-    result: list[Binding] = list(alive)
-    for contact in registration.contacts:
-        index = next((index for index, known in enumerate(result) if known.uri == contact.uri), None)
-        if contact.expires:
-            binding = _bind(contact, registration, now)
-            if index is None:
-                result.append(binding)
+    positions = [_position(alive, contact.uri) for contact in registration.contacts]
+    _check_order([alive[position] for position in positions if position is not None], registration)
+    kept: list[Binding | None] = list(alive)
+    made, refreshed, removed = [], [], []
+    for contact, position in zip(registration.contacts, positions, strict=True):
+        binding = _bind(contact, registration, now) if contact.expires else None
+        if position is not None:
+            kept[position] = binding
+            if binding is None:
+                removed.append(alive[position])
             else:
-                result[index] = binding
-        elif index is not None:
-            del result[index]
+                refreshed.append(binding)
+        elif binding is not None:
+            made.append(binding)
+    result = [binding for binding in kept if binding is not None] + made
     if len(result) > max(max_contacts, len(alive)):
         raise RequestRefusedError(f"More than {max_contacts} contacts", status=403)
-    return _outcome(alive, result)
+    result.sort(key=_preference)
+    return Outcome(bindings=tuple(result), made=tuple(made), refreshed=tuple(refreshed), removed=tuple(removed))
 
 
 def print_contact(binding: Binding, now: float) -> str:
     """Print a binding as a Contact value of a 200, with the seconds that are left to it (section 10.3 step 8)."""
     return f"{binding.contact};expires={max(1, round(binding.expires_at - now))}"
+
+
+def _read_contacts(
+    request: Request, expires_text: str | None, settings: RegistrarSettings
+) -> tuple[RequestedContact, ...]:
+    """Read all contacts; of equal ones the last counts."""
+    if len(request.contacts) > 2 * settings.max_contacts:  # enough to replace all by others
+        raise RequestRefusedError(f"More than {settings.max_contacts} contacts", status=403)
+    contacts = [_read_contact(contact, expires_text, settings) for contact in request.contacts]
+    return tuple(
+        contact
+        for position, contact in enumerate(contacts, 1)
+        if all(contact.uri != later.uri for later in contacts[position:])
+    )
 
 
 def _read_contact(contact: NameAddr, expires_text: str | None, settings: RegistrarSettings) -> RequestedContact:
@@ -227,13 +242,9 @@ def _bind(contact: RequestedContact, registration: Registration, now: float) -> 
     )
 
 
-def _outcome(before: list[Binding], after: list[Binding]) -> Outcome:
-    """Tell what is new by identity: what a request did not touch is the same object."""
-    untouched = {id(binding) for binding in before}
-    changed = [binding for binding in after if id(binding) not in untouched]
-    return Outcome(
-        bindings=tuple(sorted(after, key=lambda binding: -binding.q)),
-        made=tuple(one for one in changed if not any(one.uri == old.uri for old in before)),
-        refreshed=tuple(one for one in changed if any(one.uri == old.uri for old in before)),
-        removed=tuple(old for old in before if not any(old.uri == one.uri for one in after)),
-    )
+def _position(bindings: Sequence[Binding], uri: Uri) -> int | None:
+    return next((position for position, binding in enumerate(bindings) if binding.uri == uri), None)
+
+
+def _preference(binding: Binding) -> float:
+    return -binding.q

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
+from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred, DeferredLock
-from twisted.internet.interfaces import IDelayedCall, IReactorFromThreads, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -44,16 +45,17 @@ class Worker(Protocol):
 
 
 class DatabaseThread:
-    """The one thread in which the database is used.
+    """The one thread in which the database is used. It ends with the reactor, if nobody stopped it before.
 
     Args:
         reactor: takes the results back.
     """
 
-    def __init__(self, reactor: IReactorFromThreads) -> None:
+    def __init__(self, reactor: ReactorBase) -> None:
         self._reactor = reactor
         self._pool = ThreadPool(minthreads=0, maxthreads=1, name="sipd-database")
         self._pool.start()
+        self._trigger = reactor.addSystemEventTrigger("during", "shutdown", self._pool.stop)
 
     def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
         """See `Worker`."""
@@ -61,6 +63,7 @@ class DatabaseThread:
 
     def stop(self) -> None:
         """See `Worker`."""
+        self._reactor.removeSystemEventTrigger(self._trigger)
         self._pool.stop()
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import cast
 
 from twisted.internet import reactor  # noqa: TID251 (a real thread needs a real reactor)
+from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred, ensureDeferred
-from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
@@ -306,7 +306,7 @@ class ThreadTests(TestCase):
 
     def make(self, url: str = "") -> LocationService:
         """Make a location service with a store of its own."""
-        store = DatabaseStore(url or self.url, clock=reactor, worker=DatabaseThread(cast(IReactorFromThreads, reactor)))
+        store = DatabaseStore(url or self.url, clock=reactor, worker=DatabaseThread(cast(ReactorBase, reactor)))
         return LocationService(clock=reactor, store=store)
 
     def test_restart(self) -> Deferred[None]:
