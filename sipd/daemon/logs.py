@@ -42,7 +42,7 @@ def observer_for(stream: IO[str], settings: Logging) -> ILogObserver:
 def format_text(event: LogEvent) -> str:
     """Give an event as `2026-11-21 12:00:00.123 info  text`, local time, further lines indented."""
     moment = _moment(event).astimezone()
-    text = _safe(eventAsText(event, includeTimestamp=False, includeSystem=False))
+    text = _safe(eventAsText(event, includeTimestamp=False, includeSystem=False).rstrip("\n"))
     stamp = f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 1000:03d}"
     return f"{stamp} {_level(event):<5} {text}\n" if text else ""
 
