@@ -141,6 +141,10 @@ class FakeMediaSession:
 
     def _offer(self, sender: str, receiver: str, description: SessionDescription) -> SessionDescription:
         self._check_open()
+        for first in description.media[:1]:
+            connection = description.connection_of(first)
+            if connection is not None:
+                self._families.setdefault(sender, connection.address_type)
         live = [index for index, media in enumerate(description.media) if not media.is_disabled]
         keys = {(leg, index) for leg in (sender, receiver) for index in live}
         new = sorted(keys - self._ports.keys())

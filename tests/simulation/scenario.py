@@ -140,7 +140,7 @@ class Scenario:
         callee = pick.choice([user for user in USERS if user != caller.user])
         rings = pick.uniform(0.0, 1.0)
         answers = rings + pick.uniform(0.0, 6.0)
-        talks = pick.uniform(0.0, 20.0)
+        talks = pick.uniform(0.0, 45.0)
         scripts: dict[str, tuple[Callable[[PeerCall], None], Callable[[PeerCall], None]]] = {
             "the caller hangs up": (_hang_up_after(talks), _answer(rings, answers)),
             "the callee hangs up": (_nothing, _both(_answer(rings, answers), _hang_up_after(talks))),
