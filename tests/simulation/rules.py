@@ -16,8 +16,8 @@ _IPV4 = re.compile(rb"(?<![0-9.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9.])")
 _NOBODY = {"0.0.0.0"}
 
 
-def broken_rules(network: Network, server: str, private: dict[str, str]) -> list[str]:
-    """Give what a server did that it must not do.
+def broken_rules(network: Network, server: str, private: dict[str, str]) -> list[tuple[str, str]]:
+    """Give what a server did that it must not do, as (Call-ID, text).
 
     Args:
         network: its log is what is looked at.
@@ -40,7 +40,7 @@ class _Watch:
         #: Calls that came to the server, by Call-ID: how it answered their INVITEs.
         self._answers: dict[str, set[int]] = {}
 
-    def watch(self, network: Network) -> Iterator[str]:
+    def watch(self, network: Network) -> Iterator[tuple[str, str]]:
         for event in network.log:
             if event.transport != "UDP" or not event.data:
                 continue
@@ -53,7 +53,10 @@ class _Watch:
                     *self._left(message, event.data),
                     *self._shown(message, event.data, event.destination[0]),
                 ):
-                    yield f"at {seconds:.3f} s to {event.destination[0]}: {message.start_line}: {problem}"
+                    yield (
+                        message.call_id,
+                        f"at {seconds:.3f} s to {event.destination[0]}: {message.start_line}: {problem}",
+                    )
 
     def _came(self, message: Request | Response) -> None:
         if isinstance(message, Response):

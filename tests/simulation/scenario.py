@@ -26,7 +26,7 @@ RING_TIMEOUT = 15.0
 MAX_EVENTS = 200_000
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Plan:
     """One call: who calls whom, and what both do. What the caller does comes first.
 
@@ -96,11 +96,10 @@ class Scenario:
     def report(self) -> str:
         """Say what is wrong, and draw the calls in question, all legs, as they were on the network."""
         lines = [f"seed {self.seed}:", *self.problems]
-        for plan in self._suspects:
-            call_ids = {plan.call.call_id} if plan.call is not None else set()
+        for plan in dict.fromkeys(self._suspects):
+            call_ids = self._call_ids(plan)
             for record in self._records_of(plan):
                 lines += ["", *self.server.explanations.explain(record.id)]
-                call_ids |= self.server.capture.call_ids_of(record.id)
             messages = [message for message in sent_messages(self.network) if message.call_id in call_ids]
             lines += ["", str(plan), ladder(messages, self._all_names())]
         return "\n".join(lines)
@@ -236,7 +235,9 @@ class Scenario:
         """Nothing is left anywhere."""
         self.problems += [f"left over: {text}" for text in self.server.leftovers()]
         self.problems += [f"a timer is left: {call}" for call in self.clock.getDelayedCalls()]
-        self.problems += broken_rules(self.network, SERVER, self.private)
+        for call_id, problem in broken_rules(self.network, SERVER, self.private):
+            self.problems.append(problem)
+            self._suspects += [plan for plan in self.plans if call_id in self._call_ids(plan)]
         if len(self.server.location):
             self.problems.append("a contact is still registered")
         if self.server.transport.connection_count:
@@ -245,6 +246,11 @@ class Scenario:
     def _records_of(self, plan: Plan) -> list[CallRecord]:
         call_id = plan.call.call_id if plan.call is not None else ""
         return [record for record in self.server.records.records if record.call_id == call_id]
+
+    def _call_ids(self, plan: Plan) -> set[str]:
+        """Give the Call-IDs of all legs of a call."""
+        call_ids = {plan.call.call_id} if plan.call is not None else set()
+        return call_ids.union(*(self.server.capture.call_ids_of(record.id) for record in self._records_of(plan)))
 
     def _all_names(self) -> dict[Address, str]:
         return {**self.names, (SERVER, 5060): "sipd"}
