@@ -187,6 +187,30 @@ class InviteClientTests(MachineTestCase):
             ),
         )
 
+    def test_calling_cancel_twice(self) -> None:
+        """Of two that wait the first one counts."""
+        self.check(
+            (Event.CANCEL, (("Reason", "first"),)),
+            (Event.CANCEL, (("Reason", "second"),)),
+            RINGING,
+            state=State.PROCEEDING,
+            effects=(
+                StopTimers(),
+                Deliver(RINGING),
+                StartCancel(build_cancel(INVITE, (("Reason", "first"),))),
+                StartTimer(Timer.CANCELLED, 32.0),
+            ),
+        )
+
+    def test_is_unheard(self) -> None:
+        """Nothing is heard of it until the first response."""
+        machine = InviteClientTransaction(INVITE, VALUES, reliable=False)
+        self.assertFalse(machine.is_unheard)
+        drive(machine)
+        self.assertTrue(machine.is_unheard)
+        machine.feed(Event.PROVISIONAL, RINGING)
+        self.assertFalse(machine.is_unheard)
+
     def test_calling_cancel_then_timer_a(self) -> None:
         """While the CANCEL waits the INVITE is still repeated: only a response can tell where to send the CANCEL."""
         self.check((Event.CANCEL, ()), Timer.A, state=State.CALLING, effects=(Send(INVITE), StartTimer(Timer.A, 1.0)))
@@ -364,6 +388,14 @@ class NonInviteClientTests(MachineTestCase):
     def test_initial_start(self) -> None:
         """The request is sent; timers E and F run."""
         self.check(state=State.TRYING, effects=(Send(OPTIONS), StartTimer(Timer.E, 0.5), StartTimer(Timer.F, 32.0)))
+
+    def test_is_unheard(self) -> None:
+        """Nothing is heard of it until the first response."""
+        machine = NonInviteClientTransaction(OPTIONS, VALUES, reliable=False)
+        drive(machine)
+        self.assertTrue(machine.is_unheard)
+        machine.feed(Event.FINAL, to_options(200))
+        self.assertFalse(machine.is_unheard)
 
     def test_trying_timer_e(self) -> None:
         """Timer E repeats the request and doubles up to T2."""
