@@ -23,6 +23,8 @@ class Sipp:
         rate: calls begun per second.
         hold: seconds that a scenario's `<pause/>` takes.
         service: user part of the called URI.
+        caller: user part of the calling URI.
+        contact_port: what Contact says instead of `port`.
         keys: what `[name]` stands for in the scenario.
         status: what `@status@` stands for in it: the refusal that is expected.
         linger: what `@linger@` stands for in it, in seconds: how long it answers a BYE that comes again.
@@ -41,6 +43,8 @@ class Sipp:
         rate: int = 10,
         hold: float = 0.3,
         service: str = "callee",
+        caller: str = "caller",
+        contact_port: int | None = None,
         keys: dict[str, str] | None = None,
         status: int = 0,
         linger: float = 0.1,
@@ -58,7 +62,8 @@ class Sipp:
         arguments += ["-m", str(calls), "-r", str(rate), "-d", str(int(hold * 1000)), "-s", service]
         arguments += ["-nostdin", "-timeout", f"{limit:.0f}s", "-timeout_error"]
         arguments += ["-trace_err", "-error_file", str(self._errors)]
-        for name, value in (keys or {}).items():
+        more = {"caller": caller, "contact_port": str(contact_port or port)}
+        for name, value in {**more, **(keys or {})}.items():
             arguments += ["-key", name, value]
         if target is not None:
             arguments.append(target)

@@ -1,5 +1,7 @@
 """The SIPp scenarios against each other: proves them before sipd stands between."""
 
+from twisted.internet.interfaces import IReactorUDP
+
 from tests.interop.case import InteropTestCase
 from tests.interop.ports import HOST
 from tests.interop.programs import ProgramError
@@ -17,7 +19,7 @@ class ScenarioTests(InteropTestCase):
         port = self.ports.take()
         called = Sipp(self, callee, port=port, calls=calls, linger=8 if loss else 0.1, limit=40)
         await self.pause(0.3)
-        wire = LossyWire(self.reactor, self.ports.take(), port, loss, seed=1)
+        wire = LossyWire(IReactorUDP(self.reactor), self.ports.take(), port, loss, seed=1)
         self.addCleanup(wire.close)
         calling = Sipp(
             self,

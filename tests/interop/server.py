@@ -1,0 +1,153 @@
+"""`twistd -n sipd --config FILE` as an operator would start it, with a configuration made for one test."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.interop.case import InteropTestCase
+from tests.interop.ports import HOST
+from tests.interop.programs import Program, ProgramError
+
+_ROOT = Path(__file__).resolve().parents[2]
+_MEDIA_PORTS = 200
+_START_LIMIT = 15.0
+#: twistd stops everything on SIGTERM, and then lets the signal end it.
+_TERMINATED = -15
+
+#: The phones' passwords.
+USERS = {"alice": "wonderland", "bob": "builder"}
+
+# MD5 alone, since baresip 1.0 and SIPp 3.6 refuse a response that offers another algorithm beside it.
+_CONFIGURATION = """\
+domains = ["{name}"]
+state_directory = "state"
+
+[[listen]]
+name = "udp"
+transport = "udp"
+address = "{host}"
+port = {port}
+
+[[listen]]
+name = "tcp"
+transport = "tcp"
+address = "{host}"
+port = {port}
+
+[[listen]]
+name = "tls"
+transport = "tls"
+address = "{host}"
+port = {tls_port}
+self_signed = true
+
+[authentication]
+algorithms = ["MD5"]
+
+[media]
+first_port = {first_media_port}
+last_port = {last_media_port}
+
+[cdr]
+fsync = "never"
+
+[capture]
+file = "capture.pcap"
+"""
+
+_USER = """
+[[users]]
+name = "{name}"
+password = "{password}"
+"""
+
+_ROUTE = """
+[[routes]]
+name = "{name}"
+user = "{user}"
+to = "sip:{{0}}@sipp.invalid"
+next_hop = "sip:{host}:{port}"
+authenticate = {authenticate}
+timeout = {timeout}
+"""
+
+
+class Server:
+    """A running sipd, with the users alice and bob, on UDP, TCP and TLS.
+
+    Args:
+        case: the test that it runs in.
+        host: the address that it listens on.
+    """
+
+    def __init__(self, case: InteropTestCase, host: str = HOST) -> None:
+        self.port = case.ports.take(host)
+        self.tls_port = case.ports.take(host)
+        self.host = host
+        self._case = case
+        media = case.ports.take_range(_MEDIA_PORTS, host)
+        self._text = _CONFIGURATION.format(
+            name=HOST,
+            host=host,
+            port=self.port,
+            tls_port=self.tls_port,
+            first_media_port=media[0],
+            last_media_port=media[-1],
+        )
+        self._text += "".join(_USER.format(name=name, password=password) for name, password in USERS.items())
+        self._program: Program | None = None
+
+    @property
+    def address(self) -> str:
+        """Where UDP and TCP are, as `host:port`."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def certificate(self) -> Path:
+        """The certificate that it made for itself."""
+        (path,) = (self._case.directory / "state").glob("*cert*.pem")
+        return path
+
+    @property
+    def capture(self) -> Path:
+        """Its capture of all messages."""
+        return self._case.directory / "capture.pcap"
+
+    def add_route(self, name: str, user: str, port: int, *, authenticate: bool = False, timeout: float = 10.0) -> None:
+        """Send calls for users that match `user` to a port of this machine; to be called before `start`."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        is_needed = str(authenticate).lower()
+        self._text += _ROUTE.format(name=name, user=user, host=host, port=port, authenticate=is_needed, timeout=timeout)
+
+    async def start(self) -> None:
+        """Start it, and wait until it listens."""
+        (self._case.directory / "sipd.toml").write_text(self._text)
+        twistd = str(Path(sys.executable).with_name("twistd"))
+        self._program = self._case.start(
+            twistd,
+            "-n",
+            "--pidfile=",
+            "sipd",
+            "--config",
+            "sipd.toml",
+            label="sipd",
+            environment={"PYTHONPATH": str(_ROOT)},
+        )
+        for transport in ("UDP", "TCP", "TLS"):
+            await self._program.says(f"listening on {transport} ", _START_LIMIT)
+
+    async def finish(self) -> list[dict[str, Any]]:
+        """End it as systemd would, and give the records of its calls.
+
+        Raises:
+            ProgramError: it did not end well, or logged a failure.
+        """
+        program = self._program
+        assert program is not None
+        program.send_signal("TERM")
+        status = await program.ends(10)
+        if status != _TERMINATED or b"Traceback" in program.output or b" error " in program.output:
+            raise ProgramError(f"sipd did not end well\n{program.explain()}")
+        records = self._case.directory / "state" / "calls.jsonl"
+        return [json.loads(line) for line in records.read_text().splitlines()] if records.exists() else []

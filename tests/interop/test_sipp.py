@@ -1,0 +1,130 @@
+"""SIPp calls SIPp through sipd: every way a call can go."""
+
+from twisted.internet.interfaces import IReactorUDP
+
+from tests.interop.case import InteropTestCase
+from tests.interop.ports import HOST
+from tests.interop.server import USERS, Server
+from tests.interop.sipp import Sipp
+from tests.interop.wire import LossyWire
+
+LOSS = 0.05
+
+
+class RoutedCallTests(InteropTestCase):
+    """Calls by a static route that asks for no credentials."""
+
+    programs = ("sipp",)
+    timeout = 90
+
+    async def call(self, caller: str, callee: str, *, status: int = 0, host: str = HOST) -> dict[str, object]:
+        """Make one call; both ends must see what their scenarios say. Give its record."""
+        server = Server(self, host)
+        port = self.ports.take(host)
+        server.add_route("sipp", "callee", port, timeout=2.0)
+        await server.start()
+        called = Sipp(self, callee, port=port, host=host)
+        await self.pause(0.3)
+        calling = Sipp(self, caller, port=self.ports.take(host), host=host, target=server.address, status=status)
+        await calling.succeeds()
+        await called.succeeds()
+        (record,) = await server.finish()
+        return record
+
+    async def test_answered(self) -> None:
+        """A call is answered, and ended by the caller."""
+        record = await self.call("uac_answered", "uas_answers")
+        self.assertEqual((record["status"], record["ended_by"]), (200, "caller"))
+
+    async def test_callee_hangs_up(self) -> None:
+        """A call is answered, and ended by the callee."""
+        record = await self.call("uac_is_hung_up_on", "uas_hangs_up")
+        self.assertEqual((record["status"], record["ended_by"]), (200, "callee"))
+
+    async def test_ipv6(self) -> None:
+        """The same over IPv6."""
+        record = await self.call("uac_answered", "uas_answers", host="::1")
+        self.assertEqual(record["status"], 200)
+
+    async def test_busy(self) -> None:
+        """A busy callee's 486 reaches the caller."""
+        record = await self.call("uac_refused", "uas_busy", status=486)
+        self.assertEqual(record["status"], 486)
+
+    async def test_cancelled(self) -> None:
+        """A caller that gives up while it rings gets its 487, and the callee a CANCEL."""
+        record = await self.call("uac_cancels", "uas_cancelled")
+        self.assertEqual(record["status"], 487)
+
+    async def test_no_answer(self) -> None:
+        """A callee that rings too long is cancelled, and the caller told 480."""
+        record = await self.call("uac_refused", "uas_cancelled", status=480)
+        self.assertEqual(record["status"], 480)
+
+    async def test_unreachable(self) -> None:
+        """A callee that does not exist: the caller is told 408 when the attempt is over."""
+        server = Server(self)
+        server.add_route("nowhere", "callee", self.ports.take(), timeout=1.0)
+        await server.start()
+        calling = Sipp(self, "uac_refused", port=self.ports.take(), target=server.address, status=408)
+        await calling.succeeds()
+        (record,) = await server.finish()
+        self.assertEqual(record["status"], 408)
+
+    async def test_loss(self) -> None:
+        """Of a hundred calls at 20 a second none fails when both legs lose every twentieth message."""
+        server = Server(self)
+        port, caller_port = self.ports.take(), self.ports.take()
+        callee_wire = LossyWire(IReactorUDP(self.reactor), self.ports.take(), port, LOSS, seed=1)
+        caller_wire = LossyWire(IReactorUDP(self.reactor), self.ports.take(), server.port, LOSS, seed=2)
+        server.add_route("sipp", "callee", callee_wire.port)
+        await server.start()
+        for wire in (callee_wire, caller_wire):
+            self.addCleanup(wire.close)
+        called = Sipp(self, "uas_answers", port=port, contact_port=callee_wire.port, calls=100, linger=8, limit=60)
+        await self.pause(0.3)
+        target = f"{HOST}:{caller_wire.port}"
+        calling = Sipp(self, "uac_answered", port=caller_port, target=target, calls=100, rate=20, limit=60)
+        await calling.succeeds()
+        await called.succeeds()
+        for wire in (callee_wire, caller_wire):
+            self.assertGreater(wire.lost, 0)
+        self.assertEqual([record["status"] for record in await server.finish()], [200] * 100)
+
+
+class AuthenticatedCallTests(InteropTestCase):
+    """Calls to a registered user, by users who must prove who they are."""
+
+    programs = ("sipp",)
+
+    async def prepare(self, calls: int = 1) -> tuple[Server, Sipp]:
+        """Start sipd, register SIPp as bob, and let it wait there."""
+        server = Server(self)
+        await server.start()
+        port = self.ports.take()
+        keys = {"password": USERS["bob"]}
+        await Sipp(self, "register", port=port, target=server.address, service="bob", keys=keys).succeeds()
+        called = Sipp(self, "uas_answers", port=port, calls=calls)
+        await self.pause(0.3)
+        return server, called
+
+    def dial(self, server: Server, password: str, scenario: str = "uac_authenticated") -> Sipp:
+        """Call bob as alice."""
+        keys = {"user": "alice", "password": password}
+        port = self.ports.take()
+        return Sipp(self, scenario, port=port, target=server.address, service="bob", keys=keys, caller="alice")
+
+    async def test_challenged(self) -> None:
+        """A call to a registered user is challenged, and goes through with the right password."""
+        server, called = await self.prepare()
+        await self.dial(server, USERS["alice"]).succeeds()
+        await called.succeeds()
+        (record,) = [record for record in await server.finish() if record["answered_at"]]
+        self.assertEqual((record["user"], record["status"]), ("alice", 200))
+
+    async def test_wrong_password(self) -> None:
+        """With a wrong password the caller is challenged again, and nobody's phone rings."""
+        server, called = await self.prepare()
+        await self.dial(server, "guess", "uac_wrong_password").succeeds()
+        self.assertIsNone(called.program.exit_status)
+        self.assertEqual([record for record in await server.finish() if record["answered_at"]], [])
