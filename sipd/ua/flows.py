@@ -8,7 +8,6 @@ from sipd.interfaces import IFlow
 from sipd.sip.fields import Via
 from sipd.sip.uri import SipUri, Uri
 
-
 #: Addresses that mean something only inside of a network: RFC 1918, RFC 6598, loopback, link-local, RFC 4193.
 _LOCAL_NETWORKS = tuple(
     ipaddress.ip_network(network)

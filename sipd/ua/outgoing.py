@@ -92,8 +92,7 @@ class OutgoingCall(Session):
                 self._confirm(calling, event)
             except ParseError as error:
                 self.agent.explain(self, f"the answer makes no dialog: {error.reason}")
-                self.tell(Failed(error))
-                self.is_over = True
+                self._end(Failed(error))
         if self.is_over:
             self.agent.forget(self)
         else:
@@ -104,8 +103,7 @@ class OutgoingCall(Session):
         if self.dialog is not None:
             super().calling_refused(calling, event)
             return
-        self.tell(event)
-        self.is_over = True
+        self._end(event)
         self.agent.forget(self)
 
     def calling_failed(self, calling: Calling, event: Failed) -> None:
@@ -113,8 +111,7 @@ class OutgoingCall(Session):
         if self.dialog is not None:
             super().calling_failed(calling, event)
             return
-        self.tell(event)
-        self.is_over = True
+        self._end(event)
         self.agent.forget(self)
 
     def _confirm(self, calling: Calling, event: Answered) -> None:

@@ -298,8 +298,12 @@ class Session:
             self._end(Ended(EndedBy.FAILURE, text))
 
     def _end(self, event: SessionEvent) -> None:
-        self.tell(event)
+        """Tell the user, whose `hang_up` does nothing any more; the BYE that may be under way goes its way."""
+        if self.is_over:
+            return
         self.is_over = True
+        if self.user is not None:
+            self.user.session_event(self, event)
         if self.dialog is None or self.dialog.state is DialogState.TERMINATED:
             self.agent.forget(self)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -40,6 +41,7 @@ class User:
     def __init__(self) -> None:
         self.calls: list[IncomingCall] = []
         self.events: list[SessionEvent] = []
+        self.on_event: Callable[[Session], object] = lambda session: None
 
     def call_offered(self, call: IncomingCall) -> None:
         """See `ICallHandler`."""
@@ -49,6 +51,7 @@ class User:
     def session_event(self, session: Session, event: SessionEvent) -> None:
         """See `ISessionUser`."""
         self.events.append(event)
+        self.on_event(session)
 
     def last(self, kind: type[E]) -> E:
         """Give the last event, which must be of that kind."""

@@ -130,6 +130,16 @@ class EndTests(AgentCase):
         self.user.calls[0].accept()
         self.settle()
 
+    def test_no_bye_after_a_cancel(self) -> None:
+        """A user that hangs up as soon as it hears of the CANCEL says nothing more to the caller."""
+        call = self.offered()
+        call.ring()
+        self.user.on_event = lambda session: session.hang_up()
+        self.them.send(builders.cancel(self.invite))
+        self.clock.advance(1.0)
+        self.assertNotIn("BYE", self.them.kinds())
+        self.settle()
+
     def test_cancel_after_the_answer_changes_nothing(self) -> None:
         """It gets its 200, and the call goes on (section 9.2)."""
         self.offered().accept()
