@@ -10,7 +10,6 @@ from sipd.errors import ParseError
 from sipd.sip.grammar import (
     DELICATE,
     WHITESPACE,
-    end_of_quoted,
     is_quoted,
     is_token,
     parse_number,

@@ -93,21 +93,30 @@ class Headers:
             ParseError: a line has no colon, or no token before it.
         """
         headers = cls()
-        names, kept = headers._names, headers._lines
+        names = headers._names
         for line in lines:
             name, colon, _ = line.partition(":")
             key = _WRITTEN.get(name)
             if key is None or not colon:
-                if line[:1] in (" ", "\t") and kept:
-                    kept[-1] += "\r\n" + line
-                    continue
-                name = name.rstrip(WHITESPACE)
-                if not colon or not is_token(name):
-                    raise ParseError(f"Malformed header line {line[:40]!r}")
-                key = canonical_name(name)
+                headers._take_unusual(lines, len(names))
+                return headers
             names.append(key)
-            kept.append(line)
+        headers._lines = lines
         return headers
+
+    def _take_unusual(self, lines: list[str], start: int) -> None:
+        """Take lines of which that at `start` is folded, malformed, or has a name that nobody thought of."""
+        self._lines = lines[:start]
+        for line in lines[start:]:
+            if line[:1] in (" ", "\t") and self._lines:
+                self._lines[-1] += "\r\n" + line
+                continue
+            name, colon, _ = line.partition(":")
+            name = name.rstrip(WHITESPACE)
+            if not colon or not is_token(name):
+                raise ParseError(f"Malformed header line {line[:40]!r}")
+            self._names.append(canonical_name(name))
+            self._lines.append(line)
 
     def read(self, readers: Mapping[str, Callable[[str], object]]) -> None:
         """Parse in one pass each line whose canonical name has a reader, into `parsed`; of Via the first line only.
@@ -192,7 +201,8 @@ class Headers:
         key = _WRITTEN.get(name) or _new_name(name)
         self._lines.append(_line(name, value))
         self._names.append(key)
-        self.parsed.pop(key, None)
+        if self.parsed:
+            self.parsed.pop(key, None)
 
     def prepend(self, name: str, value: str) -> None:
         """Put a line before the first one of that name, or before all others: for Via, Route and Record-Route."""
@@ -244,7 +254,8 @@ class Headers:
             if name not in names:
                 self._names.append(name)
                 self._lines.append(line)
-                self.parsed.pop(name, None)
+                if self.parsed:
+                    self.parsed.pop(name, None)
 
     def items(self) -> Iterator[tuple[str, str]]:
         """Give `(name as written, value)` of each line, in order."""

@@ -1,7 +1,7 @@
 """What is wrong with a message, and how a faulty request is answered (RFC 3261 sections 8.1.1, 8.2 and 16.3).
 
 `find_fault` reads what every element needs before it may handle a request. What only the user agent core can judge
-(extensions, methods, bodies, loops) stands in functions of its own.
+(schemes, extensions, bodies, hops) stands in functions of their own, for requests in which `find_fault` found nothing.
 """
 
 from __future__ import annotations
@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from sipd.errors import ParseError, RequestRefusedError
+from sipd.sip.grammar import is_token
 from sipd.sip.message import READERS, VERSION, Request, Response
 from sipd.sip.uri import SipUri
 
 #: What every message must have, and what must be good in one that has it (RFC 3261 sections 8.1.1 and 18.3).
 _NEEDED = {"via": "Via", "from": "From", "to": "To", "call-id": "Call-ID", "cseq": "CSeq"}
+#: Methods that make or refresh a dialog or a binding: their Contact and Record-Route will be used (12.1, 12.2, 10.3).
+_CONTACTING = frozenset(("INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY", "REFER", "REGISTER"))
 _COMMON = {name: READERS[name] for name in (*_NEEDED, "content-length")}
 
 
@@ -22,7 +25,8 @@ def find_fault(request: Request) -> RequestRefusedError | None:
 
     Returns:
         What to refuse it with: 505 (version) or 400, with a phrase that says what is wrong; `None` if it may be
-        handled. When this returns `None`, Via, From, To, Call-ID, CSeq, Max-Forwards and the URI have parsed.
+        handled. When this returns `None`, Via, From, To, Call-ID, CSeq, Max-Forwards, Expires, Content-Type, the URI
+        and, where the method has a use for them, Contact and Record-Route have parsed.
     """
     if request.version.upper() != VERSION:
         return RequestRefusedError("Version Not Supported", status=505)
@@ -33,6 +37,8 @@ def find_fault(request: Request) -> RequestRefusedError | None:
         uri = request.uri
         if isinstance(uri, SipUri) and uri.headers:
             return _bad("The Request-URI carries header fields")
+        if request.method in _CONTACTING:
+            _ = request.contacts, request.record_routes
     except ParseError as error:
         return _bad(error.reason)
     return None
@@ -64,6 +70,8 @@ def find_unsupported_extension(request: Request, supported: frozenset[str]) -> R
         return _bad(error.reason)
     if not missing:
         return None
+    if not all(is_token(tag) for tag in missing):
+        return _bad("Malformed Require")
     return RequestRefusedError("Bad Extension", status=420, headers=(("Unsupported", ", ".join(missing)),))
 
 
@@ -76,10 +84,7 @@ def find_unsupported_body(request: Request, accepted: frozenset[str]) -> Request
         return RequestRefusedError(
             "Unsupported Content-Encoding", status=415, headers=(("Accept-Encoding", "identity"),)
         )
-    try:
-        kind = request.content_type
-    except ParseError as error:
-        return _bad(error.reason)
+    kind = request.content_type
     if kind is None:
         return _bad("A body without a Content-Type")
     disposition = request.headers.get("Content-Disposition") or ""
