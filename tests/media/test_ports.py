@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import warnings
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
@@ -135,9 +136,12 @@ class AllocatorTests(SynchronousTestCase):
         """Where another program has either port of a pair the next pair is given, and no descriptor is lost."""
         self.assertTrue(occupy(self, self.low))
         self.assertTrue(occupy(self, self.low + 3))
-        (pair,) = self.take_all(self.allocator(), 1)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", ResourceWarning)
+            (pair,) = self.take_all(self.allocator(), 1)
         self.assertEqual(pair.port, self.low + 4)
         self.assertEqual(count_descriptors(), self.descriptors + 2 + 2)
+        self.assertEqual(caught, [])
 
     def test_nothing_is_left_of_a_failure(self) -> None:
         """With an odd port of every pair taken by others nothing stays bound, and the error is exhaustion."""

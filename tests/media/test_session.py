@@ -150,6 +150,15 @@ class NegotiationTests(RelayTestCase):
         self.assertEqual(len(self.allocator), 0)
         self.check_flows(*self.call())
 
+    def test_stream_ended_by_the_other_side(self) -> None:
+        """A stream that one side offered and the other ends gives its ports back, too."""
+        self.offer("a", "b1", describe(("audio", self.alice.port), ("video", 4002)))
+        self.answer("b1", "a", describe(("audio", self.bob.port), ("video", 4004)))
+        self.assertEqual(len(self.allocator), 4)
+        self.offer("b1", "a", describe(("audio", self.bob.port), ("video", 0)))
+        self.answer("a", "b1", describe(("audio", self.alice.port), ("video", 0)))
+        self.assertEqual(len(self.allocator), 2)
+
     def test_media_line_that_becomes_another_kind(self) -> None:
         """A media line turned from voice to fax keeps its ports, and is counted anew."""
         offered, answered = self.call()
