@@ -29,9 +29,11 @@ MAX_LINES = 600
 
 
 def modules(*folders: str) -> Iterator[Path]:
-    """Give every Python file below these folders."""
+    """Give every Python file below these folders, but for those below a folder whose name begins with a dot."""
     for folder in folders:
-        yield from sorted((ROOT / folder).rglob("*.py"))
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            if not any(part.startswith(".") for part in path.relative_to(ROOT).parts):
+                yield path
 
 
 def imported(module: Path) -> set[str]:

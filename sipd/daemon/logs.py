@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import IO, Any
+from pathlib import Path
+from typing import IO, Any, cast
 
 from twisted.logger import (
     FileLogObserver,
@@ -20,15 +21,17 @@ from twisted.logger import (
     LogLevelFilterPredicate,
     eventAsText,
 )
+from twisted.python.logfile import LogFile
 
 from sipd.daemon.sections import Logging
+from sipd.errors import ConfigurationError
 
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127, *range(128, 160)) if code not in (9, 10)}
 #: What Twisted says at info level about every socket it opens is not what an operator wants to read.
 _QUIET = ("twisted", "log_legacy")
 
 
-def observer_for(stream: IO[str], settings: Logging) -> ILogObserver:
+def observer_for(stream: IO[str] | LogFile, settings: Logging) -> ILogObserver:
     """Give an observer that writes what the settings ask for to a stream."""
     formatter = _FORMATS[settings.format]
     level = LogLevel.levelWithName(settings.level)
@@ -36,7 +39,19 @@ def observer_for(stream: IO[str], settings: Logging) -> ILogObserver:
     if level >= LogLevel.info:
         for namespace in _QUIET:
             predicate.setLogLevelForNamespace(namespace, max(level, LogLevel.warn))
-    return FilteringLogObserver(FileLogObserver(stream, formatter), [predicate])
+    return FilteringLogObserver(FileLogObserver(cast(IO[str], stream), formatter), [predicate])
+
+
+def open_log(path: Path) -> LogFile:
+    """Open a file to append to. It never rotates by itself; its `reopen` is for who moves it away.
+
+    Raises:
+        ConfigurationError: it cannot be opened.
+    """
+    try:
+        return LogFile(path.name, str(path.parent), rotateLength=None)
+    except OSError as error:
+        raise ConfigurationError([f"{path}: the log cannot be written: {error.strerror}"]) from error
 
 
 def format_text(event: LogEvent) -> str:

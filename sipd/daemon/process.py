@@ -13,11 +13,12 @@ from typing import IO, Any
 from twisted.application.service import MultiService
 from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
+from twisted.python.logfile import LogFile
 
-from sipd.daemon.logs import observer_for
+from sipd.daemon.logs import observer_for, open_log
 from sipd.daemon.sections import Config
 from sipd.daemon.service import SipService
-from sipd.daemon.signals import StopSignals
+from sipd.daemon.signals import StopSignals, on_rotation
 from sipd.daemon.stack import make_state_directory
 from sipd.errors import LocalError
 from sipd.registrar.database import Database
@@ -34,6 +35,9 @@ class Process(MultiService):
         config: what to run.
         command: the options of `twistd` or `python -m twisted`, of which `sipd` is a subcommand.
         reactor: the one that the command has chosen.
+
+    Raises:
+        ConfigurationError: the log cannot be written.
     """
 
     _log = Logger()
@@ -46,6 +50,8 @@ class Process(MultiService):
         self._service = SipService(config, reactor)
         self._service.setServiceParent(self)
         self._signals = StopSignals(reactor, self._is_stopping, self._service.end_now)
+        path = config.logging.file
+        self._file = None if path is None else open_log(path)
         stream = self._log_stream()
         self._observer = None if stream is None else observer_for(stream, config.logging)
         if self._observer is not None and "fileLogObserverFactory" in self._command:
@@ -79,9 +85,15 @@ class Process(MultiService):
             self._give_up(error)
         self._service.when_ready().addErrback(lambda _: self._reactor.callWhenRunning(self._reactor.stop))
         self._reactor.callWhenRunning(self._signals.install)
+        self._reactor.callWhenRunning(on_rotation, self._reactor, self._reopen)
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_GC_THRESHOLDS)
+
+    def _reopen(self) -> None:
+        self._service.reopen()
+        if self._file is not None:
+            self._file.reopen()
 
     def _is_stopping(self) -> bool:
         return not self.running
@@ -101,12 +113,12 @@ class Process(MultiService):
                     path.unlink()
         raise SystemExit(1)
 
-    def _log_stream(self) -> IO[str] | None:
+    def _log_stream(self) -> IO[str] | LogFile | None:
         """Choose where the log goes; `None` leaves it to the command: a log file or syslog of its own."""
         if self._command.get("logger") or self._command.get("syslog"):
             return None
-        if self._config.logging.file is not None:
-            return self._config.logging.file.open("a", encoding="utf-8", buffering=1)
+        if self._file is not None:
+            return self._file
         if "fileLogObserverFactory" in self._command:
             stream: IO[str] = self._command["logFile"]
             return stream

@@ -131,6 +131,11 @@ class SipService(Service):
         self._is_hurried = True
         self._go_on()
 
+    def reopen(self) -> None:
+        """Open the file of the call records anew: the one that was there has been moved away."""
+        if self.stack is not None:
+            self.stack.records.reopen()
+
     # --- starting --------------------------------------------------------------------------------------------
 
     def _listen(self) -> TransportLayer:

@@ -1,4 +1,4 @@
-"""The second SIGTERM.
+"""The second SIGTERM, and SIGUSR1 for who rotates files.
 
 Twisted's handler of SIGTERM and SIGINT calls `reactor.stop()`. The first time that begins the shutdown: `twistd` and
 `python -m twisted` then call `stopService` and wait for its Deferred while the reactor still runs. Every further time
@@ -56,3 +56,15 @@ class StopSignals:
         else:
             self._received = True
             self._previous[number](number, frame)
+
+
+def on_rotation(reactor: IReactorFromThreads, reopen: Callable[[], None]) -> None:
+    """Call `reopen` at each SIGUSR1, after what handled that before: `twistd` rotates its own log then."""
+    previous = signal.getsignal(signal.SIGUSR1)
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if callable(previous):
+            previous(number, frame)
+        reactor.callFromThread(reopen)
+
+    signal.signal(signal.SIGUSR1, handle)

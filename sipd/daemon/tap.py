@@ -56,9 +56,16 @@ class Options(usage.Options):
 
 
 def makeService(options: Options) -> IService:
-    """Make the service of a process of its own. To embed sipd in another, use `sipd.daemon.service.SipService`."""
+    """Make the service of a process of its own. To embed sipd in another, use `sipd.daemon.service.SipService`.
+
+    Raises:
+        SystemExit: the log cannot be written; with status 1 and the reason as text.
+    """
     from twisted.internet import reactor  # noqa: TID251 - twistd has chosen it by now
 
     from sipd.daemon.process import Process
 
-    return Process(options.config, options.parent, reactor)
+    try:
+        return Process(options.config, options.parent, reactor)
+    except ConfigurationError as error:
+        raise SystemExit(str(error)) from None

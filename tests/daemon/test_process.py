@@ -152,6 +152,30 @@ class StartTests(ProcessCase):
         self.assertIn("stopped", [line["message"] for line in lines])
         self.assertNotIn(b"listening", program.output)
 
+    async def test_rotation(self) -> None:
+        """At SIGUSR1, log and call records go on in new files, where the old ones were moved away."""
+        self.config.write_text(self.text('[logging]\nfile = "sipd.log"\n[cdr]\nfile = "calls"'))
+        program = self.run_twistd("-n", "sipd", "-c", "sipd.toml")
+        log, records = self.directory / "sipd.log", self.directory / "calls"
+        while not log.exists() or "then call" not in log.read_text():
+            await self.pause(0.05)
+        for path in (log, records):
+            path.rename(path.with_suffix(".old"))
+        assert program.transport is not None
+        program.transport.signalProcess(signal.SIGUSR1)
+        while not (log.exists() and records.exists()):
+            await self.pause(0.05)
+        call = await self.call()
+        call.hang_up()
+        await call.when_ended()
+        program.send_signal("TERM")
+        await program.ends(10)
+        self.assertIn("alice registered", log.read_text())
+        self.assertIn('"status":200', records.read_text())
+        self.assertNotIn(
+            "alice", log.with_suffix(".old").read_text().replace("alice, bob", "").replace("user alice", "")
+        )
+
     async def test_as_a_daemon(self) -> None:
         """Without -n it goes to the background, keeps its log where twistd's option says, and stops at SIGTERM."""
         program = self.run_twistd("--pidfile=daemon.pid", "--logfile=daemon.log", "sipd", "-c", "sipd.toml")
@@ -215,10 +239,23 @@ class FailingTests(ProcessCase):
         )
         self.assertFalse((self.directory / "twistd.pid").exists())
 
+    async def test_log_that_cannot_be_written(self) -> None:
+        """A log in a folder that is not there is one line."""
+        self.config.write_text(self.text('[logging]\nfile = "absent/sipd.log"'))
+        pattern = "absent/sipd.log: the log cannot be written: No such file or directory"
+        await self.assert_fails(self.run_both("-c", "sipd.toml"), pattern)
+
     async def test_database_out_of_reach(self) -> None:
         """A database that cannot be opened is one line that does not show its password."""
-        self.config.write_text(self.text('[registrar]\ndatabase = "sqlite:////absent/sipd.sqlite"'))
-        await self.assert_fails(self.run_both("-c", "sipd.toml"), "sipd cannot start: .*unable to open database file")
+        for url, expected in (
+            ("sqlite:////absent/sipd.sqlite", "unable to open database file"),
+            ("mysql+absent://sipd:hunter2@db/sipd", "Can't load plugin"),
+        ):
+            self.config.write_text(self.text(f'[registrar]\ndatabase = "{url}"'))
+            programs = self.run_both("-c", "sipd.toml")
+            await self.assert_fails(programs, f"sipd cannot start: .*{expected}")
+            for program in programs:
+                self.assertNotIn(b"hunter2", program.output)
 
     async def test_check(self) -> None:
         """A good file passes the check of both commands with status 0, and nothing is made."""
