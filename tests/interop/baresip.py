@@ -64,14 +64,16 @@ class Account:
 
     Args:
         user: user name and user part of the URI.
-        server: `host:port` of the registrar, or of the phone itself where it has none.
-        transport: `udp`, `tcp` or `tls`.
+        host: of its URI.
+        server: `host:port` that all requests go to; without it they go where their URI points.
+        transport: `udp`, `tcp` or `tls`, to the server.
         password: for digest; without it the phone does not register.
         authority: file of certificates that the phone trusts; TLS only.
     """
 
     user: str
-    server: str
+    host: str = HOST
+    server: str = ""
     transport: str = "udp"
     password: str = ""
     authority: Path | None = None
@@ -79,7 +81,8 @@ class Account:
     def __str__(self) -> str:
         """Print it as baresip's `accounts` file wants it."""
         registration = f";auth_pass={self.password};regint=60" if self.password else ";regint=0"
-        return f"<sip:{self.user}@{self.server};transport={self.transport}>{registration};audio_codecs=PCMU\n"
+        outbound = f';outbound="sip:{self.server};transport={self.transport}"' if self.server else ""
+        return f"<sip:{self.user}@{self.host}>{outbound}{registration};audio_codecs=PCMU\n"
 
 
 class Phone:
@@ -133,6 +136,15 @@ class Phone:
         self._case.addCleanup(control.close)
         self._control = control
 
+    async def registered(self, limit: float = 8.0) -> None:
+        """Wait until the registrar has accepted it.
+
+        Raises:
+            ProgramError: not within `limit`.
+        """
+        assert self._program is not None
+        await self._program.says(r"200 OK \(.*\) \[\d+ binding", limit)
+
     def _received(self, event: dict[str, Any]) -> None:
         self._events.append(event)
         woken, self._waiting = self._waiting, []
@@ -152,10 +164,10 @@ class Phone:
         """
 
         def timed_out(_: object, __: float) -> Failure:
-            assert self._program is not None
             seen = [event.get("type") for event in self._events]
-            explanation = self._program.explain()
-            return Failure(ProgramError(f"{self.account.user}: no {kind} within {limit} s, but {seen}\n{explanation}"))
+            return Failure(
+                ProgramError(f"{self.account.user}: no {kind} within {limit} s, but {seen}{self._case.explain()}")
+            )
 
         deadline = self._case.reactor.seconds() + limit
         while True:

@@ -106,8 +106,7 @@ class Server:
     @property
     def certificate(self) -> Path:
         """The certificate that it made for itself."""
-        (path,) = (self._case.directory / "state").glob("*cert*.pem")
-        return path
+        return self._case.directory / "state" / "tls" / "certificate.pem"
 
     @property
     def capture(self) -> Path:

@@ -25,7 +25,8 @@ class Sipp:
         service: user part of the called URI.
         caller: user part of the calling URI.
         contact_port: what Contact says instead of `port`.
-        keys: what `[name]` stands for in the scenario.
+        credentials: user name and password for challenges.
+        digest_uri: the `uri` that goes with them, without `sip:`; it must be the request URI.
         status: what `@status@` stands for in it: the refusal that is expected.
         linger: what `@linger@` stands for in it, in seconds: how long it answers a BYE that comes again.
         host: the address to use.
@@ -45,7 +46,8 @@ class Sipp:
         service: str = "callee",
         caller: str = "caller",
         contact_port: int | None = None,
-        keys: dict[str, str] | None = None,
+        credentials: tuple[str, str] | None = None,
+        digest_uri: str = "",
         status: int = 0,
         linger: float = 0.1,
         host: str = HOST,
@@ -62,9 +64,9 @@ class Sipp:
         arguments += ["-m", str(calls), "-r", str(rate), "-d", str(int(hold * 1000)), "-s", service]
         arguments += ["-nostdin", "-timeout", f"{limit:.0f}s", "-timeout_error"]
         arguments += ["-trace_err", "-error_file", str(self._errors)]
-        more = {"caller": caller, "contact_port": str(contact_port or port)}
-        for name, value in {**more, **(keys or {})}.items():
-            arguments += ["-key", name, value]
+        arguments += ["-key", "caller", caller, "-key", "contact_port", str(contact_port or port)]
+        if credentials is not None:
+            arguments += ["-au", credentials[0], "-ap", credentials[1], "-auth_uri", digest_uri]
         if target is not None:
             arguments.append(target)
         self.program: Program = case.start("sipp", *arguments, label=f"sipp {scenario}")

@@ -82,7 +82,7 @@ class DirectCallTests(InteropTestCase):
         phones = []
         for user, tone_hz in (("alice", 440.0), ("bob", 1000.0)):
             port = self.ports.take()
-            phones.append(Phone(self, Account(user=user, server=f"{HOST}:{port}"), tone_hz, port))
+            phones.append(Phone(self, Account(user=user), tone_hz, port))
             await phones[-1].start()
         alice, bob = phones
         await talk(self, alice, bob, f"sip:bob@{HOST}:{bob.port}", alice)
@@ -93,7 +93,7 @@ class DirectCallTests(InteropTestCase):
         phones = []
         for user, tone_hz in (("alice", 440.0), ("bob", 1000.0)):
             port = self.ports.take()
-            phones.append(Phone(self, Account(user=user, server=f"{HOST}:{port}"), tone_hz, port))
+            phones.append(Phone(self, Account(user=user), tone_hz, port))
             await phones[-1].start()
         alice, bob = phones
         bob.tone_hz = 1200.0

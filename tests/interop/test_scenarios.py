@@ -28,7 +28,8 @@ class ScenarioTests(InteropTestCase):
             target=f"{HOST}:{wire.port}",
             calls=calls,
             rate=20,
-            keys={"user": "alice", "password": "secret"},
+            credentials=("alice", "secret"),
+            digest_uri="callee@sipp.invalid",
             status=status,
             limit=30,
         )

@@ -102,17 +102,34 @@ class AuthenticatedCallTests(InteropTestCase):
         server = Server(self)
         await server.start()
         port = self.ports.take()
-        keys = {"password": USERS["bob"]}
-        await Sipp(self, "register", port=port, target=server.address, service="bob", keys=keys).succeeds()
+        credentials = ("bob", USERS["bob"])
+        registering = Sipp(
+            self,
+            "register",
+            port=port,
+            target=server.address,
+            service="bob",
+            credentials=credentials,
+            digest_uri=HOST,
+        )
+        await registering.succeeds()
         called = Sipp(self, "uas_answers", port=port, calls=calls)
         await self.pause(0.3)
         return server, called
 
     def dial(self, server: Server, password: str, scenario: str = "uac_authenticated") -> Sipp:
         """Call bob as alice."""
-        keys = {"user": "alice", "password": password}
-        port = self.ports.take()
-        return Sipp(self, scenario, port=port, target=server.address, service="bob", keys=keys, caller="alice")
+        port, credentials = self.ports.take(), ("alice", password)
+        return Sipp(
+            self,
+            scenario,
+            port=port,
+            target=server.address,
+            service="bob",
+            caller="alice",
+            credentials=credentials,
+            digest_uri=f"bob@{server.address}",
+        )
 
     async def test_challenged(self) -> None:
         """A call to a registered user is challenged, and goes through with the right password."""
