@@ -767,6 +767,16 @@ class BaseTests(SynchronousTestCase):
         """Only the four machines know what a response is to them."""
         self.assertRaises(TypeError, Transaction.event_of, OK)
 
+    def test_machines_are_small(self) -> None:
+        """A machine has slots and no dict: there are many of them."""
+        for kind in (
+            InviteClientTransaction,
+            NonInviteClientTransaction,
+            InviteServerTransaction,
+            NonInviteServerTransaction,
+        ):
+            self.assertFalse(hasattr(kind(INVITE, VALUES, reliable=True), "__dict__"))
+
     def test_errors_are_remote(self) -> None:
         """A timeout is the peer's doing, and is 408 to whoever must answer for it."""
         error = drive(InviteClientTransaction(INVITE, VALUES, reliable=True), Timer.B)[0]

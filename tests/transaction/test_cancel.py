@@ -232,10 +232,11 @@ class ReceivedCancelTests(LayerTestCase):
         self.assertEqual([text for _, text in self.sent()], ["200", "487"])
 
     def test_answered_call(self) -> None:
-        """The CANCEL of an answered call gets 200 and has no effect."""
+        """The CANCEL of an answered call gets 200, with the To tag of the answer, and has no effect."""
         self.receive("INVITE")
         self.respond(200)
         self.receive("CANCEL")
+        self.assertEqual((str(self.last_response().cseq), self.last_response().to.tag), ("1 CANCEL", "b1"))
         self.assertEqual([text for _, text in self.sent()], ["200", "200"])
         self.assertEqual(self.core.cancels, [])
 
