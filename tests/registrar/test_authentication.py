@@ -285,6 +285,10 @@ class CheckTests(AuthenticatorCase):
         self.assertNotIn("qop", message.headers.get("Authorization") or "")
         self.assertEqual(self.authenticate(message), "alice")
         self.assertIn("stale=true", self.refusal(message).headers[0][1])
+        response.headers.set("WWW-Authenticate", refused.headers[2][1])
+        counted = request()
+        set_credentials(counted, answer_challenges(response, counted, [ALICE], seeded(3), {}))
+        self.assertIn("stale=true", self.refusal(counted).headers[0][1])
 
     def test_response_in_capitals(self) -> None:
         """Hexadecimal digits count in either case."""

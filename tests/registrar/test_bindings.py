@@ -233,6 +233,13 @@ class ApplyingTests(SynchronousTestCase):
         swap = request("<sip:alice@10.0.0.4>", f"{A};expires=0", cseq=7)
         self.assertEqual(len(apply(full, swap).bindings), 3)
 
+    def test_far_too_many(self) -> None:
+        """More contacts than could all be replaced are refused before they are compared, which costs their square."""
+        many = [f"<sip:alice@10.0.1.{number}>;expires=0" for number in range(7)]
+        error = self.assertRaises(RequestRefusedError, apply, self.bindings, request(*many, cseq=6))
+        self.assertEqual(error.status, 403)
+        self.assertEqual(len(apply(self.bindings, request(*many[:6], cseq=6)).bindings), 2)
+
     def test_bound_that_was_lowered(self) -> None:
         """Who already has more contacts than a new configuration allows can still refresh them."""
         registration = read_registration(request(A, cseq=6), aor=AOR, settings=SETTINGS)
