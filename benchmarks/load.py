@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +12,7 @@ from benchmarks.processes import HOST, LOAD_PROCESSOR, free_port
 
 _SCENARIOS = Path(__file__).with_name("scenarios")
 _DRAIN = 40.0
-SESSION = "application/sdp"
-#: A body that a B2BUA has no reason to read: the media stay where they are.
-OPAQUE = "application/octet-stream"
+_MEDIA_PORTS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,15 +43,14 @@ class Load:
 
     Args:
         directory: for the files of SIPp.
-        content_type: of the bodies of INVITE and 200.
         callee_port: where the callee listens.
     """
 
-    def __init__(self, directory: Path, content_type: str, callee_port: int) -> None:
+    def __init__(self, directory: Path, callee_port: int) -> None:
         self._directory = directory
+        self._errors = (directory / "sipp-errors").open("ab")
         for name in ("uac", "uas"):
-            text = (_SCENARIOS / f"{name}.xml").read_text().replace("@content_type@", content_type)
-            (directory / f"{name}.xml").write_text(text)
+            shutil.copy(_SCENARIOS / f"{name}.xml", directory)
         self._callee = self._start("uas", "-p", str(callee_port))
 
     def call(self, port: int, *, rate: float, calls: int, hold: float) -> Outcome:
@@ -71,6 +69,8 @@ class Load:
         """Wait for the end of what `begin` began."""
         caller.wait(duration + 2 * _DRAIN)
         times_file = self._directory / f"uac_{caller.pid}_rtt.csv"
+        if not times_file.exists():
+            raise RuntimeError(f"SIPp made no calls: {(self._directory / 'sipp-errors').read_text()[-2000:]}")
         rows = [line.split(";") for line in times_file.read_text().splitlines()[1:]]
         dates = sorted(float(row[0]) / 1000 for row in rows)
         rate = (len(dates) - 1) / max(dates[-1] - dates[0], 1e-3) if len(dates) > 1 else 0.0
@@ -85,18 +85,19 @@ class Load:
         """End the callee."""
         self._callee.kill()
         self._callee.wait()
+        self._errors.close()
 
     def _successful(self) -> int:
         names, *_, last = (line.split(";") for line in (self._directory / "uac.stat").read_text().splitlines())
         return int(last[names.index("SuccessfulCall(C)")])
 
     def _start(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
-        common = ("-sf", f"{name}.xml", "-i", HOST, "-mi", HOST, "-mp", str(free_port() & ~3), "-nostdin")
+        common = ("-sf", f"{name}.xml", "-i", HOST, "-mi", HOST, "-mp", str(free_port(_MEDIA_PORTS)), "-nostdin")
         sockets = ("-buff_size", "4000000")
         return subprocess.Popen(
             ["taskset", "-c", str(LOAD_PROCESSOR), "sipp", *common, *sockets, *arguments],
             cwd=self._directory,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stderr=self._errors,
         )

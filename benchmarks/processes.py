@@ -7,6 +7,7 @@ import resource
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
@@ -36,7 +37,8 @@ class Subject:
         self, command: Sequence[str], port: int, directory: Path, environment: Mapping[str, str] | None = None
     ) -> None:
         self.port = port
-        self._output = (directory / "output").open("ab")
+        self._log = directory / "output"
+        self._output = self._log.open("ab")
         self._process = subprocess.Popen(
             ["taskset", "-c", str(SUBJECT_PROCESSOR), *command],
             cwd=directory,
@@ -89,7 +91,7 @@ class Subject:
             probe.settimeout(0.2)
             for attempt in range(int(_START_LIMIT / 0.2)):
                 if self._process.poll() is not None:
-                    raise RuntimeError(f"{self._process.args!r} ended with {self._process.returncode}")
+                    raise RuntimeError(f"{self._process.args!r} ended: {self._log.read_text()[-2000:]}")
                 probe.sendto(_options(self.port, probe.getsockname()[1], attempt), (HOST, self.port))
                 try:
                     probe.recv(65535)
@@ -115,12 +117,24 @@ def _options(port: int, own_port: int, number: int) -> bytes:
     ).encode()
 
 
-def free_port() -> int:
-    """Give a UDP port that is free at the moment."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_port(number: int = 1) -> int:
+    """Give the first of so many UDP ports in a row that are free at the moment."""
+    while True:
+        with ExitStack() as probes:
+            first = _bind(probes, 0)
+            try:
+                for port in range(first + 1, first + number):
+                    _bind(probes, port)
+            except OSError:
+                continue
+            return first
+
+
+def _bind(probes: ExitStack, port: int) -> int:
+    probe = probes.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    probe.bind((HOST, port))
+    bound: int = probe.getsockname()[1]
+    return bound
 
 
 def allow_many_sockets() -> None:

@@ -9,14 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.load import OPAQUE, SESSION
 from benchmarks.processes import HOST, Subject, free_port
 
 _ROOT = Path(__file__).resolve().parent.parent
 _SIPPY_ENVIRONMENT = Path(__file__).with_name(".venv-sippy")
 
 _SIPD = """\
-domains = ["{host}"]
+domains = ["sipd.test"]
 state_directory = "state"
 
 [[listen]]
@@ -27,14 +26,14 @@ port = {port}
 
 [[routes]]
 name = "load"
-user = ".*"
-to = "sip:{{user}}@{host}:{callee_port}"
+to = "sip:callee@{host}"
+next_hop = "sip:{host}:{callee_port}"
 authenticate = false
 
 # Ports do not rest for long, since thousands of calls a minute would need more than there are.
 [media]
 first_port = 10000
-last_port = 59999
+last_port = 31999
 port_rest = 2.0
 
 [limits]
@@ -49,20 +48,27 @@ class Kind:
 
     Args:
         name: for the table.
-        content_type: of the bodies that the load carries.
         start: starts it in a directory, its calls going to a port.
     """
 
     name: str
-    content_type: str
     start: Callable[[Path, int], Subject]
 
 
 def start_sipd(directory: Path, callee_port: int) -> Subject:
     """Start `twistd -n sipd` with a route to the callee, without authentication, otherwise with its defaults."""
+    return _start_sipd(directory, callee_port, "true")
+
+
+def start_sipd_without_relay(directory: Path, callee_port: int) -> Subject:
+    """Start the same, leaving session descriptions as they are: the phones send media to each other."""
+    return _start_sipd(directory, callee_port, "false")
+
+
+def _start_sipd(directory: Path, callee_port: int, relay: str) -> Subject:
     port = free_port()
     file = directory / "sipd.toml"
-    file.write_text(_SIPD.format(host=HOST, port=port, callee_port=callee_port))
+    file.write_text(_SIPD.format(host=HOST, port=port, callee_port=callee_port, relay=relay))
     twistd = str(Path(sys.executable).with_name("twistd"))
     command = [twistd, "-n", "--pidfile=", "sipd", "--config", str(file)]
     return Subject(command, port, directory, {"PYTHONPATH": str(_ROOT)})
@@ -75,9 +81,9 @@ def start_sippy(directory: Path, callee_port: int) -> Subject:
     return Subject([*command, "-n", f"{HOST}:{callee_port}"], port, directory, {"SIPLOG_BEND": "none"})
 
 
-SIPD_WITHOUT_RELAY = Kind(name="sipd, relay off", content_type=OPAQUE, start=start_sipd)
-SIPD_WITH_RELAY = Kind(name="sipd, relay on", content_type=SESSION, start=start_sipd)
-SIPPY = Kind(name="Sippy b2bua_simple", content_type=SESSION, start=start_sippy)
+SIPD_WITHOUT_RELAY = Kind(name="sipd, relay off", start=start_sipd_without_relay)
+SIPD_WITH_RELAY = Kind(name="sipd, relay on", start=start_sipd)
+SIPPY = Kind(name="Sippy b2bua_simple", start=start_sippy)
 
 
 def install_sippy() -> str:
