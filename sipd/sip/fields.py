@@ -31,6 +31,7 @@ _DISPLAY = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f\"<>,;:\\]*\Z")
 _CSEQ = re.compile(r"([0-9]{1,20})[ \t]+([\w\-.!%*+`'~]+)\Z", re.ASCII)
 _RACK = re.compile(r"([0-9]+)[ \t]+([0-9].*)\Z")
 _QVALUE = re.compile(r"(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)\Z")
+_AUTH_SCHEME = re.compile(r"[ \t]*([\w\-.!%*+`'~]+)(?:[ \t]+|\Z)", re.ASCII)
 _TOKEN68 = re.compile(r"[A-Za-z0-9\-._~+/]+=*\Z")
 
 #: The same addresses come again in every message of a call: what has up to `_SHORT` characters is parsed once. Values
@@ -344,10 +345,10 @@ class AuthParameters:
         Raises:
             ParseError: it breaks the grammar, or a parameter stands twice.
         """
-        scheme, _, rest = text.replace("\t", " ").strip(WHITESPACE).partition(" ")
-        rest = rest.strip(WHITESPACE)
-        if not is_token(scheme):
+        match = _AUTH_SCHEME.match(text)
+        if match is None:
             raise ParseError("Malformed authentication scheme")
+        scheme, rest = match[1], text[match.end() :].rstrip(WHITESPACE)
         if "=" not in rest.rstrip("=") and _TOKEN68.match(rest):
             return cls(scheme, {}, rest)
         parameters: dict[str, str] = {}

@@ -5,13 +5,13 @@ Header fields are parsed when asked for, once, and raise `ParseError` if they ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sipd.errors import ParseError
 from sipd.sip.fields import CSeq, NameAddr, Via, media_type
 from sipd.sip.grammar import parse_number, split_commas
-from sipd.sip.headers import Headers
+from sipd.sip.headers import Fields, Headers
 from sipd.sip.status import reason_phrase
 from sipd.sip.uri import Uri, parse_uri
 
@@ -122,14 +122,19 @@ class Message:
         """Print the message for the wire; Content-Length always says the length of the body.
 
         Raises:
-            ParseError: there is a line break in the start line. (Header lines are checked when they are put in.)
+            ParseError: there is a line break in the start line, or something in the head that is no text. (Header
+                lines are checked for line breaks when they are put in.)
         """
         start_line = self.start_line
         if "\n" in start_line or "\r" in start_line:
             raise ParseError("A line break in the start line")
         self.headers.ensure("Content-Length", str(len(self.body)))
         lines = "\r\n".join(self.headers.lines())
-        return f"{start_line}\r\n{lines}\r\n\r\n".encode("utf-8", "surrogateescape") + self.body
+        try:
+            head = f"{start_line}\r\n{lines}\r\n\r\n".encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            raise ParseError("A lone surrogate in a message head") from None
+        return head + self.body
 
     @property
     def start_line(self) -> str:
@@ -200,7 +205,7 @@ class Request(Message):
         reason: str | None = None,
         *,
         to_tag: str | None = None,
-        headers: Iterable[tuple[str, str]] = (),
+        headers: Fields = (),
         body: bytes = b"",
     ) -> Response:
         """Build a response to this request (section 8.2.6.2).
@@ -225,8 +230,8 @@ class Request(Message):
             fields.copy_first(self.headers, "Timestamp")
         if to_tag is not None and self._lacks_to_tag():
             fields.set("To", f"{fields.get('To')};tag={to_tag}")
-        for name, value in headers:
-            fields.add(name, value)
+        if headers:
+            fields.extend(headers)
         return Response(status, reason if reason is not None else reason_phrase(status), fields, body)
 
     def _lacks_to_tag(self) -> bool:

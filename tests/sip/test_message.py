@@ -188,6 +188,10 @@ class PrintingTests(SynchronousTestCase):
         request = Request("INVITE", "sip:a@b", Headers([("From", str(NameAddr(parse_uri("sip:a@b"), "J\udcfc")))]))
         self.assertIn(b'From: "J\xfc" <sip:a@b>', request.to_bytes())
 
+    def test_what_is_no_text_is_refused(self) -> None:
+        """A surrogate that stands for no octet, as JSON may hold it, cannot be printed."""
+        self.assertRaises(ParseError, Response(200, "\ud800").to_bytes)
+
     def test_an_empty_reason_keeps_its_space(self) -> None:
         """RFC 4475 section 3.1.1.13: the space before an empty phrase is part of the grammar."""
         self.assertTrue(Response(100, "").to_bytes().startswith(b"SIP/2.0 100 \r\n"))
