@@ -170,7 +170,7 @@ class Timers(Section):
     t1: Seconds = 0.5
     t2: Seconds = 4.0
     t4: Seconds = 5.0
-    ring: Seconds = 180.0
+    ring: Seconds = 60.0
 
 
 class Logging(Section):

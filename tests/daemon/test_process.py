@@ -106,9 +106,8 @@ last_port = {first + 39}
         return call
 
     def records(self) -> list[dict[str, Any]]:
-        """Give the call records, without those of INVITEs that were only challenged."""
-        lines = (self.directory / "state" / "calls.jsonl").read_text().splitlines()
-        return [record for record in map(json.loads, lines) if record["status"] != 407]
+        """Give the call records that were written."""
+        return [json.loads(line) for line in (self.directory / "state" / "calls.jsonl").read_text().splitlines()]
 
 
 class StartTests(ProcessCase):
