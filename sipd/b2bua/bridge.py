@@ -158,9 +158,11 @@ class Bridge:
         )
         if refusal.response is not None:
             content = self.caller.content(refusal.response, None)
-            contacts = tuple(("Contact", str(contact)) for contact in refusal.response.contacts)
-            headers = (*content.headers, *(contacts if refusal.status < 400 else ()), *headers)
-            self.call.reject(refusal.status, refusal.reason, headers, content.body)
+            fields = content.headers
+            fields.extend(headers)
+            if refusal.status < 400:
+                fields.copy_lines(refusal.response.headers, "Contact")
+            self.call.reject(refusal.status, refusal.reason, fields, content.body)
         else:
             self.call.reject(refusal.status, refusal.reason, headers)
 

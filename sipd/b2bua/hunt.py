@@ -8,7 +8,6 @@ from sipd.b2bua.bodies import find_description
 from sipd.b2bua.events import Stopped, TimedOut
 from sipd.b2bua.refusals import Refusal, choose
 from sipd.errors import ParseError, RemoteError, SdpError
-from sipd.sip.headers import Headers
 from sipd.ua.events import Answered, Cancelled, Failed, Progressed, Refused
 from sipd.ua.outgoing import CallRequest
 
@@ -62,7 +61,7 @@ class Hunt:
                 uri=attempt.uri,
                 caller=request.from_.without_parameters(),
                 callee=request.to.without_parameters(),
-                headers=Headers(content.headers),
+                headers=content.headers,
                 body=content.body,
                 max_forwards=(70 if hops is None else hops) - 1,
                 route_set=attempt.route_set,

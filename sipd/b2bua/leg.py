@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
 
     from sipd.sdp.description import SessionDescription
+    from sipd.sip.headers import Headers
     from sipd.sip.message import Request, Response
     from sipd.ua.session import Session
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Content:
     """What one leg gets of a message of the other: the header fields that cross, and the body."""
 
-    headers: tuple[tuple[str, str], ...]
+    headers: Headers
     body: bytes
 
 
@@ -58,18 +58,15 @@ class Leg:
         #: Its entry in the call record.
         self.record: dict[str, Any] = {}
 
-    def content(
-        self, message: Request | Response, description: SessionDescription | None, extra: Iterable[tuple[str, str]] = ()
-    ) -> Content:
+    def content(self, message: Request | Response, description: SessionDescription | None) -> Content:
         """Give what this leg sends on of a message of the other leg.
 
         Args:
             message: the other leg's.
             description: what this leg says of the session, in the place of what the message says, if it says anything;
                 `None` to leave off a body that describes one.
-            extra: more header fields.
         """
-        headers = list(crossing(message.headers).items())
+        headers = crossing(message.headers)
         body = b""
         if description is not None:
             described = self.origin.stamp(description)
@@ -77,11 +74,10 @@ class Leg:
         elif message.body and find_description(message) is None:
             body = message.body
         if message.body and body:
-            headers.extend(body_fields(message.headers).items())
+            headers.extend(body_fields(message.headers))
         elif body:
-            headers.append(("Content-Type", SDP))
-        headers.extend(extra)
-        return Content(tuple(headers), body)
+            headers.add("Content-Type", SDP)
+        return Content(headers, body)
 
     def stop_timer(self) -> bool:
         """Stop the timer of the attempt; say whether it ran."""

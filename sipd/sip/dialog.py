@@ -6,12 +6,11 @@ and computed again only when a 2xx confirms it (section 13.2.2.4); a target refr
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from enum import Enum
 
 from sipd.errors import ParseError, RequestRefusedError
 from sipd.sip.fields import NameAddr
-from sipd.sip.headers import Headers
+from sipd.sip.headers import Fields, Headers
 from sipd.sip.message import Request, Response
 from sipd.sip.uri import SipUri, Uri
 
@@ -158,7 +157,7 @@ class Dialog:
         if message.contacts:
             self.remote_target = message.contacts[0].uri
 
-    def request(self, method: str, headers: Iterable[tuple[str, str]] = (), body: bytes = b"") -> Request:
+    def request(self, method: str, headers: Fields = (), body: bytes = b"") -> Request:
         """Build the next request inside the dialog (section 12.2.1.1).
 
         Args:
@@ -169,7 +168,7 @@ class Dialog:
         self.local_sequence += 1
         return self._build(method, self.local_sequence, headers, body)
 
-    def ack(self, invite: Request, headers: Iterable[tuple[str, str]] = (), body: bytes = b"") -> Request:
+    def ack(self, invite: Request, headers: Fields = (), body: bytes = b"") -> Request:
         """Build the ACK of a 2xx: the INVITE's number and credentials (section 13.2.2.4)."""
         ack = self._build("ACK", invite.cseq.number, headers, body)
         for name in ("Authorization", "Proxy-Authorization"):
@@ -187,7 +186,7 @@ class Dialog:
             raise RequestRefusedError("CSeq is out of order", status=500)
         self.remote_sequence = number
 
-    def _build(self, method: str, number: int, headers: Iterable[tuple[str, str]], body: bytes) -> Request:
+    def _build(self, method: str, number: int, headers: Fields, body: bytes) -> Request:
         uri = self.remote_target
         routes = self.route_set
         if routes and not _is_loose(routes[0]):
@@ -205,8 +204,7 @@ class Dialog:
         fields.add("CSeq", f"{number} {method}")
         if method in TARGET_REFRESH or method == "OPTIONS":
             fields.add("Contact", self.contact)
-        for name, value in headers:
-            fields.add(name, value)
+        fields.extend(headers)
         return Request(method, uri, fields, body)
 
     def __repr__(self) -> str:

@@ -78,12 +78,12 @@ class Headers:
 
     __slots__ = ("_lines", "_names", "parsed")
 
-    def __init__(self, fields: Iterable[tuple[str, str]] = ()) -> None:
+    def __init__(self, fields: Fields = ()) -> None:
         self._names: list[str] = []
         self._lines: list[str] = []
         self.parsed: dict[str, Any] = {}
-        for name, value in fields:
-            self.add(name, value)
+        if fields:
+            self.extend(fields)
 
     @classmethod
     def from_lines(cls, lines: list[str]) -> Headers:
@@ -257,6 +257,14 @@ class Headers:
                 if self.parsed:
                     self.parsed.pop(name, None)
 
+    def extend(self, fields: Fields) -> None:
+        """Append fields: those of another `Headers` octet for octet."""
+        if isinstance(fields, Headers):
+            self.copy_others(fields, frozenset())
+            return
+        for name, value in fields:
+            self.add(name, value)
+
     def items(self) -> Iterator[tuple[str, str]]:
         """Give `(name as written, value)` of each line, in order."""
         for line in self._lines:
@@ -324,3 +332,7 @@ def _new_name(name: str) -> str:
     if not is_token(name):
         raise ParseError(f"{name[:40]!r} cannot be the name of a header field")
     return canonical_name(name)
+
+
+#: Header fields that something is made with: ready lines, or names and values.
+Fields = Headers | Iterable[tuple[str, str]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from zope.interface import implementer
@@ -10,6 +9,7 @@ from zope.interface import implementer
 from sipd.errors import RemoteError
 from sipd.interfaces import IServerTransaction, IServerTransactionUser
 from sipd.sip import invite
+from sipd.sip.headers import Fields
 from sipd.sip.invite import AnswerMachine, Event, State
 from sipd.sip.message import Request, Response
 from sipd.ua.events import Acknowledged, Cancelled, Ended, EndedBy
@@ -50,24 +50,20 @@ class Answering:
         """Whether a 2xx was given and its ACK has not come."""
         return self._machine.state in (State.ACCEPTED, State.LEAVING)
 
-    def ring(
-        self, status: int, reason: str | None = None, headers: Iterable[tuple[str, str]] = (), body: bytes = b""
-    ) -> None:
+    def ring(self, status: int, reason: str | None = None, headers: Fields = (), body: bytes = b"") -> None:
         """Send a provisional response, and again each minute. Absorbed after a final one."""
         response = self._response(status, reason, headers, body)
         self._session.add_dialog_fields(self.request, response)
         self._feed(Event.PROVISIONAL, response)
 
-    def accept(self, headers: Iterable[tuple[str, str]] = (), body: bytes = b"") -> None:
+    def accept(self, headers: Fields = (), body: bytes = b"") -> None:
         """Send 200, and again until the ACK comes. Absorbed after a final response."""
         response = self._response(200, None, headers, body)
         self._session.add_dialog_fields(self.request, response)
         self._session.add_capabilities(response)
         self._feed(Event.SUCCESS, response)
 
-    def reject(
-        self, status: int, reason: str | None = None, headers: Iterable[tuple[str, str]] = (), body: bytes = b""
-    ) -> None:
+    def reject(self, status: int, reason: str | None = None, headers: Fields = (), body: bytes = b"") -> None:
         """Send a final response of 300 to 699. Absorbed after another one."""
         self._feed(Event.FAILURE, self._response(status, reason, headers, body))
 
@@ -93,9 +89,7 @@ class Answering:
         """See `IServerTransactionUser`."""
         self._feed(Event.LOST, error)
 
-    def _response(
-        self, status: int, reason: str | None = None, headers: Iterable[tuple[str, str]] = (), body: bytes = b""
-    ) -> Response:
+    def _response(self, status: int, reason: str | None = None, headers: Fields = (), body: bytes = b"") -> Response:
         return self.request.response(status, reason, to_tag=self._session.local_tag, headers=headers, body=body)
 
     def _feed(self, event: Event, argument: object = None) -> None:

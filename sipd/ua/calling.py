@@ -14,6 +14,7 @@ from sipd.errors import LocalError, ParseError, RemoteError, TransportError
 from sipd.interfaces import IClientTransaction, IFlow, ITransactionUser
 from sipd.sip import invite
 from sipd.sip.dialog import Dialog
+from sipd.sip.headers import Fields
 from sipd.sip.invite import CallMachine, Event, State
 from sipd.sip.message import Request, Response
 from sipd.ua.events import Answered, Failed, Progressed, Refused
@@ -87,7 +88,7 @@ class Calling:
         self._cancel_headers = tuple(headers)
         self._feed(Event.CANCEL)
 
-    def acknowledge(self, dialog: Dialog, headers: Sequence[tuple[str, str]] = (), body: bytes = b"") -> None:
+    def acknowledge(self, dialog: Dialog, headers: Fields = (), body: bytes = b"") -> None:
         """Send the ACK of the 2xx, once; it is repeated for each repetition of the 2xx."""
         if self._machine.state is not State.ACCEPTED:
             return
@@ -192,7 +193,7 @@ class Calling:
             # Nothing is sent yet: there is nothing to cancel (the targets are still being looked for).
             self._feed(Event.LOST, RemoteError("Cancelled before it was sent", status=487))
 
-    def _send_ack(self, dialog: Dialog, headers: Sequence[tuple[str, str]] = (), body: bytes = b"") -> None:
+    def _send_ack(self, dialog: Dialog, headers: Fields = (), body: bytes = b"") -> None:
         ack = dialog.ack(self.request, headers, body)
         tag = dialog.remote.tag or ""
         self._session.agent.flow_for(dialog, self._flow(), self._session.is_natted).addCallbacks(

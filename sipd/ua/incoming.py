@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from sipd.interfaces import IServerTransaction
 from sipd.sip.dialog import Dialog, DialogState
+from sipd.sip.headers import Fields
 from sipd.sip.message import Request
 from sipd.ua.answering import Answering
 from sipd.ua.events import Cancelled, Ended
@@ -48,21 +48,17 @@ class IncomingCall(Session):
         assert self._answering is not None
         return self._answering
 
-    def ring(
-        self, status: int = 180, reason: str | None = None, headers: Iterable[tuple[str, str]] = (), body: bytes = b""
-    ) -> None:
+    def ring(self, status: int = 180, reason: str | None = None, headers: Fields = (), body: bytes = b"") -> None:
         """Send a provisional response; it is sent again each minute. Absorbed after a final response."""
         self._first.ring(status, reason, headers, body)
 
-    def accept(self, headers: Iterable[tuple[str, str]] = (), body: bytes = b"") -> None:
+    def accept(self, headers: Fields = (), body: bytes = b"") -> None:
         """Send 200; `Acknowledged` follows, or `Ended` where no ACK comes. Absorbed after a final response."""
         if not self.is_answered and self.dialog is not None:
             self.dialog.state = DialogState.CONFIRMED
             self._first.accept(headers, body)
 
-    def reject(
-        self, status: int, reason: str | None = None, headers: Iterable[tuple[str, str]] = (), body: bytes = b""
-    ) -> None:
+    def reject(self, status: int, reason: str | None = None, headers: Fields = (), body: bytes = b"") -> None:
         """Send a final response of 300 to 699; the session is over. Absorbed after another one."""
         if not self.is_answered:
             self.is_over = True

@@ -143,5 +143,5 @@ class OutgoingCall(Session):
         fields.add("Call-ID", self.call_id)
         fields.add("CSeq", "1 INVITE")
         self.agent.add_capabilities(fields)
-        fields.copy_others(call.headers, frozenset())
+        fields.extend(call.headers)
         return Request("INVITE", uri, fields, call.body)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sipd.errors import (
@@ -16,6 +16,7 @@ from sipd.errors import (
 from sipd.interfaces import Credentials, IFlow, IServerTransaction
 from sipd.sip.dialog import Dialog, DialogState
 from sipd.sip.digest import answer_challenges, set_credentials
+from sipd.sip.headers import Fields
 from sipd.sip.message import Request, Response
 from sipd.ua.answering import Answering
 from sipd.ua.calling import Calling
@@ -81,7 +82,7 @@ class Session:
             calling is not None and (not calling.is_over or calling.awaits_ack)
         )
 
-    def reinvite(self, headers: Iterable[tuple[str, str]] = (), body: bytes = b"") -> None:
+    def reinvite(self, headers: Fields = (), body: bytes = b"") -> None:
         """Send an INVITE inside the dialog (section 14.1); `Answered`, `Refused` or `Failed` follows.
 
         Raises:
@@ -95,12 +96,12 @@ class Session:
             calling.start, lambda failure: calling.fail(_remote(failure.value))
         )
 
-    def acknowledge(self, headers: Sequence[tuple[str, str]] = (), body: bytes = b"") -> None:
+    def acknowledge(self, headers: Fields = (), body: bytes = b"") -> None:
         """Send the ACK of the 2xx that `Answered` told of. Does nothing where none is due."""
         if self._calling is not None and self.dialog is not None:
             self._calling.acknowledge(self.dialog, headers, body)
 
-    def request(self, method: str, headers: Iterable[tuple[str, str]] = (), body: bytes = b"") -> Deferred[Response]:
+    def request(self, method: str, headers: Fields = (), body: bytes = b"") -> Deferred[Response]:
         """Send a request other than INVITE inside the dialog; a Deferred of the final response.
 
         408 and 481 end the session (section 12.2.1.2). Fails with `RemoteError`.

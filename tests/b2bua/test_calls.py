@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from sipd.b2bua.routing import StaticRoute
+from sipd.sip.headers import Headers
 from sipd.sip.message import Request
 from sipd.testing import builders
 from sipd.testing.calls import CallState, Outcome
@@ -83,6 +84,16 @@ class AnsweredTests(BridgeCase):
         self.clock.advance(3.0)
         invite = self.bob.calls[0].invite
         self.assertEqual((invite.headers.get("X-Campaign"), invite.headers.get("Subject")), ("7", "hi"))
+        call.hang_up()
+        self.finish()
+
+    def test_crossing_fields_keep_their_octets(self) -> None:
+        """Folding and white space of a line that nobody touched are the same on the other side (7.3.1)."""
+        self.bob.auto_answer()
+        call = self.alice.call("bob")
+        call.invite.headers.extend(Headers.from_lines(["X-Odd  :  one,", "\ttwo"]))
+        self.clock.advance(3.0)
+        self.assertIn(b"\r\nX-Odd  :  one,\r\n\ttwo\r\n", self.bob.calls[0].invite.to_bytes())
         call.hang_up()
         self.finish()
 
