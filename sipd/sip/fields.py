@@ -22,7 +22,8 @@ from sipd.sip.grammar import (
 from sipd.sip.uri import Uri, is_ipv6, parse_uri
 
 _USUAL_PROTOCOLS = {f"SIP/2.0/{transport}": transport for transport in ("UDP", "TCP", "TLS", "WS", "WSS")}
-_PROTOCOL = re.compile(r"SIP[ \t]*/[ \t]*2\.0[ \t]*/[ \t]*([\w\-.!%*+`'~]+)[ \t]+", re.IGNORECASE | re.ASCII)
+#: Of any version: a request of another one is answered with 505, and for that its Via has to be read.
+_PROTOCOL = re.compile(r"SIP[ \t]*/[ \t]*[0-9]+\.[0-9]+[ \t]*/[ \t]*([\w\-.!%*+`'~]+)[ \t]+", re.IGNORECASE | re.ASCII)
 _SENT_BY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.\-]+)(?:[ \t]*:[ \t]*([0-9]{1,5}))?\Z")
 #: The part of a name-addr that ends with its bracket; a semicolon before it means that it stands in a parameter.
 _BRACKETED = re.compile(r'(?:"(?:[^"\\]|\\.)*"[ \t]*|[^"<>;]*)<[^<>]*>', re.DOTALL)
@@ -174,8 +175,8 @@ class NameAddr:
 
     @property
     def tag(self) -> str | None:
-        """The tag, or `None`."""
-        return self.parameters.get("tag")
+        """The tag, or `None`; empty for one without a value, which is no tag that anybody gave."""
+        return (self.parameters["tag"] or "") if "tag" in self.parameters else None
 
     @property
     def q(self) -> float:

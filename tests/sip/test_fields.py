@@ -67,10 +67,15 @@ class ViaTests(SynchronousTestCase):
         self.assertNotEqual(one, Via.parse("SIP/2.0/UDP h;branch=c"))
         self.assertNotEqual(one, "SIP/2.0/UDP h;branch=b")
 
+    def test_reads_any_version(self) -> None:
+        """A request of an unknown version is refused at the address in its Via, so that is read (RFC 4475 3.1.2.16)."""
+        via = Via.parse("SIP/7.0/UDP c.example.com;branch=z9hG4bKx")
+        self.assertEqual((via.transport, via.host, via.branch), ("UDP", "c.example.com", "z9hG4bKx"))
+
     def test_refuses_malformed_ones(self) -> None:
-        """Wrong protocol, wrong version, bad sent-by, bad port, and white space that only Unicode knows."""
+        """Wrong protocol, no version, bad sent-by, bad port, and white space that only Unicode knows."""
         for text in (
-            "", "SIP/2.0/UDP", "SIP/2.0/UDP ", "SIP/2.0/UDP ;branch=b", "SIP/2.0/ h", "SIP/3.0/UDP h", "HTTP/2.0/UDP h",
+            "", "SIP/2.0/UDP", "SIP/2.0/UDP ", "SIP/2.0/UDP ;branch=b", "SIP/2.0/ h", "SIP/3/UDP h", "HTTP/2.0/UDP h",
             "SIP/2.0/UDPh", "SIP/2.0/UDP h:", "SIP/2.0/UDP h:x", "SIP/2.0/UDP h:65536", "SIP/2.0/UDP h:123456",
             "SIP/2.0/UDP h h", "SIP/2.0/UDP h,h", "SIP/2.0/UDP [::1", "SIP/2.0/UDP ::1", "SIP/2.0/UDP [:::]",
             "SIP/2.0/UDP h;a=1;a=2", "SIP/2.0/UDP h;=1", "SIP/2.0/UDP h x;branch=b", "SIP/2.0/U P h", "SIP/2.0/UDP é",
@@ -89,6 +94,11 @@ class NameAddrTests(SynchronousTestCase):
         self.assertEqual(str(address.uri), uri)
         self.assertEqual(address.parameters, parameters)
         self.assertEqual(str(address), text)
+
+    def test_a_tag_without_a_value(self) -> None:
+        """It is a tag that nobody gave: not the same as no tag, or a response would get a second one."""
+        self.assertEqual(NameAddr.parse("<sip:a@b>;tag").tag, "")
+        self.assertIsNone(NameAddr.parse("<sip:a@b>").tag)
 
     def test_takes_names_in_brackets(self) -> None:
         """Display name, URI and parameters are found, however they are spaced."""
