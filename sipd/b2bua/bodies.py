@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sipd.errors import ParseError
 from sipd.sdp.description import SessionDescription, parse_description
 from sipd.sip.message import Request, Response
 from sipd.sip.multipart import find_part
@@ -17,6 +18,14 @@ def find_description(message: Request | Response) -> SessionDescription | None:
     """
     place = _place(message)
     return None if place is None else parse_description(message.body[place[0] : place[1]])
+
+
+def is_other_content(message: Request | Response) -> bool:
+    """Say whether there is a body that certainly describes no session: one that nobody can read may do so."""
+    try:
+        return bool(message.body) and _place(message) is None
+    except ParseError:
+        return False
 
 
 def replace_description(message: Request | Response, description: SessionDescription) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sipd.b2bua.bodies import SDP, find_description, replace_description
+from sipd.b2bua.bodies import SDP, is_other_content, replace_description
 from sipd.b2bua.headers import body_fields, crossing
 from sipd.interfaces import Attempt
 from sipd.sdp.offer_answer import LocalOrigin
@@ -71,7 +71,7 @@ class Leg:
         if description is not None:
             described = self.origin.stamp(description)
             body = replace_description(message, described) or described.to_bytes()
-        elif message.body and find_description(message) is None:
+        elif is_other_content(message):
             body = message.body
         if message.body and body:
             headers.extend(body_fields(message.headers))

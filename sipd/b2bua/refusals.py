@@ -35,8 +35,8 @@ class Refusal:
 
     @classmethod
     def of_error(cls, error: RemoteError) -> Refusal:
-        """Give what it means to the caller that there is no final response."""
-        status = error.status if error.status != 503 else 502
+        """Give what it means to the caller that there is no final response, or none that anybody can read."""
+        status = error.status if error.status not in (400, 503) else 502
         cause = "timeout" if isinstance(error, TransactionTimeoutError) else type(error).__name__
         return cls(status, error.reason, None, cause)
 

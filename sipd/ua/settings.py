@@ -24,7 +24,9 @@ class AgentSettings:
         timers: T1, T2 and T4.
         supported: option tags that it supports (section 8.2.2.3).
         accepted: body types that it takes in an INVITE (section 8.2.3).
-        max_early_dialogs: of one INVITE; forks beyond it are told apart only when they answer.
+        max_early_dialogs: of one INVITE; forks beyond it are told apart only when they answer. Of those that answer
+            although another one was taken so many are ended with BYE; the others hear nothing: a callee that makes
+            up tags would have a storm sent to whom it likes.
     """
 
     name: str = "sipd"
