@@ -49,6 +49,7 @@ class Calling:
         self._transaction: IClientTransaction | None = None
         self._cancel_headers: tuple[tuple[str, str], ...] = ()
         self._tag: str | None = None
+        self._refused: set[str] = set()
         self._acks: dict[str, tuple[Request, IFlow]] = {}
 
     @property
@@ -161,9 +162,10 @@ class Calling:
         if self._tag is None:
             self._tag = tag
             self._feed(Event.SUCCESS, response)
-        elif tag == self._tag or tag in self._acks:
+        elif tag == self._tag or tag in self._refused:
             self._feed(Event.SUCCESS_AGAIN, response)
-        else:
+        elif len(self._refused) < self._session.agent.settings.max_early_dialogs:
+            self._refused.add(tag)
             self._feed(Event.SUCCESS_OTHER, response)
 
     def _feed(self, event: Event, argument: object = None) -> None:
@@ -176,6 +178,8 @@ class Calling:
                 case invite.Answered(response):
                     self._session.calling_refused(self, Refused(response))
                 case invite.Failed(error):
+                    if self._transaction is not None:
+                        self._session.agent.give_up(self)
                     self._session.calling_failed(self, Failed(error))
                 case invite.SendCancel():
                     self._send_cancel()
