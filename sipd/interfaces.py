@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from sipd.errors import RemoteError, TransportError
-    from sipd.sdp.description import SessionDescription
+    from sipd.sdp.description import AddressType, SessionDescription
     from sipd.sip.message import Request, Response
     from sipd.sip.uri import Uri
 
@@ -220,6 +220,10 @@ class ITransactionLayer(Interface):
 class IRequestHandler(Interface):
     """Answers the out-of-dialog requests of a method, such as REGISTER."""
 
+    extensions: frozenset[str] = Attribute(
+        "Option tags that a Require may name beside the user agent's own, lower case."
+    )
+
     def request_received(transaction: IServerTransaction) -> None:
         """Answer it, now or later; must give one final response."""
 
@@ -411,6 +415,12 @@ class StreamStatistics:
 
 class IMediaSession(Interface):
     """The media of one call: legs by name, a set of streams each. Engine-independent."""
+
+    def prefer_family(leg: str, family: AddressType) -> None:
+        """Say which version of IP a leg that has no streams yet is to be offered: that of its signalling.
+
+        Without it, it is offered what the other side offered.
+        """
 
     def offer(sender: str, receiver: str, description: SessionDescription) -> Deferred[SessionDescription]:
         """Take an offer from leg `sender`; give what leg `receiver` is to be offered.

@@ -204,6 +204,7 @@ class SipService(Service):
         if stack is not None:
             await self._end_calls(stack)
             stack.relay.close()
+            stack.agent.close()
             stack.transactions.close()
         if self._transport is not None:
             await self._transport.close()

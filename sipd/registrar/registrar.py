@@ -51,6 +51,9 @@ class Registrar:
 
     _log = Logger()
 
+    #: RFC 3327: Path is kept with the binding.
+    extensions = frozenset(("path",))
+
     def __init__(
         self,
         *,

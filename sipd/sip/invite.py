@@ -303,6 +303,8 @@ class CallMachine(Machine):
         (State.CONFIRMED, Event.SUCCESS_OTHER, State.CONFIRMED, _refuse),
         (State.CONFIRMED, Event.HANG_UP, State.ENDED, _leave),
         (State.CONFIRMED, Event.BYE, State.ENDED, _wait),
+        # An answer to what was given up long ago: nobody is there for it.
+        (State.ENDED, Event.SUCCESS, State.ENDED, _refuse),
         (State.ENDED, Event.SUCCESS_AGAIN, State.ENDED, _repeat_ack),
         (State.ENDED, Event.SUCCESS_OTHER, State.ENDED, _refuse),
     )  # fmt: skip

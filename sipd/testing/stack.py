@@ -177,6 +177,7 @@ class SimulatedServer:
     def close(self) -> Deferred[None]:
         """Stop everything at once; the Deferred fires when all connections have ended."""
         self.b2bua.stop_calls("the test is over")
+        self.agent.close()
         self.transactions.close()
         self.location.stop()
         return self.transport.close()

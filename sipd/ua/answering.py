@@ -85,6 +85,10 @@ class Answering:
         """End the dialog with BYE as soon as that is allowed (section 15)."""
         self._feed(Event.HANG_UP)
 
+    def close(self) -> None:
+        """Stop all timers."""
+        self._stop_timers()
+
     def transaction_failed(self, error: RemoteError) -> None:
         """See `IServerTransactionUser`."""
         self._feed(Event.LOST, error)

@@ -30,6 +30,7 @@ from sipd.sip.message import Request, Response
 from sipd.sip.uri import SipUri, Uri
 from sipd.sip.validation import find_unsupported_body, find_unsupported_extension, find_unsupported_scheme
 from sipd.ua.answering import Answering
+from sipd.ua.calling import Calling
 from sipd.ua.flows import stays_on
 from sipd.ua.incoming import IncomingCall
 from sipd.ua.interfaces import ICallHandler
@@ -38,11 +39,14 @@ from sipd.ua.session import Session
 from sipd.ua.settings import KNOWN_METHODS, AgentSettings
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IReactorTime
+    from twisted.internet.interfaces import IDelayedCall, IReactorTime
     from twisted.python.failure import Failure
 
 #: How often one request is sent again for a challenge; every proxy on the way may ask once, and once more when stale.
 MAX_CHALLENGES = 5
+#: Seconds for which a late answer to an INVITE that was given up is waited for, and how many such INVITEs are known.
+GIVEN_UP = 180.0
+MAX_GIVEN_UP = 10_000
 
 
 @implementer(ITransactionCore)
@@ -86,6 +90,8 @@ class UserAgent:
         self.explanation: Callable[[Session, str], None] | None = None
         self._sessions: set[Session] = set()
         self._dialogs: dict[DialogKey, Session] = {}
+        self._given_up: dict[tuple[str, str], Calling] = {}
+        self._timers: dict[tuple[str, str], IDelayedCall] = {}
 
     def __len__(self) -> int:
         """How many sessions there are, those that are being ended included."""
@@ -114,6 +120,16 @@ class UserAgent:
         Fails with `RemoteError` if there is no final response.
         """
         return Deferred.fromCoroutine(self._request(request, credentials))
+
+    def close(self) -> None:
+        """Forget every session at once, without a word to anybody, and stop every timer."""
+        for session in list(self._sessions):
+            session.close()
+            self.forget(session)
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        self._given_up.clear()
 
     # --- for the transaction layer --------------------------------------------------------------------------
 
@@ -144,7 +160,11 @@ class UserAgent:
             session.ack_received(ack)
 
     def response_received(self, response: Response, flow: IFlow) -> None:
-        """See `ITransactionCore`. A stray response is dropped (section 18.1.2 leaves it to the core)."""
+        """See `ITransactionCore`. A 2xx to an INVITE that was given up is ended; others are dropped (lesson 26)."""
+        if response.is_success and response.cseq.method == "INVITE":
+            calling = self._given_up.get((response.call_id, response.from_.tag or ""))
+            if calling is not None:
+                calling.response_received(response)
 
     # --- for sessions ---------------------------------------------------------------------------------------
 
@@ -174,6 +194,13 @@ class UserAgent:
         self._sessions.discard(session)
         if session.dialog is not None and self._dialogs.get(session.dialog.key) is session:
             del self._dialogs[session.dialog.key]
+
+    def give_up(self, calling: Calling) -> None:
+        """Watch for a 2xx to an INVITE whose CANCEL, or timer, had no answer: the callee may come back and take it."""
+        key = calling.request.call_id, calling.request.from_.tag or ""
+        if len(self._given_up) < MAX_GIVEN_UP:
+            self._given_up[key] = calling
+            self._timers[key] = self.clock.callLater(GIVEN_UP, self._forget_given_up, key)
 
     def flow_for(self, dialog: Dialog, flow: IFlow, behind_nat: bool) -> Deferred[IFlow]:
         """Give the flow for the next request of a dialog: the one it has, or one to its next hop (lesson 1)."""
@@ -216,6 +243,9 @@ class UserAgent:
         if self.explanation is not None:
             self.explanation(session, text)
 
+    def _forget_given_up(self, key: tuple[str, str]) -> None:
+        del self._given_up[key], self._timers[key]
+
     # --- requests that come in ------------------------------------------------------------------------------
 
     def _request_in_dialog_received(self, transaction: IServerTransaction) -> None:
@@ -240,7 +270,9 @@ class UserAgent:
             raise RequestRefusedError("Method Not Allowed", status=405, headers=(("Allow", self._allow()),))
         if self.transactions.is_merged(transaction):
             raise RequestRefusedError("Loop Detected", status=482)
-        refused = find_unsupported_scheme(request) or find_unsupported_extension(request, self.settings.supported)
+        handler = self.handlers.get(request.method)
+        supported = self.settings.supported if handler is None else self.settings.supported | handler.extensions
+        refused = find_unsupported_scheme(request) or find_unsupported_extension(request, supported)
         if refused is None and request.method == "INVITE":
             refused = find_unsupported_body(request, self.settings.accepted)
         if refused is not None:

@@ -147,6 +147,12 @@ class Session:
     def _is_confirmed(self) -> bool:
         return self.dialog is not None and self.dialog.state is DialogState.CONFIRMED
 
+    def close(self) -> None:
+        """Stop all timers; neither the user nor the peer hears anything."""
+        self.is_over = True
+        if self._answering is not None:
+            self._answering.close()
+
     # --- for the user agent ---------------------------------------------------------------------------------
 
     def request_received(self, transaction: IServerTransaction) -> None:

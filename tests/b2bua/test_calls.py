@@ -447,6 +447,13 @@ class RefusalTests(BridgeCase):
         request = builders.options(f"sip:{SIPD}", via=None, headers=[("Require", "warp")])
         self.assertEqual(self._ask(request), 420)
 
+    def test_extension_of_one_method(self) -> None:
+        """A registrar keeps Path, so a REGISTER may require it; a call may not (RFC 3327)."""
+        require = [("Require", "path")]
+        register = builders.register("sip:alice@example.com", self.alice.contact, via=None, headers=require)
+        self.assertEqual(self._ask(register), 200)
+        self.assertEqual(self._ask(builders.invite("sip:bob@example.com", via=None, headers=require)), 420)
+
     def test_scheme(self) -> None:
         """A request URI of a strange scheme gives 416 (8.2.2.1)."""
         self.assertEqual(self._ask(builders.options("soap.beep://192.0.2.1", via=None)), 416)

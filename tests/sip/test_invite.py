@@ -186,6 +186,10 @@ class CallMachineTests(SynchronousTestCase):
         """It is acknowledged, and the dialog that it made is ended with BYE (lesson 26)."""
         self.assert_step(State.CANCELLING, Event.SUCCESS, OK, State.ENDED, invite.Refuse(OK), invite.Answered(OK))
 
+    def test_2xx_to_what_was_given_up_is_ended(self) -> None:
+        """A first answer after the end gets ACK and BYE."""
+        self.assert_step(State.ENDED, Event.SUCCESS, OK, State.ENDED, invite.Refuse(OK))
+
     def test_2xx_of_other_callees_are_ended(self) -> None:
         """A fork that answers too late gets ACK and BYE, in every state after the first answer (lesson 29)."""
         for state in (State.ACCEPTED, State.CONFIRMED, State.ENDED):
@@ -215,6 +219,6 @@ class CallMachineTests(SynchronousTestCase):
                 "CANCELLING": ["FAILURE", "LOST", "SUCCESS"],
                 "ACCEPTED": ["ACK", "BYE", "SUCCESS_AGAIN", "SUCCESS_OTHER"],
                 "CONFIRMED": ["BYE", "HANG_UP", "SUCCESS_AGAIN", "SUCCESS_OTHER"],
-                "ENDED": ["SUCCESS_AGAIN", "SUCCESS_OTHER"],
+                "ENDED": ["SUCCESS", "SUCCESS_AGAIN", "SUCCESS_OTHER"],
             },
         )

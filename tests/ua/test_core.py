@@ -64,3 +64,16 @@ class RequestTests(AgentCase):
         self.clock.advance(0.1)
         self.assertEqual(self.them.response(400).reason, "Contact is missing")
         self.settle()
+
+    def test_closing_leaves_nothing(self) -> None:
+        """Sessions in every state are forgotten, and no timer is left in the agent."""
+        self.offered().ring()
+        self.offered(call_id="2", branch="z9hG4bK-22").accept()
+        self.calling()
+        self.agent.close()
+        self.transactions.close()
+        self.assertEqual((len(self.agent), len(self.transactions)), (0, 0))
+        self.clock.advance(0.1)
+        self.them.take()
+        self.clock.advance(300.0)
+        self.assertEqual(self.them.kinds(), [])

@@ -90,6 +90,23 @@ class CallTests(AgentCase):
         self.assertEqual(len(self.user.events), events)
         self.settle()
 
+    def test_answer_long_after_it_was_given_up(self) -> None:
+        """A phone that was cut off comes back and answers: ACK and BYE, although nobody waits (lesson 26)."""
+        call = self.calling()
+        self.answer(180)
+        call.hang_up()
+        self.clock.advance(100.0)
+        self.assertEqual(len(self.transactions), 0)
+        self.answer(200)
+        self.assertEqual(self.them.kinds()[-2:], ["ACK", "BYE"])
+        self.settle()
+
+    def test_answer_to_a_stranger_is_dropped(self) -> None:
+        """A 2xx for nobody makes this side send nothing."""
+        self.them.send(builders.response(builders.invite(via=f"{US}:5060"), 200))
+        self.clock.advance(1.0)
+        self.assertEqual(self.them.kinds(), [])
+
     def test_second_callee_answers_too(self) -> None:
         """Of a forked INVITE the first 2xx is the session; another one gets ACK and BYE of its own (13.2.2.4)."""
         call = self.calling()
