@@ -20,7 +20,7 @@ from sipd.sip.transaction import (
     ServerTransaction,
     State,
 )
-from tests.sip.test_transaction import make_request
+from tests.sip.machines import make_request
 
 VALUES = TimerValues()
 KINDS = (InviteClientTransaction, NonInviteClientTransaction, InviteServerTransaction, NonInviteServerTransaction)
