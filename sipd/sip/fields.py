@@ -25,8 +25,10 @@ _USUAL_PROTOCOLS = {f"SIP/2.0/{transport}": transport for transport in ("UDP", "
 #: Of any version: a request of another one is answered with 505, and for that its Via has to be read.
 _PROTOCOL = re.compile(r"SIP[ \t]*/[ \t]*[0-9]+\.[0-9]+[ \t]*/[ \t]*([\w\-.!%*+`'~]+)[ \t]+", re.IGNORECASE | re.ASCII)
 _SENT_BY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.\-]+)(?:[ \t]*:[ \t]*([0-9]{1,5}))?\Z")
-#: The part of a name-addr that ends with its bracket; a semicolon before it means that it stands in a parameter.
-_BRACKETED = re.compile(r'(?:"(?:[^"\\]|\\.)*"[ \t]*|[^"<>;]*)<[^<>]*>', re.DOTALL)
+#: A name-addr to its bracket, and its tag where that is all that follows. A semicolon does not stand in a display name.
+_NAME_ADDR = re.compile(
+    r"""((?:"(?:[^"\\]|\\.)*"[ \t]*|[^"<>;]*)<[^<>]*>)(?:;tag=([\w\-.!%*+`'~]+)\Z)?""", re.DOTALL | re.ASCII
+)
 #: A display name without quotes should be tokens (RFC 4475 section 3.1.2.15); what cannot mislead is let through.
 _DISPLAY = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f\"<>,;:\\]*\Z")
 _CSEQ = re.compile(r"([0-9]{1,20})[ \t]+([\w\-.!%*+`'~]+)\Z", re.ASCII)
@@ -159,17 +161,21 @@ class NameAddr:
         Raises:
             ParseError: it breaks the grammar; a comma, question mark or semicolon needs the brackets (RFC 8217).
         """
-        match = _BRACKETED.match(text)
-        end = match.end() if match is not None else text.find(";")
-        if end < 0:
-            end = len(text)
-        if end == len(text) <= _SHORT:
+        match = _NAME_ADDR.match(text)
+        if match is not None:
+            address_text, tag = match.groups()
+        else:
+            address_text, tag = text.partition(";")[0], None
+        if len(address_text) == len(text) <= _SHORT:
             return _parse_without_parameters(text)
-        parameters = text[end:].lstrip(WHITESPACE)
-        if parameters and parameters[0] != ";":
-            raise ParseError("Malformed address")
-        display_name, uri = _parse_address(text[:end]) if end <= _SHORT else _read_address(text[:end])
-        address = cls(uri, display_name, parse_parameters(parameters))
+        display_name, uri = (_parse_address if len(address_text) <= _SHORT else _read_address)(address_text)
+        if tag is not None:
+            address = cls(uri, display_name, {"tag": tag})
+        else:
+            parameters = text[len(address_text) :].lstrip(WHITESPACE)
+            if parameters and parameters[0] != ";":
+                raise ParseError("Malformed address")
+            address = cls(uri, display_name, parse_parameters(parameters))
         address._text = text
         return address
 

@@ -159,10 +159,11 @@ class Headers:
         key = _WRITTEN.get(name) or canonical_name(name)
         if key not in self._names:
             return []
-        lines = self.get_all(key)
-        if len(lines) == 1 and "," not in lines[0]:
-            return lines if lines[0] else []
-        return [value for line in lines for value in split_commas(line) if value]
+        if self._names.count(key) == 1:
+            value = _value(self._lines[self._names.index(key)])
+            if "," not in value:
+                return [value] if value else []
+        return [value for line in self.get_all(key) for value in split_commas(line) if value]
 
     def tokens(self, name: str) -> frozenset[str]:
         """Give a list of option tags or methods (Supported, Require, Allow, ...) as a set, as written."""

@@ -31,9 +31,8 @@ class Message:
 
     __slots__ = ("body", "headers")
 
-    def __init__(self, headers: Headers | None, body: bytes) -> None:
-        self.headers = headers if headers is not None else Headers()
-        self.body = body
+    headers: Headers
+    body: bytes
 
     @property
     def via(self) -> Via:
@@ -177,7 +176,8 @@ class Request(Message):
     def __init__(
         self, method: str, uri: Uri | str, headers: Headers | None = None, body: bytes = b"", version: str = VERSION
     ) -> None:
-        super().__init__(headers, body)
+        self.headers = headers if headers is not None else Headers()
+        self.body = body
         self.method = method
         self._uri = None if isinstance(uri, str) else uri
         self.uri_text = str(uri)
@@ -270,7 +270,8 @@ class Response(Message):
     __slots__ = ("reason", "status")
 
     def __init__(self, status: int, reason: str, headers: Headers | None = None, body: bytes = b"") -> None:
-        super().__init__(headers, body)
+        self.headers = headers if headers is not None else Headers()
+        self.body = body
         self.status = status
         self.reason = reason
 

@@ -94,7 +94,7 @@ def parse_head(head: bytes) -> Request | Response:
     start_line = lines.pop(0)
     if lines and not lines[-1]:
         lines.pop()
-    if start_line[:4].upper() == "SIP/":
+    if start_line[3:4] == "/":  # no method has a slash
         return _response(start_line, lines)
     return _request(start_line, lines)
 
