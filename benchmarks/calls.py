@@ -20,7 +20,15 @@ from pathlib import Path
 
 from benchmarks.load import Load, Outcome
 from benchmarks.processes import Subject, allow_many_sockets, free_port
-from benchmarks.subjects import SIPD_WITH_RELAY, SIPD_WITHOUT_RELAY, SIPPY, Kind, install_sippy, scratch
+from benchmarks.subjects import (
+    SIPD_WITH_RELAY,
+    SIPD_WITHOUT_RELAY,
+    SIPPY,
+    Kind,
+    can_do_without_relay,
+    install_sippy,
+    scratch,
+)
 from benchmarks.tables import print_table, spread
 
 HOLD = 1.0
@@ -161,11 +169,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _kinds(only: str | None) -> list[Kind]:
     kinds = []
     if only != "sippy":
-        kinds += [SIPD_WITH_RELAY]
+        kinds += [SIPD_WITHOUT_RELAY, SIPD_WITH_RELAY] if can_do_without_relay() else [SIPD_WITH_RELAY]
     if only != "sipd":
         missing = install_sippy()
-        print(missing, file=sys.stderr)
-        if not missing:
+        if missing:
+            print(missing, file=sys.stderr)
+        else:
             kinds.append(SIPPY)
     return kinds
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.processes import HOST, Subject, free_port
+from sipd.daemon.sections import Media
 
 _ROOT = Path(__file__).resolve().parent.parent
 _SIPPY_ENVIRONMENT = Path(__file__).with_name(".venv-sippy")
@@ -35,6 +36,7 @@ authenticate = false
 first_port = 10000
 last_port = 31999
 port_rest = 2.0
+{relay}
 
 [limits]
 calls = 100000
@@ -57,12 +59,12 @@ class Kind:
 
 def start_sipd(directory: Path, callee_port: int) -> Subject:
     """Start `twistd -n sipd` with a route to the callee, without authentication, otherwise with its defaults."""
-    return _start_sipd(directory, callee_port, "true")
+    return _start_sipd(directory, callee_port, "")
 
 
 def start_sipd_without_relay(directory: Path, callee_port: int) -> Subject:
     """Start the same, leaving session descriptions as they are: the phones send media to each other."""
-    return _start_sipd(directory, callee_port, "false")
+    return _start_sipd(directory, callee_port, "relay = false")
 
 
 def _start_sipd(directory: Path, callee_port: int, relay: str) -> Subject:
@@ -84,6 +86,11 @@ def start_sippy(directory: Path, callee_port: int) -> Subject:
 SIPD_WITHOUT_RELAY = Kind(name="sipd, relay off", start=start_sipd_without_relay)
 SIPD_WITH_RELAY = Kind(name="sipd, relay on", start=start_sipd)
 SIPPY = Kind(name="Sippy b2bua_simple", start=start_sippy)
+
+
+def can_do_without_relay() -> bool:
+    """Say whether the configuration has a switch for the relay."""
+    return "relay" in Media.model_fields
 
 
 def install_sippy() -> str:
