@@ -211,7 +211,7 @@ class ITransactionLayer(Interface):
         """Send the ACK of a 2xx: no transaction, a branch of its own (section 13.2.2.4)."""
 
     def is_merged(transaction: IServerTransaction) -> bool:
-        """Say whether the same request came before on another path: it is to be refused with 482 (section 8.2.2.2)."""
+        """Say whether the same request came before on another path, or was sent from here: 482 (section 8.2.2.2)."""
 
 
 # --- the core, for applications ----------------------------------------------------------------------------

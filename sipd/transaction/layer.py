@@ -176,8 +176,12 @@ class TransactionLayer:
         flow.send(ack.to_bytes())
 
     def is_merged(self, transaction: IServerTransaction) -> bool:
-        """Say whether its request came before on another path and is still known: a case for 482 (section 8.2.2.2)."""
-        return self._table.is_merged(transaction)
+        """Say whether its request came before on another path, or was sent from here: a case for 482 (section 8.2.2.2).
+
+        Both are looked for among live transactions. Without the second, contacts that lead back to this server would
+        multiply with each round, as with forking proxies (RFC 5393 section 3).
+        """
+        return self._table.is_merged(transaction) or self._table.has_sent(transaction.request)
 
     def find_invite(self, request: Request, flow: IFlow) -> LiveServerTransaction | None:
         """Give the server transaction of the INVITE that a CANCEL (section 9.2) or ACK from that flow is for."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 from sipd.interfaces import IFlow, IServerTransaction
-from sipd.sip.matching import TransactionKey, cancelled_key, merge_key, response_key, source_key
+from sipd.sip.matching import TransactionKey, cancelled_key, client_key, merge_key, response_key, source_key
 from sipd.sip.message import Request, Response
 from sipd.transaction.live import AnyTransaction, LiveClientTransaction, LiveServerTransaction
 
@@ -63,6 +63,10 @@ class TransactionTable:
         """Say whether another live transaction has the same request, come on another path (section 8.2.2.2)."""
         key = merge_key(transaction.request)
         return key is not None and self._merges.get(key, transaction) is not transaction
+
+    def has_sent(self, request: Request) -> bool:
+        """Say whether a live client transaction sent that very request: its topmost Via is ours."""
+        return client_key(request.via.branch, request.method) in self._clients
 
     def on_flow(self, flow: IFlow) -> Iterable[AnyTransaction]:
         """Give the transactions that a failure of that flow concerns: client ones, and for a connection all."""
