@@ -161,13 +161,10 @@ class NameAddr:
         Raises:
             ParseError: it breaks the grammar; a comma, question mark or semicolon needs the brackets (RFC 8217).
         """
-        match = _NAME_ADDR.match(text)
-        if match is not None:
-            address_text, tag = match.groups()
-        else:
-            address_text, tag = text.partition(";")[0], None
-        if len(address_text) == len(text) <= _SHORT:
+        if text[-1:] == ">" and len(text) <= _SHORT:
             return _parse_without_parameters(text)
+        match = _NAME_ADDR.match(text)
+        address_text, tag = match.groups() if match is not None else (text.partition(";")[0], None)
         display_name, uri = (_parse_address if len(address_text) <= _SHORT else _read_address)(address_text)
         if tag is not None:
             address = cls(uri, display_name, {"tag": tag})
@@ -430,6 +427,10 @@ def _read_sent_by(text: str) -> tuple[str, int | None]:
 
 
 def _read_without_parameters(text: str) -> NameAddr:
+    """Read a whole value that ends with its bracket."""
+    match = _NAME_ADDR.match(text)
+    if match is None or match.end() != len(text):
+        raise ParseError("Malformed address")
     display_name, uri = _read_address(text)
     address = NameAddr(uri, display_name)
     address._text = text

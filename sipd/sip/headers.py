@@ -6,7 +6,7 @@ came. Names are compared in any case and in their compact form (section 7.3.3).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from sipd.errors import ParseError
@@ -118,23 +118,30 @@ class Headers:
             self._names.append(canonical_name(name))
             self._lines.append(line)
 
-    def read(self, readers: Mapping[str, Callable[[str], object]]) -> None:
-        """Parse in one pass each line whose canonical name has a reader, into `parsed`; of Via the first line only.
+    def read(self, readers: Mapping[str, Callable[[str], Any]], lists: Collection[str] = ()) -> None:
+        """Parse in one pass each line whose canonical name has a reader, into `parsed`.
+
+        Args:
+            readers: canonical name to what parses a value; of Via the first line counts.
+            lists: names whose readers give tuples, which are joined over all lines; an absent list is an empty tuple.
 
         Raises:
-            ParseError: a reader raised it, or a name other than Via has more than one line.
+            ParseError: a reader raised it, or a name that is neither a list nor Via has more than one line.
         """
-        parsed = {}
+        parsed: dict[str, Any] = dict.fromkeys(lists, ())
         for name, line in zip(self._names, self._lines, strict=True):
             reader = readers.get(name)
             if reader is None:
                 continue
-            if name not in parsed:
+            known = parsed.get(name)
+            if known is None:
                 value = line.partition(":")[2]
                 parsed[name] = reader(value.strip(WHITESPACE) if "\n" not in value else _unfold(value))
+            elif name in lists:
+                parsed[name] = known + reader(_value(line))
             elif name != "via":
                 raise ParseError(f"{line.partition(':')[0].rstrip(WHITESPACE)} stands more than once")
-        self.parsed.update(parsed)
+        self.parsed = self.parsed | parsed if self.parsed else parsed
 
     def get(self, name: str) -> str | None:
         """Give the value of the first line of that name, unfolded and stripped, or `None`."""
@@ -194,7 +201,10 @@ class Headers:
     def ensure(self, name: str, value: str) -> None:
         """Make sure that there is one line of that name, with that value; one that says so is left as it is."""
         key = _WRITTEN.get(name) or _new_name(name)
-        if self._names.count(key) != 1 or _value(self._lines[self._names.index(key)]) != value:
+        count = self._names.count(key)
+        if not count:
+            self.add(name, value)
+        elif count > 1 or _value(self._lines[self._names.index(key)]) != value:
             self.set(name, value)
 
     def add(self, name: str, value: str) -> None:

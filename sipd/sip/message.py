@@ -75,7 +75,8 @@ class Message:
         known: tuple[NameAddr, ...] | None = self.headers.parsed.get("contact")
         if known is None:
             texts = self.headers.values("Contact")
-            known = self.headers.parsed["contact"] = () if texts == ["*"] else tuple(map(NameAddr.parse, texts))
+            known = () if texts == ["*"] else tuple(map(NameAddr.parse, texts))
+            self.headers.parsed["contact"] = known
         return known
 
     @property
@@ -325,6 +326,12 @@ def _topmost_via(text: str) -> Via:
     return first
 
 
+def _addresses(text: str) -> tuple[NameAddr, ...]:
+    if "," not in text and text:
+        return (NameAddr.parse(text),)
+    return tuple([NameAddr.parse(value) for value in split_commas(text) if value])
+
+
 def _call_id(text: str) -> str:
     if not text or " " in text or "\t" in text:
         raise ParseError("Malformed Call-ID")
@@ -343,3 +350,6 @@ READERS: Mapping[str, Callable[[str], Any]] = {
     "content-type": media_type,
     "expires": _expires,
 }
+#: The lists of addresses that a dialog is made of, and how they are read, beside the others.
+DIALOG_LISTS = ("contact", "route", "record-route")
+DIALOG_READERS = {**READERS, **dict.fromkeys(DIALOG_LISTS, _addresses)}

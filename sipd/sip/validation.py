@@ -6,17 +6,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from sipd.errors import ParseError, RequestRefusedError
 from sipd.sip.grammar import is_token
-from sipd.sip.message import READERS, VERSION, Request, Response
+from sipd.sip.message import DIALOG_LISTS, DIALOG_READERS, READERS, VERSION, Request, Response
 from sipd.sip.uri import SipUri
 
 #: What every message must have, and what must be good in one that has it (RFC 3261 sections 8.1.1 and 18.3).
 _NEEDED = {"via": "Via", "from": "From", "to": "To", "call-id": "Call-ID", "cseq": "CSeq"}
-#: Methods that make or refresh a dialog or a binding: their Contact and Record-Route will be used (12.1, 12.2, 10.3).
-_CONTACTING = frozenset(("INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY", "REFER", "REGISTER"))
+#: Methods that make or refresh a dialog: their Contact, Route and Record-Route will be used (sections 12.1 and 12.2).
+_DIALOG_METHODS = frozenset(("INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY", "REFER"))
 _COMMON = {name: READERS[name] for name in (*_NEEDED, "content-length")}
 
 
@@ -26,19 +26,22 @@ def find_fault(request: Request) -> RequestRefusedError | None:
     Returns:
         What to refuse it with: 505 (version) or 400, with a phrase that says what is wrong; `None` if it may be
         handled. When this returns `None`, Via, From, To, Call-ID, CSeq, Max-Forwards, Expires, Content-Type, the URI
-        and, where the method has a use for them, Contact and Record-Route have parsed.
+        and, where the method has a use for them, Contact, Route and Record-Route have parsed.
     """
     if request.version.upper() != VERSION:
         return RequestRefusedError("Version Not Supported", status=505)
     try:
-        _check_common(request, READERS)
+        if request.method in _DIALOG_METHODS:
+            _check_common(request, DIALOG_READERS, DIALOG_LISTS)
+        else:
+            _check_common(request, READERS)
         if request.cseq.method != request.method:
             return _bad("CSeq names another method")
         uri = request.uri
         if isinstance(uri, SipUri) and uri.headers:
             return _bad("The Request-URI carries header fields")
-        if request.method in _CONTACTING:
-            _ = request.contacts, request.record_routes
+        if request.method == "REGISTER":
+            _ = request.contacts
     except ParseError as error:
         return _bad(error.reason)
     return None
@@ -100,9 +103,11 @@ def find_spent_hops(request: Request) -> RequestRefusedError | None:
     return None
 
 
-def _check_common(message: Request | Response, readers: Mapping[str, Callable[[str], object]]) -> None:
+def _check_common(
+    message: Request | Response, readers: Mapping[str, Callable[[str], object]], lists: Collection[str] = ()
+) -> None:
     """Parse what section 8.1.1 makes mandatory, and see that the message is one; the values stay with it."""
-    message.headers.read(readers)
+    message.headers.read(readers, lists)
     parsed = message.headers.parsed
     for name in _NEEDED:
         if name not in parsed:

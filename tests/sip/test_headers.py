@@ -97,9 +97,11 @@ class ReadingTests(SynchronousTestCase):
                 self.assertRaises(ParseError, Headers.from_lines, ["To: <sip:a@b>", line])
 
     def test_reads_in_one_pass(self) -> None:
-        """Each line whose name has a reader is parsed into `parsed`, of Via the first only."""
+        """Each line whose name has a reader is parsed into `parsed`, of Via the first only, of lists all."""
         self.headers.read({"via": len, "x-odd": str.upper, "to": str})
         self.assertEqual(self.headers.parsed, {"via": 37, "x-odd": "KEPT   AS IT IS"})
+        self.headers.read({"via": lambda text: (len(text),)}, ("via", "route"))
+        self.assertEqual(self.headers.parsed, {"via": (37, 13), "route": (), "x-odd": "KEPT   AS IT IS"})
 
     def test_what_is_read_may_stand_once(self) -> None:
         """A second line of a name that has a reader is refused, whatever its spelling, and nothing is remembered."""

@@ -90,7 +90,7 @@ class FaultTests(SynchronousTestCase):
             ({"Via": "SIP/2.0/UDP"}, "Malformed sent-by in a Via"),
             ({"Via": "SIP/2.0/UDP 192.0.2.15;;,;,,"}, "Malformed Via"),
             ({"From": "<sip:a@b"}, "Malformed sip URI"),
-            ({"To": '"Mr. J <sip:c@d>'}, "Malformed display name"),
+            ({"To": '"Mr. J <sip:c@d>'}, "Malformed address"),
             ({"To": "Watson, T <sip:c@d>"}, "Malformed display name"),
             ({"To": "< sip:c@d >"}, "Forbidden character in a URI"),
             ({"Call_ID": "a b"}, "Malformed Call-ID"),
@@ -109,11 +109,30 @@ class FaultTests(SynchronousTestCase):
 
     def test_addresses_must_be_good_where_they_are_used(self) -> None:
         """RFC 4475 section 3.1.2.13: a dialog or a binding needs its Contact; a BYE ends a call whatever it has."""
-        for changes in ({"Contact": "sip:a@b?X=y"}, {"Contact": "<sip:a@b>, *"}, {"Record_Route": "<sip:r"}):
+        for changes in ({"Contact": "sip:a@b?X=y"}, {"Contact": "<sip:a@b>, *"}, {"Contact": "<sip:a@b>", "m": "*"}):
             for method in ("INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY", "REFER", "REGISTER"):
                 fault = find_fault(request(f"{method} sip:c@d SIP/2.0", CSeq=f"1 {method}", **changes))
-                self.assertEqual(fault and fault.status, 400)
+                self.assertEqual(fault and fault.status, 400, changes)
             self.assertIsNone(find_fault(request("BYE sip:c@d SIP/2.0", CSeq="1 BYE", **changes)))
+        for name in ("Route", "Record_Route"):
+            fault = find_fault(request("INVITE sip:c@d SIP/2.0", CSeq="1 INVITE", **{name: "<sip:r"}))
+            self.assertEqual(fault and fault.status, 400)
+        self.check(request("INVITE sip:c@d SIP/2.0", CSeq="1 INVITE", Contact="*"), 400, "A URI without a scheme")
+
+    def test_lists_of_addresses_are_read_whole(self) -> None:
+        """What `find_fault` has read is the same as what is read without it, over all lines."""
+        fields = {
+            "Contact": "<sip:1@h>, <sip:2@h>;q=0.1",
+            "m": "sip:3@h",
+            "Route": "",
+            "route": "<sip:4@h>,, <sip:5@h>",
+        }
+        judged, fresh = (request("INVITE sip:c@d SIP/2.0", CSeq="1 INVITE", **fields) for _ in range(2))
+        self.assertIsNone(find_fault(judged))
+        self.assertLessEqual({"contact", "route"}, judged.headers.parsed.keys())
+        self.assertEqual([str(contact.uri) for contact in judged.contacts], ["sip:1@h", "sip:2@h", "sip:3@h"])
+        self.assertEqual([str(route.uri) for route in judged.routes], ["sip:4@h", "sip:5@h"])
+        self.assertEqual((fresh.contacts, fresh.routes), (judged.contacts, judged.routes))
 
     def test_single_fields_must_not_be_repeated(self) -> None:
         """RFC 4475 sections 3.3.8 and 3.3.9, also in compact form and with equal values."""
