@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import blake2s
+from ipaddress import IPv4Address, ip_address
 
 from sipd.errors import RemoteError, RequestRefusedError
 from sipd.interfaces import IFlow
@@ -10,6 +11,8 @@ from sipd.sip.fields import Via
 from sipd.sip.grammar import split_commas
 from sipd.sip.locate import Transport, is_numeric
 from sipd.sip.message import Request, Response
+
+_BROADCAST = IPv4Address("255.255.255.255")
 
 
 def stamp_source(request: Request, host: str, port: int) -> None:
@@ -49,16 +52,26 @@ def response_address(via: Via, transport: Transport) -> tuple[str, int]:
         transport: that of the request; its default port counts where sent-by has none.
 
     Returns:
-        Host and port. The host is numeric, but for a request that nobody has stamped.
+        Host and port. The host is numeric, but for a request that nobody has stamped. `maddr` counts if it is the
+        address of one host, and not that of this host itself for a request from elsewhere.
     """
     port = via.port if via.port is not None else transport.default_port
-    maddr = (via.parameters.get("maddr") or "").strip("[]")
-    if not transport.is_reliable and is_numeric(maddr):
-        return maddr, port
     host = via.received or via.host
+    maddr = (via.parameters.get("maddr") or "").strip("[]")
+    if maddr and not transport.is_reliable and _is_answerable(maddr, host):
+        return maddr, port
     if not transport.is_reliable and via.rport and via.rport.isascii() and via.rport.isdigit():
         return host, int(via.rport)
     return host, port
+
+
+def _is_answerable(maddr: str, source: str) -> bool:
+    if not is_numeric(maddr):
+        return False
+    address = ip_address(maddr)
+    if address.is_loopback:
+        return is_numeric(source) and ip_address(source).is_loopback
+    return not (address.is_multicast or address.is_unspecified or address == _BROADCAST)
 
 
 def build_refusal(request: Request, error: RemoteError) -> Response | None:
