@@ -116,6 +116,7 @@ class MediaAddress(Section):
 class Media(Section):
     """`[media]`: the relay of RTP and RTCP."""
 
+    relay: bool = True
     addresses: tuple[MediaAddress, ...] = Field(default=(), strict=False)
     first_port: UsablePort = 16384
     last_port: UsablePort = 32767

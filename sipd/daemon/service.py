@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -67,7 +67,7 @@ class SipService(Service):
         config: Config,
         reactor: Any,
         *,
-        entropy: Entropy = secrets.token_bytes,
+        entropy: Entropy = os.urandom,
         call_observers: Sequence[ICallObserver] = (),
         message_observers: Sequence[IMessageObserver] = (),
     ) -> None:

@@ -19,6 +19,7 @@ from sipd.daemon.certificates import CertificateFiles, ensure_self_signed
 from sipd.daemon.sections import Config
 from sipd.errors import ConfigurationError
 from sipd.interfaces import Entropy, ICallObserver, IMessageObserver
+from sipd.media.bypass import Bypass
 from sipd.media.ports import PortAllocator
 from sipd.media.relay import ReactorRelay
 from sipd.observe.console import CallConsole
@@ -111,10 +112,14 @@ class Stack:
         )
 
         media = layers.media_addresses(config)
-        ports = PortAllocator(
-            clock=reactor, low=config.media.first_port, high=config.media.last_port, rest=config.media.port_rest
-        )
-        self.relay = ReactorRelay(reactor=reactor, addresses=media, ports=ports, latch_window=config.media.latch_window)
+        self.relay: ReactorRelay | Bypass = Bypass()
+        if config.media.relay:
+            ports = PortAllocator(
+                clock=reactor, low=config.media.first_port, high=config.media.last_port, rest=config.media.port_rest
+            )
+            self.relay = ReactorRelay(
+                reactor=reactor, addresses=media, ports=ports, latch_window=config.media.latch_window
+            )
 
         self.records = JsonLinesRecords(
             str(config.cdr_file),
