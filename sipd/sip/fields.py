@@ -445,6 +445,8 @@ def _read_address(text: str) -> tuple[str, Uri]:
             raise ParseError("An address with , or ? needs angle brackets")
         return "", parse_uri(text.rstrip(WHITESPACE))
     display_name = display_name.strip(WHITESPACE)
+    if uri[-1:] != ">":
+        raise ParseError("Unbalanced angle bracket")
     if not is_quoted(display_name) and not _DISPLAY.match(display_name):
         raise ParseError("Malformed display name")
     return unquote(display_name), parse_uri(uri[:-1])

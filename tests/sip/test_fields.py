@@ -133,7 +133,8 @@ class NameAddrTests(SynchronousTestCase):
     def test_refuses_malformed_ones(self) -> None:
         """RFC 4475 sections 3.1.2.6, 3.1.2.13 to 3.1.2.15, and other ways of not being an address."""
         for text in (
-            "", "*", "<>", "<sip:a@b", "sip:a@b>", '"a <sip:a@b>', '"a" b <sip:a@b>', 'a "b" <sip:a@b>', '"a"',
+            "", "*", "<>", "<sip:a@b", "<sip:a@example.com", "x <sip:a@example.com;tag=1", "<sip:a@bc" + "d" * 300,
+            "sip:a@b>", '"a <sip:a@b>', '"a" b <sip:a@b>', 'a "b" <sip:a@b>', '"a"',
             "< sip:a@b >", "<sip:a@b> x", "<sip:a@b>tag=1", "<sip:a@b><sip:c@d>", "<<sip:a@b>>", "<sip:<a@b>",
             "Bell, A <sip:a@b>", "a;b <sip:a@b>", "a:b <sip:a@b>", "a\\b <sip:a@b>", "a\x01 <sip:a@b>",
             "sip:a@b?x=y", "sip:a@b,c", "sip:a@b c", "<sip:a@b>;tag=1;tag=2", "<sip:a@b>;tag=1, <sip:c@d>",

@@ -89,7 +89,7 @@ class FaultTests(SynchronousTestCase):
         for changes, phrase in (
             ({"Via": "SIP/2.0/UDP"}, "Malformed sent-by in a Via"),
             ({"Via": "SIP/2.0/UDP 192.0.2.15;;,;,,"}, "Malformed Via"),
-            ({"From": "<sip:a@b"}, "Malformed sip URI"),
+            ({"From": "<sip:a@b"}, "Unbalanced angle bracket"),
             ({"To": '"Mr. J <sip:c@d>'}, "Malformed address"),
             ({"To": "Watson, T <sip:c@d>"}, "Malformed display name"),
             ({"To": "< sip:c@d >"}, "Forbidden character in a URI"),
