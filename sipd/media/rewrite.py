@@ -71,9 +71,16 @@ def read_streams(description: SessionDescription) -> list[SignalledStream | None
     Raises:
         SdpError: an address is missing, malformed, or that of a multicast group.
     """
+    relayed = {
+        place: media.connection
+        for place, media in enumerate(description.media)
+        if not media.is_disabled and is_datagrams(media)
+    }
+    # Looked for once, and not by each stream: both the streams and the lines of the session may be many.
+    inherited = description.connection if None in relayed.values() else None
     return [
-        None if media.is_disabled or not is_datagrams(media) else _read_stream(description, media)
-        for media in description.media
+        _read_stream(media, relayed[place] or inherited) if place in relayed else None
+        for place, media in enumerate(description.media)
     ]
 
 
@@ -128,9 +135,8 @@ def _rewrite_rtcp(media: MediaDescription, place: StreamPlace | None, host: str)
     return media.with_attribute("rtcp", str(address))
 
 
-def _read_stream(description: SessionDescription, media: MediaDescription) -> SignalledStream:
-    """Find out where a party wants one stream, or raise `SdpError`."""
-    connection = description.connection_of(media)
+def _read_stream(media: MediaDescription, connection: Connection | None) -> SignalledStream:
+    """Find out where a party wants one stream, given its own address or the session's, or raise `SdpError`."""
     if connection is None:
         raise SdpError(f"no connection address for the {media.media} stream")
     port = media.port
