@@ -46,7 +46,7 @@ class Event(Enum):
     CANCEL = "CANCEL"
     ACK = "ACK"
     HANG_UP = "this side ends it"
-    BYE = "the peer ended it"
+    BYE = "BYE has ended the dialog"
     RING_AGAIN = "a minute has gone by"
     REPEAT = "no ACK yet"
     NO_ACK = "no ACK at all"
@@ -281,9 +281,6 @@ class CallMachine(Machine):
     def _wait(self, _: object) -> Effects:
         return ()
 
-    def _leave(self, _: object) -> Effects:
-        return (SendBye(),)
-
     TABLE = table(
         # state            event                next state         action
         (State.CALLING, Event.PROVISIONAL, State.CALLING, _progress),
@@ -291,17 +288,21 @@ class CallMachine(Machine):
         (State.CALLING, Event.FAILURE, State.ENDED, _answer),
         (State.CALLING, Event.LOST, State.ENDED, _lose),
         (State.CALLING, Event.CANCEL, State.CANCELLING, _cancel),
+        (State.CALLING, Event.BYE, State.LEAVING, _cancel),
         # The CANCEL and the 2xx have crossed: take it, and end it (section 9.1, lesson 26).
         (State.CANCELLING, Event.SUCCESS, State.ENDED, _refuse_late),
         (State.CANCELLING, Event.FAILURE, State.ENDED, _answer),
         (State.CANCELLING, Event.LOST, State.ENDED, _lose),
+        # The dialog that a later INVITE belongs to is over: its answer is only acknowledged.
+        (State.LEAVING, Event.SUCCESS, State.ACCEPTED, _answer),
+        (State.LEAVING, Event.FAILURE, State.ENDED, _answer),
+        (State.LEAVING, Event.LOST, State.ENDED, _lose),
         (State.ACCEPTED, Event.ACK, State.CONFIRMED, _wait),
         (State.ACCEPTED, Event.SUCCESS_AGAIN, State.ACCEPTED, _repeat_ack),
         (State.ACCEPTED, Event.SUCCESS_OTHER, State.ACCEPTED, _refuse),
         (State.ACCEPTED, Event.BYE, State.ENDED, _wait),
         (State.CONFIRMED, Event.SUCCESS_AGAIN, State.CONFIRMED, _repeat_ack),
         (State.CONFIRMED, Event.SUCCESS_OTHER, State.CONFIRMED, _refuse),
-        (State.CONFIRMED, Event.HANG_UP, State.ENDED, _leave),
         (State.CONFIRMED, Event.BYE, State.ENDED, _wait),
         # An answer to what was given up long ago: nobody is there for it.
         (State.ENDED, Event.SUCCESS, State.ENDED, _refuse),

@@ -55,7 +55,7 @@ class Calling:
     @property
     def is_over(self) -> bool:
         """Whether a final response, or the lack of one, is known."""
-        return self._machine.state not in (State.CALLING, State.CANCELLING)
+        return self._machine.state not in (State.CALLING, State.CANCELLING, State.LEAVING)
 
     @property
     def awaits_ack(self) -> bool:
@@ -96,12 +96,8 @@ class Calling:
         self._feed(Event.ACK)
         self._send_ack(dialog, headers, body)
 
-    def hang_up(self) -> None:
-        """End the dialog with BYE."""
-        self._feed(Event.HANG_UP)
-
-    def bye_received(self) -> None:
-        """Take note that the peer ended the dialog."""
+    def dialog_ended(self) -> None:
+        """Take note that the dialog has ended: an INVITE in it that is not answered is cancelled."""
         self._feed(Event.BYE)
 
     def response_received(self, response: Response) -> None:
@@ -183,8 +179,6 @@ class Calling:
                     self._session.calling_failed(self, Failed(error))
                 case invite.SendCancel():
                     self._send_cancel()
-                case invite.SendBye():
-                    self._session.send_bye()
                 case invite.RepeatAck(response):
                     self._repeat_ack(response.to.tag or "")
                 case invite.Refuse(response):

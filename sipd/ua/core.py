@@ -346,7 +346,7 @@ class UserAgent:
             dialog.local_sequence += 1
             return dialog.local_sequence
 
-        return await self._with_credentials(request, flow, session.credentials, {}, next_number)
+        return await self._with_credentials(request, flow, session.credentials, session.nonce_counts, next_number)
 
     async def _with_credentials(
         self,

@@ -86,14 +86,14 @@ class OutgoingCall(Session):
             request.headers.set("Contact", self.agent.contact(flow, self.call.caller.uri))
 
     def calling_answered(self, calling: Calling, event: Answered) -> None:
-        """Take the 2xx; the first one makes the dialog (section 13.2.2.4)."""
-        if self.dialog is None:
+        """Take the 2xx; the first one makes the dialog, unless it came too late (section 13.2.2.4)."""
+        if self.dialog is None and not self.is_over:
             try:
                 self._confirm(calling, event)
             except ParseError as error:
                 self.agent.explain(self, f"the answer makes no dialog: {error.reason}")
                 self._end(Failed(error))
-        if self.is_over:
+        if self.dialog is None:
             self.agent.forget(self)
         else:
             super().calling_answered(calling, event)
@@ -119,8 +119,6 @@ class OutgoingCall(Session):
         dialog = calling.early.get(response.to.tag or "") or Dialog.of_caller(calling.request, response)
         dialog.confirm(response)
         dialog.local_sequence = calling.request.cseq.number
-        if self.is_over:
-            return
         self.dialog = dialog
         if self.flow is not None and not dialog.route_set and not self.is_natted:
             self.is_natted = is_behind_nat(dialog.remote_target, None, self.flow)

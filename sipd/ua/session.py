@@ -49,6 +49,7 @@ class Session:
         flow: what the dialog's messages travel on.
         is_natted: whether the peer's Contact is not where it is reached.
         credentials: for challenges of the peer, or `None`.
+        nonce_counts: how often each nonce of the peer's was used.
         is_over: nothing more will happen, and nothing more can be asked for.
     """
 
@@ -62,7 +63,7 @@ class Session:
         self.is_natted = False
         self.credentials: Credentials | None = None
         self.is_over = False
-        self._nonce_counts: dict[str, int] = {}
+        self.nonce_counts: dict[str, int] = {}
         self._bye_headers: tuple[tuple[str, str], ...] = ()
         self._answering: Answering | None = None
         self._calling: Calling | None = None
@@ -132,8 +133,6 @@ class Session:
         if calling is not None and not calling.is_over and (self.dialog is None or not self._is_confirmed()):
             calling.cancel(self._bye_headers)
             return
-        if calling is not None and calling.awaits_ack:
-            self.acknowledge()
         if answering is not None and not answering.is_answered:
             answering.reject(487 if self._is_confirmed() else 480)
             if not self._is_confirmed():
@@ -193,7 +192,7 @@ class Session:
         if self.credentials is None:
             return None
         try:
-            answers = answer_challenges(response, request, (self.credentials,), self.agent.entropy, self._nonce_counts)
+            answers = answer_challenges(response, request, (self.credentials,), self.agent.entropy, self.nonce_counts)
         except ParseError:
             return None
         if not answers:
@@ -245,6 +244,7 @@ class Session:
     def send_bye(self) -> None:
         """Send BYE, and forget the dialog when its outcome is known."""
         if self.dialog is not None and self.dialog.state is not DialogState.TERMINATED:
+            self._leave_no_invite()
             self.agent.end_dialog(self.dialog, self._known_flow(), self, self._bye_headers)
 
     def add_dialog_fields(self, request: Request, response: Response) -> None:
@@ -292,11 +292,14 @@ class Session:
         self.dialog.state = DialogState.TERMINATED
         if self._answering is not None:
             self._answering.bye_received(bye)
-        if self._calling is not None:
-            if self._calling.awaits_ack:
-                self.acknowledge()
-            self._calling.bye_received()
         self._end(Ended(EndedBy.PEER, "BYE", bye) if was_confirmed else Cancelled(bye))
+        self._leave_no_invite()
+
+    def _leave_no_invite(self) -> None:
+        """Acknowledge the 2xx to an INVITE of ours, or cancel it: whoever ended the dialog may never answer it."""
+        if self._calling is not None:
+            self.acknowledge()
+            self._calling.dialog_ended()
 
     def _lost(self, text: str) -> None:
         """The peer is gone: end the dialog here and, as far as it goes, there (section 12.2.1.2)."""
@@ -306,11 +309,10 @@ class Session:
 
     def _end(self, event: SessionEvent) -> None:
         """Tell the user, whose `hang_up` does nothing any more; the BYE that may be under way goes its way."""
-        if self.is_over:
-            return
-        self.is_over = True
-        if self.user is not None:
-            self.user.session_event(self, event)
+        if not self.is_over:
+            self.is_over = True
+            if self.user is not None:
+                self.user.session_event(self, event)
         if self.dialog is None or self.dialog.state is DialogState.TERMINATED:
             self.agent.forget(self)
 

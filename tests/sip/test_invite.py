@@ -42,6 +42,7 @@ def _calling(state: State = State.CALLING) -> CallMachine:
     steps = {
         State.CALLING: (),
         State.CANCELLING: ((Event.CANCEL, None),),
+        State.LEAVING: ((Event.BYE, None),),
         State.ACCEPTED: ((Event.SUCCESS, OK),),
         State.CONFIRMED: ((Event.SUCCESS, OK), (Event.ACK, None)),
         State.ENDED: ((Event.FAILURE, BUSY),),
@@ -182,6 +183,13 @@ class CallMachineTests(SynchronousTestCase):
         self.assert_step(State.CANCELLING, Event.FAILURE, TERMINATED, State.ENDED, invite.Answered(TERMINATED))
         self.assert_step(State.CANCELLING, Event.LOST, LOST, State.ENDED, invite.Failed(LOST))
 
+    def test_bye_cancels_what_is_not_answered(self) -> None:
+        """A later INVITE in a dialog that ends is cancelled; a 2xx that comes all the same waits for its ACK only."""
+        self.assert_step(State.CALLING, Event.BYE, None, State.LEAVING, invite.SendCancel())
+        self.assert_step(State.LEAVING, Event.SUCCESS, OK, State.ACCEPTED, invite.Answered(OK))
+        self.assert_step(State.LEAVING, Event.FAILURE, TERMINATED, State.ENDED, invite.Answered(TERMINATED))
+        self.assert_step(State.LEAVING, Event.LOST, LOST, State.ENDED, invite.Failed(LOST))
+
     def test_2xx_that_crosses_the_cancel_is_ended(self) -> None:
         """It is acknowledged, and the dialog that it made is ended with BYE (lesson 26)."""
         self.assert_step(State.CANCELLING, Event.SUCCESS, OK, State.ENDED, invite.Refuse(OK), invite.Answered(OK))
@@ -200,10 +208,9 @@ class CallMachineTests(SynchronousTestCase):
         for state in (State.ACCEPTED, State.CONFIRMED, State.ENDED):
             self.assert_step(state, Event.SUCCESS_AGAIN, OK, state, invite.RepeatAck(OK))
 
-    def test_acknowledges_and_hangs_up(self) -> None:
-        """After its ACK the caller may say BYE at any time."""
+    def test_ack_confirms_and_bye_ends(self) -> None:
+        """The ACK confirms it, and a BYE of either side is the end."""
         self.assert_step(State.ACCEPTED, Event.ACK, None, State.CONFIRMED)
-        self.assert_step(State.CONFIRMED, Event.HANG_UP, None, State.ENDED, invite.SendBye())
         for state in (State.ACCEPTED, State.CONFIRMED):
             self.assert_step(state, Event.BYE, None, State.ENDED)
 
@@ -212,13 +219,15 @@ class CallMachineTests(SynchronousTestCase):
         self.assertEqual(
             {
                 state.name: sorted(event.name for event in Event if not _calling(state).absorbs(event))
-                for state in (State.CALLING, State.CANCELLING, State.ACCEPTED, State.CONFIRMED, State.ENDED)
+                for state in State
+                if state not in (State.OFFERED, State.RINGING)
             },
             {
-                "CALLING": ["CANCEL", "FAILURE", "LOST", "PROVISIONAL", "SUCCESS"],
+                "CALLING": ["BYE", "CANCEL", "FAILURE", "LOST", "PROVISIONAL", "SUCCESS"],
                 "CANCELLING": ["FAILURE", "LOST", "SUCCESS"],
+                "LEAVING": ["FAILURE", "LOST", "SUCCESS"],
                 "ACCEPTED": ["ACK", "BYE", "SUCCESS_AGAIN", "SUCCESS_OTHER"],
-                "CONFIRMED": ["BYE", "HANG_UP", "SUCCESS_AGAIN", "SUCCESS_OTHER"],
+                "CONFIRMED": ["BYE", "SUCCESS_AGAIN", "SUCCESS_OTHER"],
                 "ENDED": ["SUCCESS", "SUCCESS_AGAIN", "SUCCESS_OTHER"],
             },
         )
