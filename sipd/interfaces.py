@@ -467,7 +467,7 @@ class IMediaRelay(Interface):
 # --- observers of calls ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Decision:
     """One entry of a call's explanation.
 

@@ -56,6 +56,8 @@ class Bridge:
         self.legs: dict[str, Leg] = {}
         self.record = _record(self.id, call, b2bua.now())
         self._names: dict[Session, Leg] = {}
+        flow = call.transaction.flow
+        self._source = Target(transport=flow.transport, host=flow.host, port=flow.port)
         self._tried = 0
         self._media: IMediaSession | None = None
         self.caller = self.new_leg()
@@ -219,9 +221,9 @@ class Bridge:
         self.explain("authenticated", f"as {user}" if user else "not asked for by the route", "a")
 
     def _asked(self) -> RoutingRequest:
-        flow = self.call.transaction.flow
-        source = Target(transport=flow.transport, host=flow.host, port=flow.port)
-        return RoutingRequest(request=self.call.invite, user=self.record.user, source=source, point=flow.point.name)
+        return RoutingRequest(
+            request=self.call.invite, user=self.record.user, source=self._source, point=self.record.point
+        )
 
     async def _connect(self) -> None:
         route = await self.b2bua.router.route(self._asked())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -36,30 +36,42 @@ class CallObservers:
     def call_started(self, call: str, record: CallRecord) -> None:
         """See `ICallObserver`."""
         for observer in self._observers:
-            self._tell(observer, observer.call_started, call, record)
+            try:
+                observer.call_started(call, record)
+            except Exception:
+                self._failed(observer, call)
 
     def call_decided(self, call: str, decision: Decision) -> None:
         """See `ICallObserver`."""
         for observer in self._observers:
-            self._tell(observer, observer.call_decided, call, decision)
+            try:
+                observer.call_decided(call, decision)
+            except Exception:
+                self._failed(observer, call)
 
     def call_resource_taken(self, call: str, kind: str, name: str) -> None:
         """See `ICallObserver`."""
         for observer in self._observers:
-            self._tell(observer, observer.call_resource_taken, call, kind, name)
+            try:
+                observer.call_resource_taken(call, kind, name)
+            except Exception:
+                self._failed(observer, call)
 
     def call_resource_released(self, call: str, kind: str, name: str) -> None:
         """See `ICallObserver`."""
         for observer in self._observers:
-            self._tell(observer, observer.call_resource_released, call, kind, name)
+            try:
+                observer.call_resource_released(call, kind, name)
+            except Exception:
+                self._failed(observer, call)
 
     def call_ended(self, call: str, record: CallRecord) -> None:
         """See `ICallObserver`."""
         for observer in self._observers:
-            self._tell(observer, observer.call_ended, call, record)
+            try:
+                observer.call_ended(call, record)
+            except Exception:
+                self._failed(observer, call)
 
-    def _tell(self, observer: ICallObserver, method: Callable[..., None], call: str, *arguments: object) -> None:
-        try:
-            method(call, *arguments)
-        except Exception:
-            self._log.failure("{observer} failed to observe call {call}", observer=observer, call=call)
+    def _failed(self, observer: ICallObserver, call: str) -> None:
+        self._log.failure("{observer} failed to observe call {call}", observer=observer, call=call)

@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import lru_cache
 
 from sipd.errors import UnresolvableError
 from sipd.sip.uri import SipUri, Uri
@@ -65,6 +66,7 @@ class Target:
     server_name: str = ""
 
 
+@lru_cache(maxsize=1024)
 def is_numeric(host: str) -> bool:
     """Say whether a host is an IPv4 or IPv6 address (without brackets) and not a name."""
     if not host or not (host[-1].isdigit() or ":" in host):
