@@ -152,8 +152,19 @@ class Bridge:
         self.record.cause = cause
         self.explain("ended", text)
 
+    def given_up(self, event: object) -> None:
+        """Note how the caller left before there was an answer: it cancelled, unless its leg failed."""
+        self.record.status, self.record.reason = 487, "Request Terminated"
+        if isinstance(event, Cancelled):
+            self.ended("caller", "cancel", "the caller gave up before an answer")
+        else:
+            self.ended("sipd", "caller-lost", "the caller could not be reached any more")
+
     def refuse(self, refusal: Refusal, headers: tuple[tuple[str, str], ...] = ()) -> None:
-        """Answer the caller with an error, and note it."""
+        """Answer the caller with an error, and note it; one that has left already knows no better."""
+        if self.call.is_over:
+            self.given_up(next((event for leg, event in self.inbox if leg is self.caller), None))
+            return
         self.record.status, self.record.reason = refusal.status, refusal.reason
         self.ended(
             "callee" if refusal.response is not None else "sipd", refusal.cause, f"{refusal.status} {refusal.reason}"
@@ -227,8 +238,6 @@ class Bridge:
 
     async def _connect(self) -> None:
         route = await self.b2bua.router.route(self._asked())
-        if self.call.is_over:
-            return await self._given_up()
         self.record.route = route.name
         for line in route.considered:
             self.explain("considered", line)
@@ -240,13 +249,6 @@ class Bridge:
         winner = await Hunt(self, route).run()
         if winner is not None:
             await Dialogue(self, self.caller, winner).run()
-
-    async def _given_up(self) -> None:
-        """The caller cancelled while it was being decided."""
-        _, event = await self.inbox.get()
-        self.record.status, self.record.reason = 487, "Request Terminated"
-        text = "the caller cancelled" if isinstance(event, Cancelled) else "the caller's leg failed"
-        self.ended("caller", "cancel", text)
 
     def _finish(self) -> None:
         """Free everything, and close the record."""

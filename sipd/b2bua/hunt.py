@@ -8,7 +8,7 @@ from sipd.b2bua.bodies import find_description
 from sipd.b2bua.events import Stopped, TimedOut
 from sipd.b2bua.refusals import Refusal, choose
 from sipd.errors import ParseError, RemoteError, SdpError
-from sipd.ua.events import Answered, Cancelled, Failed, Progressed, Refused
+from sipd.ua.events import Answered, Failed, Progressed, Refused
 from sipd.ua.outgoing import CallRequest
 
 if TYPE_CHECKING:
@@ -54,6 +54,9 @@ class Hunt:
         if bridge.offer is not None:
             bridge.prefer_family(leg)
             description = await bridge.media.offer(bridge.caller.name, leg.name, bridge.offer)
+        if bridge.call.is_over:
+            # It gave up while this was being prepared.
+            return
         content = leg.content(request, description)
         hops = request.max_forwards
         session = bridge.b2bua.agent.call(
@@ -112,11 +115,7 @@ class Hunt:
         if isinstance(event, Stopped):
             bridge.refuse(Refusal(503, "Service Unavailable", None, "stopped"), (("Retry-After", "30"),))
             return
-        bridge.record.status, bridge.record.reason = 487, "Request Terminated"
-        if isinstance(event, Cancelled):
-            bridge.ended("caller", "cancel", "the caller gave up before an answer")
-        else:
-            bridge.ended("sipd", "caller-lost", "the caller could not be reached any more")
+        bridge.given_up(event)
 
     async def _progress(self, leg: Leg, response: Response) -> None:
         """Pass ringing and early media on; of several legs the first that sends early media is heard."""
@@ -140,15 +139,15 @@ class Hunt:
     async def _take(self, leg: Leg, response: Response) -> bool:
         """Answer the caller with what the callee answered. Say whether that could be done."""
         bridge = self._bridge
-        if bridge.call.is_over:
-            # Its CANCEL is in the inbox: the callee is let go when it is taken out.
-            return False
         bridge.stop_timer(leg)
         try:
             await self._answer(leg, response)
         except RemoteError as error:
             bridge.explain("answer", f"cannot be used: {error.reason}", leg.name)
             self._lose(leg, Refusal(488 if isinstance(error, SdpError) else 502, error.reason, None, "bad-answer"))
+            return False
+        if not bridge.call.is_established:
+            # Its CANCEL is in the inbox: the callee is let go when it is taken out.
             return False
         leg.record.update(status=response.status, reason=response.reason)
         del self._open[leg.name]

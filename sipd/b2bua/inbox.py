@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 from twisted.internet.defer import Deferred, succeed
@@ -18,6 +19,10 @@ class Inbox(Generic[T]):
     def __init__(self) -> None:
         self._items: deque[T] = deque()
         self._waiting: Deferred[T] | None = None
+
+    def __iter__(self) -> Iterator[T]:
+        """Go through what waits to be taken."""
+        return iter(self._items)
 
     def put(self, item: T) -> None:
         """Add an item; a reader that waits goes on with it at once."""

@@ -141,6 +141,7 @@ class B2bua:
                 deferred.callback(None)
 
     def _broken(self, failure: Failure, bridge: Bridge) -> None:
-        """A bug: the call is over, and the traceback says where to look."""
+        """A bug: the call is over, and the traceback says where to look. The caller is not left without an answer."""
         self._log.failure("call {call} broke", failure, call=bridge.id)
+        bridge.call.reject(500)
         self.bridge_ended(bridge)
