@@ -155,6 +155,26 @@ class ChangingTests(SynchronousTestCase):
         self.assertEqual(headers.lines(), ["Ab: 1", LINES[0], LINES[1], LINES[2], LINES[3]])
         self.assertEqual(headers.names(), ["ab", "via", "via", "subject", "x-odd"])
 
+    def test_takes_fields_of_both_kinds(self) -> None:
+        """Names and values are printed, the lines of other header fields go over octet for octet."""
+        headers = Headers([("Ab", "1")])
+        headers.extend(self.headers)
+        headers.extend((name, "2") for name in ("Cd", "Ef"))
+        self.assertEqual(headers.lines(), ["Ab: 1", *LINES, "Cd: 2", "Ef: 2"])
+        self.assertEqual(Headers(self.headers), self.headers)
+
+    def test_makes_sure(self) -> None:
+        """`ensure` leaves a line that says so, and makes one of none, of another, or of several."""
+        for lines, after in (
+            (["l :  3"], ["l :  3"]),
+            ([], ["Content-Length: 3"]),
+            (["l: 4", "To: x"], ["Content-Length: 3", "To: x"]),
+            (["l: 3", "To: x", "l: 3"], ["Content-Length: 3", "To: x"]),
+        ):
+            headers = Headers.from_lines(lines)
+            headers.ensure("Content-Length", "3")
+            self.assertEqual(headers.lines(), after)
+
     def test_a_copy_is_independent(self) -> None:
         """Changing the one leaves the other."""
         copy = self.headers.copy()
