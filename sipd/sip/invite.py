@@ -215,7 +215,9 @@ class AnswerMachine(Machine):
         return (StopTimers(), SendBye(), Failed(TransactionTimeoutError("No ACK")))
 
     def _lose(self, error: RemoteError) -> Effects:
-        return (StopTimers(), Failed(error))
+        # The transaction lives until it has a final response (RFC 6026 section 8.8); whoever lost a connection only
+        # hears of it on another one.
+        return (StopTimers(), Respond(self.terminated), Failed(error))
 
     TABLE = table(
         # state            event               next state         action

@@ -54,7 +54,9 @@ class SipStreamProtocol(Protocol):
         self.flow.opened(())
 
     def dataReceived(self, data: bytes) -> None:
-        """See `Protocol`."""
+        """See `Protocol`. What comes when the connection is being closed already, as TLS lets it, is not looked at."""
+        if not self.flow.is_open:
+            return
         flow = self.flow
         finished = False
         try:

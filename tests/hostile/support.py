@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, cast
 
-from twisted.internet.interfaces import IAddress, ITCPTransport
+from twisted.internet.interfaces import IAddress, IPushProducer, ITCPTransport
 from twisted.internet.protocol import ClientFactory, DatagramProtocol, Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -62,8 +62,17 @@ class Arena:
         self.clock.advance(0.05)
 
     def connect(self) -> RawStream:
-        """Give a new connection from the stranger."""
-        return connect(self.stranger, self.clock)
+        """Give a new connection from the stranger; it is made when this returns, or refused."""
+        (stream,) = self.connect_many(1)
+        return stream
+
+    def connect_many(self, number: int) -> list[RawStream]:
+        """Give so many new connections, all made at once."""
+        factories = [_Streams() for _ in range(number)]
+        for factory in factories:
+            self.stranger.connectTCP(SERVER, 5060, factory)
+        self.clock.advance(0.05)
+        return [factory.stream for factory in factories]
 
     def peer(self, user: str, address: str, *, registered: bool = True) -> Peer:
         """Give a phone that behaves, on a host of its own."""
@@ -179,6 +188,10 @@ class RawStream(Protocol):
         """What it writes to."""
         return cast(ITCPTransport, self.transport)
 
+    def stop_reading(self) -> None:
+        """Take nothing that comes from now on."""
+        cast(IPushProducer, self.transport).pauseProducing()
+
     def dataReceived(self, data: bytes) -> None:
         """See `Protocol`."""
         self.data += data
@@ -208,14 +221,6 @@ class _Streams(ClientFactory[RawStream]):
 
     def buildProtocol(self, addr: IAddress | None) -> RawStream:
         return self.stream
-
-
-def connect(host: Host, clock: SimulatedClock) -> RawStream:
-    """Connect a host to the server; the connection is made when this returns, or refused."""
-    factory = _Streams()
-    host.connectTCP(SERVER, 5060, factory)
-    clock.advance(0.05)
-    return factory.stream
 
 
 def is_well_formed(message: Request | Response) -> bool:

@@ -133,9 +133,10 @@ class AnswerMachineTests(SynchronousTestCase):
             self.assert_step(state, Event.BYE, None, State.ENDED, invite.StopTimers())
 
     def test_transport_failure_before_the_answer_ends_it(self) -> None:
-        """A response that cannot be sent ends the attempt; later failures are for the ACK timer to find."""
+        """A caller that is gone ends the attempt, and its transaction gets 487, or it would never end."""
         for state in (State.OFFERED, State.RINGING):
-            self.assert_step(state, Event.LOST, LOST, State.ENDED, invite.StopTimers(), invite.Failed(LOST))
+            effects = (invite.StopTimers(), invite.Respond(TERMINATED), invite.Failed(LOST))
+            self.assert_step(state, Event.LOST, LOST, State.ENDED, *effects)
 
     def test_absorbs_all_else(self) -> None:
         """These pairs, and no others, do nothing."""
