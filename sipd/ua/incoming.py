@@ -10,7 +10,6 @@ from sipd.sip.headers import Fields
 from sipd.sip.message import Request
 from sipd.ua.answering import Answering
 from sipd.ua.events import Cancelled, Ended
-from sipd.ua.flows import is_behind_nat
 from sipd.ua.session import Session
 
 if TYPE_CHECKING:
@@ -30,12 +29,9 @@ class IncomingCall(Session):
         super().__init__(agent, call_id=request.call_id, local_tag=local_tag)
         self.invite: Request = request
         self.transaction = transaction
-        self.flow = transaction.flow
         contact = agent.contact(transaction.flow, request.to.uri)
         self.dialog = Dialog.of_callee(request, local_tag, contact)
-        self.is_natted = not self.dialog.route_set and is_behind_nat(
-            self.dialog.remote_target, request.via, transaction.flow
-        )
+        self.take_flow(request, transaction.flow)
         self._answering = Answering(self, transaction)
 
     @property

@@ -30,6 +30,7 @@ from sipd.ua.events import (
     Reinvited,
     SessionEvent,
 )
+from sipd.ua.flows import is_behind_nat
 from sipd.ua.interfaces import ISessionUser
 
 if TYPE_CHECKING:
@@ -257,6 +258,13 @@ class Session:
         """Put into a 2xx what this side can do (section 13.3.1.4)."""
         self.agent.add_capabilities(response.headers)
 
+    def take_flow(self, request: Request, flow: IFlow) -> None:
+        """Reach the peer from now on where its INVITE came from: its connection or NAT binding may be a new one."""
+        assert self.dialog is not None
+        self.flow = flow
+        if not self.dialog.route_set and is_behind_nat(self.dialog.remote_target, request.via, flow):
+            self.is_natted = True
+
     def dialog_ended(self) -> None:
         """Take note that the BYE of this side has its outcome (lesson 55)."""
         self.is_over = True
@@ -281,6 +289,7 @@ class Session:
             self.dialog.refresh_target(request)
         except ParseError as error:
             raise RequestRefusedError(error.reason, status=400) from error
+        self.take_flow(request, transaction.flow)
         self._answering = Answering(self, transaction)
         self.tell(Reinvited(self._answering))
 
