@@ -11,7 +11,7 @@ from sipd.sip.fields import NameAddr
 from sipd.sip.grammar import parse_number
 from sipd.sip.locate import Target
 from sipd.sip.message import Request
-from sipd.sip.uri import Uri
+from sipd.sip.uri import SipUri, Uri
 
 #: What an expiry that is no number means (RFC 3261 section 10.2.1.1).
 _MALFORMED_EXPIRES = 3600
@@ -131,7 +131,7 @@ def read_registration(
         removes_all=removes_all,
         call_id=request.call_id,
         cseq=request.cseq.number,
-        path=tuple(headers.values("Path")),
+        path=_read_path(headers.values("Path")),
         source=source,
         point=point,
         user_agent=headers.get("User-Agent") or "",
@@ -194,6 +194,14 @@ def _read_contacts(
         for position, contact in enumerate(contacts, 1)
         if all(contact.uri != later.uri for later in contacts[position:])
     )
+
+
+def _read_path(values: Sequence[str]) -> tuple[str, ...]:
+    """See that each value can be a Route of the calls to come; they are kept as written (RFC 3327 section 5.3)."""
+    for value in values:
+        if not isinstance(NameAddr.parse(value).uri, SipUri):
+            raise RequestRefusedError("A Path needs sip or sips URIs", status=400)
+    return tuple(values)
 
 
 def _read_contact(contact: NameAddr, expires_text: str | None, settings: RegistrarSettings) -> RequestedContact:

@@ -121,7 +121,7 @@ class Arena:
         address = f"{self.stranger.address}:5060"
         probe = builders.options("sip:example.com", via=address, branch=f"z9hG4bK-{name}", call_id=name, from_tag=name)
         self.send(probe.to_bytes())
-        return self.statuses() == [200]
+        return [answer.status for answer in self.answers() if answer.headers.get("Call-ID") == name] == [200]
 
     def problems(self) -> list[str]:
         """Let everything come to its end, and say what should not be: bugs, leftovers, timers, a server that is deaf.
