@@ -166,8 +166,8 @@ class ReadmeTests(SynchronousTestCase):
     def test_mistake(self) -> None:
         """The line about a misspelt key is what such a key gives."""
         shown = next(block for block in blocks("README.md") if block.startswith("lan.toml:")).rstrip()
-        table = {"domains": ["a.example"], "state_directory": "s"}
-        table["listen"] = [{"name": "u", "transport": "udp", "address": "192.0.2.1", "adress": "192.0.2.1"}]  # type: ignore[list-item]
+        table: dict[str, Any] = {"domains": ["a.example"], "state_directory": "s", "limits": {"call": 30}}
+        table["listen"] = [{"name": "udp", "transport": "udp", "address": "192.0.2.1"}]
         error = self.assertRaises(
             ConfigurationError, build, table, Surroundings(directory=Path(), environment={}), "lan.toml"
         )
