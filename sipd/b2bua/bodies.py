@@ -29,10 +29,13 @@ def is_other_content(message: Request | Response) -> bool:
 
 
 def replace_description(message: Request | Response, description: SessionDescription) -> bytes:
-    """Give the body with another description in the place of the one it has; all else stays octet for octet."""
+    """Give the body with another description in the place of the one it has; all else stays octet for octet.
+
+    Empty if it has none.
+    """
     place = _place(message)
     if place is None:
-        return message.body
+        return b""
     return message.body[: place[0]] + description.to_bytes() + message.body[place[1] :]
 
 

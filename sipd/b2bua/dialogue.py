@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sipd.b2bua.bodies import find_description
 from sipd.b2bua.events import Stopped
+from sipd.b2bua.reasons import OTHER_SIDE_GONE, SHUTDOWN, Reasons, reasons_of
 from sipd.errors import InvalidStateError, LocalError, ParseError, RemoteError, SdpError
 from sipd.ua.events import Acknowledged, Answered, Cancelled, Ended, EndedBy, Failed, Refused, Reinvited
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from sipd.b2bua.leg import Leg
     from sipd.sip.message import Request, Response
     from sipd.ua.answering import Answering
-
-SHUTDOWN = (("Reason", 'SIP;cause=503;text="Service unavailable"'),)
 
 
 @dataclass(slots=True)
@@ -84,16 +83,16 @@ class Dialogue:
 
     def _end(self, leg: Leg, other: Leg, by: EndedBy, text: str, request: Request | None) -> None:
         who = "caller" if leg is self._caller else "callee"
-        reasons = request.headers.get_all("Reason") if request is not None else []
+        reasons = reasons_of(request)
         if by is EndedBy.PEER:
-            self._bridge.ended(who, "bye", f"the {who} hung up" + (f" ({reasons[0]})" if reasons else ""))
+            self._bridge.ended(who, "bye", f"the {who} hung up" + (f" ({reasons[0][1]})" if reasons else ""))
         else:
             self._bridge.ended("sipd", f"{who}-lost", f"the {who}'s leg failed: {text}")
-            reasons = ['SIP;cause=480;text="The other side is gone"']
+            reasons = OTHER_SIDE_GONE
         self._drop(leg, ())
-        self._drop(other, tuple(("Reason", reason) for reason in reasons))
+        self._drop(other, reasons)
 
-    def _drop(self, leg: Leg, headers: tuple[tuple[str, str], ...]) -> None:
+    def _drop(self, leg: Leg, headers: Reasons) -> None:
         if leg.record:
             leg.record["ended_at"] = self._bridge.now()
         self._bridge.drop_leg(leg, headers)

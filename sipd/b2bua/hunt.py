@@ -6,9 +6,18 @@ from typing import TYPE_CHECKING
 
 from sipd.b2bua.bodies import find_description
 from sipd.b2bua.events import Stopped, TimedOut
+from sipd.b2bua.reasons import (
+    ANSWERED_ELSEWHERE,
+    CALLER_GAVE_UP,
+    NO_ANSWER,
+    SHUTDOWN,
+    Reasons,
+    reason,
+    reasons_of,
+)
 from sipd.b2bua.refusals import Refusal, choose
 from sipd.errors import ParseError, RemoteError, SdpError
-from sipd.ua.events import Answered, Failed, Progressed, Refused
+from sipd.ua.events import Answered, Cancelled, Failed, Progressed, Refused
 from sipd.ua.outgoing import CallRequest
 
 if TYPE_CHECKING:
@@ -16,11 +25,6 @@ if TYPE_CHECKING:
     from sipd.b2bua.leg import Leg
     from sipd.interfaces import Attempt, Route
     from sipd.sip.message import Response
-
-#: Why a leg is cancelled whose call was answered elsewhere (RFC 3326 section 2).
-ANSWERED_ELSEWHERE = (("Reason", 'SIP;cause=200;text="Call completed elsewhere"'),)
-CALLER_GAVE_UP = (("Reason", 'SIP;cause=487;text="The caller gave up"'),)
-NO_ANSWER = (("Reason", 'SIP;cause=408;text="No answer"'),)
 
 
 class Hunt:
@@ -111,7 +115,7 @@ class Hunt:
         bridge = self._bridge
         self._is_over = True
         for leg in list(self._open.values()):
-            self._close(leg, "cancelled", CALLER_GAVE_UP)
+            self._close(leg, "cancelled", _why(event))
         if isinstance(event, Stopped):
             bridge.refuse(Refusal(503, "Service Unavailable", None, "stopped"), (("Retry-After", "30"),))
             return
@@ -176,7 +180,7 @@ class Hunt:
         bridge.call.accept(content.headers, content.body)
         leg.session.acknowledge()
 
-    def _lose(self, leg: Leg, refusal: Refusal, headers: tuple[tuple[str, str], ...] = ()) -> None:
+    def _lose(self, leg: Leg, refusal: Refusal, headers: Reasons = ()) -> None:
         """An attempt failed: note it; a 6xx speaks for all places where the callee may be (section 21.6)."""
         leg.record["cause"] = refusal.cause
         leg.record.update(status=refusal.status, reason=refusal.reason)
@@ -185,10 +189,10 @@ class Hunt:
         if refusal.status >= 600:
             self._is_over = True
             for other in list(self._open.values()):
-                self._close(other, "refused for all", ANSWERED_ELSEWHERE)
+                self._close(other, "refused for all", reason(refusal.status, refusal.reason))
             self._bridge.refuse(refusal)
 
-    def _close(self, leg: Leg, text: str, headers: tuple[tuple[str, str], ...]) -> None:
+    def _close(self, leg: Leg, text: str, headers: Reasons) -> None:
         leg.record.setdefault("reason", text)
         leg.record["ended_at"] = self._bridge.now()
         self._bridge.explain("attempt-ended", text, leg.name)
@@ -196,6 +200,13 @@ class Hunt:
         if self._early is leg:
             self._early = None
         self._bridge.drop_leg(leg, headers)
+
+
+def _why(event: object) -> Reasons:
+    """Say why all attempts are cancelled: in the words of the caller's own CANCEL, if it has any."""
+    if isinstance(event, Stopped):
+        return SHUTDOWN
+    return (reasons_of(event.request) if isinstance(event, Cancelled) else ()) or CALLER_GAVE_UP
 
 
 def _no_response() -> Refusal:

@@ -70,13 +70,14 @@ class Leg:
         body = b""
         if description is not None:
             described = self.origin.stamp(description)
-            body = replace_description(message, described) or described.to_bytes()
+            body = replace_description(message, described)
+            if not body:
+                headers.add("Content-Type", SDP)
+                return Content(headers, described.to_bytes())
         elif is_other_content(message):
             body = message.body
-        if message.body and body:
+        if body:
             headers.extend(body_fields(message.headers))
-        elif body:
-            headers.add("Content-Type", SDP)
         return Content(headers, body)
 
     def stop_timer(self) -> bool:

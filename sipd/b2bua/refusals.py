@@ -31,7 +31,9 @@ class Refusal:
         if response.status in (401, 407):
             # A challenge is for whoever has credentials there: this user agent, not the caller.
             return cls(502, "The Other Side Wants Credentials", None, cause)
-        return cls(response.status, response.reason, response, cause)
+        # A 503 is about that server; from here it would say that this one is overloaded (section 16.7 step 6).
+        status = response.status if response.status != 503 else 500
+        return cls(status, response.reason, response, cause)
 
     @classmethod
     def of_error(cls, error: RemoteError) -> Refusal:

@@ -355,6 +355,8 @@ class ForkTests(BridgeCase):
         self.finish()
         self.assertEqual(call.status, 603)
         self.assertEqual(self.second.calls[0].outcome, Outcome.CANCELLED)
+        cancel = self.seen(self.second, "CANCEL")[0]
+        self.assertEqual(cancel.headers.get("Reason"), 'SIP;cause=603;text="Decline"')
 
     def test_all_refuse(self) -> None:
         """The best of the refusals is what the caller hears (16.7 step 6)."""
