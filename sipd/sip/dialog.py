@@ -194,16 +194,17 @@ class Dialog:
             uri, routes = routes[0].uri, (*routes[1:], NameAddr(self.remote_target))
         if isinstance(uri, SipUri):
             uri = uri.without_headers()
-        fields = Headers()
-        for route in routes:
-            fields.add("Route", str(route))
-        fields.add("Max-Forwards", "70")
-        fields.add("From", str(self.local))
-        fields.add("To", str(self.remote))
-        fields.add("Call-ID", self.call_id)
-        fields.add("CSeq", f"{number} {method}")
+        own = [("Route", str(route)) for route in routes]
+        own += (
+            ("Max-Forwards", "70"),
+            ("From", str(self.local)),
+            ("To", str(self.remote)),
+            ("Call-ID", self.call_id),
+            ("CSeq", f"{number} {method}"),
+        )
         if method in TARGET_REFRESH or method == "OPTIONS":
-            fields.add("Contact", self.contact)
+            own.append(("Contact", self.contact))
+        fields = Headers(own)
         fields.extend(headers)
         return Request(method, uri, fields, body)
 

@@ -271,10 +271,21 @@ class Headers:
     def extend(self, fields: Fields) -> None:
         """Append fields: those of another `Headers` octet for octet."""
         if isinstance(fields, Headers):
-            self.copy_others(fields, frozenset())
-            return
-        for name, value in fields:
-            self.add(name, value)
+            names, lines = fields._names, fields._lines
+        else:
+            names = []
+            lines = []
+            for name, value in fields:
+                names.append(_WRITTEN.get(name) or _new_name(name))
+                lines.append(f"{name}: {value}")
+            text = "".join(lines)
+            if "\n" in text or "\r" in text:
+                raise ParseError("A line break in the value of a header field")
+        self._names += names
+        self._lines += lines
+        if self.parsed:
+            for key in names:
+                self.parsed.pop(key, None)
 
     def items(self) -> Iterator[tuple[str, str]]:
         """Give `(name as written, value)` of each line, in order."""

@@ -132,14 +132,15 @@ class OutgoingCall(Session):
         """Build the INVITE, but for Via and Contact, which depend on the flow (section 8.1.1)."""
         call = self.call
         uri = call.uri.without_headers() if isinstance(call.uri, SipUri) else call.uri
-        fields = Headers()
-        for route in call.route_set:
-            fields.add("Route", route)
-        fields.add("Max-Forwards", str(call.max_forwards))
-        fields.add("From", str(call.caller.with_tag(self.local_tag)))
-        fields.add("To", str(call.callee))
-        fields.add("Call-ID", self.call_id)
-        fields.add("CSeq", "1 INVITE")
+        own = [("Route", route) for route in call.route_set]
+        own += (
+            ("Max-Forwards", str(call.max_forwards)),
+            ("From", str(call.caller.with_tag(self.local_tag))),
+            ("To", str(call.callee)),
+            ("Call-ID", self.call_id),
+            ("CSeq", "1 INVITE"),
+        )
+        fields = Headers(own)
         self.agent.add_capabilities(fields)
         fields.extend(call.headers)
         return Request("INVITE", uri, fields, call.body)
