@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sipd.b2bua.bodies import find_description
 from sipd.b2bua.events import Stopped
 from sipd.b2bua.reasons import OTHER_SIDE_GONE, SHUTDOWN, Reasons, reasons_of
+from sipd.b2bua.refusals import Refusal
 from sipd.errors import InvalidStateError, LocalError, ParseError, RemoteError, SdpError
 from sipd.ua.events import Acknowledged, Answered, Cancelled, Ended, EndedBy, Failed, Refused, Reinvited
 
@@ -72,13 +73,14 @@ class Dialogue:
             case Answered(response):
                 await self._answered(leg, response)
             case Refused(response):
-                self._refuse(leg, response.status, response.reason)
+                self._refuse(leg, Refusal.of_response(response))
             case Failed(error):
-                self._refuse(leg, error.status, error.reason)
-            case Cancelled():
+                self._refuse(leg, Refusal.of_error(error))
+            case Cancelled(request):
                 if self._change is not None and self._change.leg is leg:
                     self._change.is_withdrawn = True
                     self._bridge.explain("change", "withdrawn", leg.name)
+                    other.session.withdraw(reasons_of(request))
         return False
 
     def _end(self, leg: Leg, other: Leg, by: EndedBy, text: str, request: Request | None) -> None:
@@ -169,11 +171,11 @@ class Dialogue:
         change.answering.accept(content.headers, content.body)
         self._bridge.explain("change", "agreed", leg.name)
 
-    def _refuse(self, leg: Leg, status: int, reason: str) -> None:
+    def _refuse(self, leg: Leg, refusal: Refusal) -> None:
         """Pass the refusal of a re-INVITE back to who asked; the session is as it was (section 14.1)."""
         change, self._change = self._change, None
         if change is not None:
-            self._reject(change.leg, leg, change.answering, status, reason)
+            self._reject(change.leg, leg, change.answering, refusal.status, refusal.reason)
 
     def _reject(self, leg: Leg, other: Leg, answering: Answering, status: int, reason: str) -> None:
         self._bridge.explain("change", f"refused: {status} {reason}", other.name)

@@ -26,6 +26,7 @@ class State(Enum):
     RINGING = "ringing"
     CALLING = "calling"
     CANCELLING = "cancelling"
+    WITHDRAWN = "withdrawn"
     ACCEPTED = "accepted"
     LEAVING = "leaving"
     CONFIRMED = "confirmed"
@@ -35,7 +36,7 @@ class State(Enum):
 
 
 class Event(Enum):
-    """What happens to an INVITE; the last five are the timers."""
+    """What happens to an INVITE; the last three are the timers."""
 
     PROVISIONAL = "1xx"
     SUCCESS = "2xx"
@@ -44,9 +45,10 @@ class Event(Enum):
     FAILURE = "300-699"
     LOST = "the transaction failed"
     CANCEL = "CANCEL"
+    WITHDRAW = "a later INVITE is no longer wanted"
     ACK = "ACK"
     HANG_UP = "this side ends it"
-    BYE = "BYE has ended the dialog"
+    BYE = "the peer ended it"
     RING_AGAIN = "a minute has gone by"
     REPEAT = "no ACK yet"
     NO_ACK = "no ACK at all"
@@ -290,22 +292,20 @@ class CallMachine(Machine):
         (State.CALLING, Event.FAILURE, State.ENDED, _answer),
         (State.CALLING, Event.LOST, State.ENDED, _lose),
         (State.CALLING, Event.CANCEL, State.CANCELLING, _cancel),
-        (State.CALLING, Event.BYE, State.LEAVING, _cancel),
+        (State.CALLING, Event.WITHDRAW, State.WITHDRAWN, _cancel),
         # The CANCEL and the 2xx have crossed: take it, and end it (section 9.1, lesson 26).
         (State.CANCELLING, Event.SUCCESS, State.ENDED, _refuse_late),
         (State.CANCELLING, Event.FAILURE, State.ENDED, _answer),
         (State.CANCELLING, Event.LOST, State.ENDED, _lose),
-        # The dialog that a later INVITE belongs to is over: its answer is only acknowledged.
-        (State.LEAVING, Event.SUCCESS, State.ACCEPTED, _answer),
-        (State.LEAVING, Event.FAILURE, State.ENDED, _answer),
-        (State.LEAVING, Event.LOST, State.ENDED, _lose),
+        # A later INVITE made no dialog: a 2xx that has crossed the CANCEL changes the one there is.
+        (State.WITHDRAWN, Event.SUCCESS, State.ACCEPTED, _answer),
+        (State.WITHDRAWN, Event.FAILURE, State.ENDED, _answer),
+        (State.WITHDRAWN, Event.LOST, State.ENDED, _lose),
         (State.ACCEPTED, Event.ACK, State.CONFIRMED, _wait),
         (State.ACCEPTED, Event.SUCCESS_AGAIN, State.ACCEPTED, _repeat_ack),
         (State.ACCEPTED, Event.SUCCESS_OTHER, State.ACCEPTED, _refuse),
-        (State.ACCEPTED, Event.BYE, State.ENDED, _wait),
         (State.CONFIRMED, Event.SUCCESS_AGAIN, State.CONFIRMED, _repeat_ack),
         (State.CONFIRMED, Event.SUCCESS_OTHER, State.CONFIRMED, _refuse),
-        (State.CONFIRMED, Event.BYE, State.ENDED, _wait),
         # An answer to what was given up long ago: nobody is there for it.
         (State.ENDED, Event.SUCCESS, State.ENDED, _refuse),
         (State.ENDED, Event.SUCCESS_AGAIN, State.ENDED, _repeat_ack),

@@ -55,7 +55,7 @@ class Calling:
     @property
     def is_over(self) -> bool:
         """Whether a final response, or the lack of one, is known."""
-        return self._machine.state not in (State.CALLING, State.CANCELLING, State.LEAVING)
+        return self._machine.state not in (State.CALLING, State.CANCELLING, State.WITHDRAWN)
 
     @property
     def awaits_ack(self) -> bool:
@@ -96,9 +96,10 @@ class Calling:
         self._feed(Event.ACK)
         self._send_ack(dialog, headers, body)
 
-    def dialog_ended(self) -> None:
-        """Take note that the dialog has ended: an INVITE in it that is not answered is cancelled."""
-        self._feed(Event.BYE)
+    def withdraw(self, headers: Sequence[tuple[str, str]] = ()) -> None:
+        """Cancel an INVITE that was sent within a dialog; a 2xx that comes all the same is an answer to it."""
+        self._cancel_headers = tuple(headers)
+        self._feed(Event.WITHDRAW)
 
     def response_received(self, response: Response) -> None:
         """See `ITransactionUser`."""

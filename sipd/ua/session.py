@@ -98,6 +98,11 @@ class Session:
             calling.start, lambda failure: calling.fail(_remote(failure.value))
         )
 
+    def withdraw(self, headers: Sequence[tuple[str, str]] = ()) -> None:
+        """Cancel the INVITE that `reinvite` sent; its outcome is told as ever, and may be `Answered` (section 9.1)."""
+        if self._calling is not None and self.is_established:
+            self._calling.withdraw(headers)
+
     def acknowledge(self, headers: Fields = (), body: bytes = b"") -> None:
         """Send the ACK of the 2xx that `Answered` told of. Does nothing where none is due."""
         if self._calling is not None and self.dialog is not None:
@@ -230,9 +235,10 @@ class Session:
             self._lost(f"{event.response.status} {event.response.reason}")
 
     def calling_failed(self, calling: Calling, event: Failed) -> None:
-        """Take note that an INVITE of ours came to nothing."""
+        """Take note that an INVITE of ours came to nothing; silence and a lost connection end the dialog, too."""
         self.tell(event)
-        self._lost(event.error.reason)
+        if isinstance(event.error, TransactionTimeoutError | TransportError):
+            self._lost(event.error.reason)
 
     def answering_cancelled(self, answering: Answering, event: Cancelled) -> None:
         """Take note that the peer cancelled its INVITE: a later one changes nothing."""
@@ -308,7 +314,7 @@ class Session:
         """Acknowledge the 2xx to an INVITE of ours, or cancel it: whoever ended the dialog may never answer it."""
         if self._calling is not None:
             self.acknowledge()
-            self._calling.dialog_ended()
+            self._calling.withdraw()
 
     def _lost(self, text: str) -> None:
         """The peer is gone: end the dialog here and, as far as it goes, there (section 12.2.1.2)."""

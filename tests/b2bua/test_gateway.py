@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from typing import Any
 
 from sipd.b2bua.routing import StaticRoute
 from sipd.interfaces import Credentials
@@ -18,7 +20,7 @@ GATEWAY = "192.0.2.9"
 class GatewayCase(BridgeCase):
     """A gateway beside the users."""
 
-    routes = (
+    routes: Sequence[StaticRoute] = (
         StaticRoute(name="gw", user=re.compile(r"\d+"), to=f"sip:{{0}}@{GATEWAY}"),
         StaticRoute(
             name="paid",
@@ -33,13 +35,13 @@ class GatewayCase(BridgeCase):
         super().setUp()
         self.gateway = Wire(self.network, GATEWAY)
 
-    def calling(self, user: str = "123", **options: object) -> PeerCall:
+    def calling(self, user: str = "123", **options: Any) -> PeerCall:
         """Let Alice call through it."""
-        call = self.alice.call(user, **options)  # type: ignore[arg-type]
+        call = self.alice.call(user, **options)
         self.clock.advance(0.5)
         return call
 
-    def say(self, status: int, *, tag: str = "t1", port: int = 0, **options: object) -> Response:
+    def say(self, status: int, *, tag: str = "t1", port: int = 0, **options: Any) -> Response:
         """Let it answer the INVITE that it got last; with a port, with a description that names it."""
         body = builders.sdp(GATEWAY, port, session_id=port) if port else b""
         response = builders.response(
@@ -47,7 +49,7 @@ class GatewayCase(BridgeCase):
             status,
             to_tag=tag,
             contact=f"<sip:{tag}@{GATEWAY}>",
-            **{"body": body, **options},  # type: ignore[arg-type]
+            **{"body": body, **options},
         )
         self.gateway.send(response)
         self.clock.advance(0.5)
@@ -133,7 +135,7 @@ class ForkTests(GatewayCase):
 class RefusalTests(GatewayCase):
     """What the gateway refuses, and what of it the caller hears."""
 
-    def _refused(self, status: int, **options: object) -> tuple[PeerCall, Response]:
+    def _refused(self, status: int, **options: Any) -> tuple[PeerCall, Response]:
         call = self.calling()
         self.say(status, **options)
         self.assertEqual(self.gateway.kinds()[-1], "ACK")
@@ -185,7 +187,9 @@ class RefusalTests(GatewayCase):
 class TimeTests(GatewayCase):
     """Attempts that take too long."""
 
-    routes = (StaticRoute(name="gw", user=re.compile(r"\d+"), to=f"sip:{{0}}@{GATEWAY}", timeout=5.0),)
+    routes: Sequence[StaticRoute] = (
+        StaticRoute(name="gw", user=re.compile(r"\d+"), to=f"sip:{{0}}@{GATEWAY}", timeout=5.0),
+    )
 
     def test_answer_that_crosses_the_timeout(self) -> None:
         """The 2xx of a callee who has just been given up gets ACK and BYE; the caller hears 480 (lesson 26)."""

@@ -42,7 +42,7 @@ def _calling(state: State = State.CALLING) -> CallMachine:
     steps = {
         State.CALLING: (),
         State.CANCELLING: ((Event.CANCEL, None),),
-        State.LEAVING: ((Event.BYE, None),),
+        State.WITHDRAWN: ((Event.WITHDRAW, None),),
         State.ACCEPTED: ((Event.SUCCESS, OK),),
         State.CONFIRMED: ((Event.SUCCESS, OK), (Event.ACK, None)),
         State.ENDED: ((Event.FAILURE, BUSY),),
@@ -144,7 +144,7 @@ class AnswerMachineTests(SynchronousTestCase):
             state.name: sorted(event.name for event in Event if _answering(state).absorbs(event))
             for state in (State.OFFERED, State.RINGING, State.ACCEPTED, State.LEAVING, State.CONFIRMED, State.ENDED)
         }
-        never = ["SUCCESS_AGAIN", "SUCCESS_OTHER"]
+        never = ["SUCCESS_AGAIN", "SUCCESS_OTHER", "WITHDRAW"]
         self.assertEqual(
             absorbed,
             {
@@ -184,12 +184,12 @@ class CallMachineTests(SynchronousTestCase):
         self.assert_step(State.CANCELLING, Event.FAILURE, TERMINATED, State.ENDED, invite.Answered(TERMINATED))
         self.assert_step(State.CANCELLING, Event.LOST, LOST, State.ENDED, invite.Failed(LOST))
 
-    def test_bye_cancels_what_is_not_answered(self) -> None:
-        """A later INVITE in a dialog that ends is cancelled; a 2xx that comes all the same waits for its ACK only."""
-        self.assert_step(State.CALLING, Event.BYE, None, State.LEAVING, invite.SendCancel())
-        self.assert_step(State.LEAVING, Event.SUCCESS, OK, State.ACCEPTED, invite.Answered(OK))
-        self.assert_step(State.LEAVING, Event.FAILURE, TERMINATED, State.ENDED, invite.Answered(TERMINATED))
-        self.assert_step(State.LEAVING, Event.LOST, LOST, State.ENDED, invite.Failed(LOST))
+    def test_withdraws_a_later_invite(self) -> None:
+        """It is cancelled; a 2xx that comes all the same ends no dialog, but waits for its ACK."""
+        self.assert_step(State.CALLING, Event.WITHDRAW, None, State.WITHDRAWN, invite.SendCancel())
+        self.assert_step(State.WITHDRAWN, Event.SUCCESS, OK, State.ACCEPTED, invite.Answered(OK))
+        self.assert_step(State.WITHDRAWN, Event.FAILURE, TERMINATED, State.ENDED, invite.Answered(TERMINATED))
+        self.assert_step(State.WITHDRAWN, Event.LOST, LOST, State.ENDED, invite.Failed(LOST))
 
     def test_2xx_that_crosses_the_cancel_is_ended(self) -> None:
         """It is acknowledged, and the dialog that it made is ended with BYE (lesson 26)."""
@@ -209,11 +209,9 @@ class CallMachineTests(SynchronousTestCase):
         for state in (State.ACCEPTED, State.CONFIRMED, State.ENDED):
             self.assert_step(state, Event.SUCCESS_AGAIN, OK, state, invite.RepeatAck(OK))
 
-    def test_ack_confirms_and_bye_ends(self) -> None:
-        """The ACK confirms it, and a BYE of either side is the end."""
+    def test_ack_confirms(self) -> None:
+        """The ACK confirms it."""
         self.assert_step(State.ACCEPTED, Event.ACK, None, State.CONFIRMED)
-        for state in (State.ACCEPTED, State.CONFIRMED):
-            self.assert_step(state, Event.BYE, None, State.ENDED)
 
     def test_absorbs_all_else(self) -> None:
         """These events do nothing in these states: above all, a CANCEL after the answer is never sent."""
@@ -221,14 +219,14 @@ class CallMachineTests(SynchronousTestCase):
             {
                 state.name: sorted(event.name for event in Event if not _calling(state).absorbs(event))
                 for state in State
-                if state not in (State.OFFERED, State.RINGING)
+                if state not in (State.OFFERED, State.RINGING, State.LEAVING)
             },
             {
-                "CALLING": ["BYE", "CANCEL", "FAILURE", "LOST", "PROVISIONAL", "SUCCESS"],
+                "CALLING": ["CANCEL", "FAILURE", "LOST", "PROVISIONAL", "SUCCESS", "WITHDRAW"],
                 "CANCELLING": ["FAILURE", "LOST", "SUCCESS"],
-                "LEAVING": ["FAILURE", "LOST", "SUCCESS"],
-                "ACCEPTED": ["ACK", "BYE", "SUCCESS_AGAIN", "SUCCESS_OTHER"],
-                "CONFIRMED": ["BYE", "SUCCESS_AGAIN", "SUCCESS_OTHER"],
+                "WITHDRAWN": ["FAILURE", "LOST", "SUCCESS"],
+                "ACCEPTED": ["ACK", "SUCCESS_AGAIN", "SUCCESS_OTHER"],
+                "CONFIRMED": ["SUCCESS_AGAIN", "SUCCESS_OTHER"],
                 "ENDED": ["SUCCESS", "SUCCESS_AGAIN", "SUCCESS_OTHER"],
             },
         )

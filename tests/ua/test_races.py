@@ -5,6 +5,7 @@ from __future__ import annotations
 from sipd.interfaces import Credentials
 from sipd.sip.message import Request
 from sipd.testing import builders
+from sipd.ua.events import Failed, Refused
 from sipd.ua.outgoing import OutgoingCall
 from tests.ua.support import THEM, US, AgentCase
 
@@ -100,6 +101,53 @@ class CallerRaceTests(AgentCase):
         self.them.send(builders.response(self.them.request("BYE"), 200))
         self.clock.advance(1.0)
         self.assertEqual(self.them.kinds(), ["BYE"])
+        self.settle()
+
+    def test_change_that_is_withdrawn_before_it_was_sent(self) -> None:
+        """It is never sent, the user hears that it failed, and the session is as it was."""
+        call = self.calling()
+        self.answer(200, contact="<sip:bob@gw.example.net>")
+        self.network.names["gw.example.net"] = (THEM,)
+        call.acknowledge()
+        self.clock.advance(1.0)
+        self.them.take()
+        call.reinvite()
+        call.withdraw()
+        self.assertEqual(self.user.last(Failed).error.status, 487)
+        self.clock.advance(1.0)
+        self.assertEqual(self.them.kinds(), [])
+        self.assertTrue(call.is_established)
+        call.hang_up()
+        self.settle()
+
+    def test_withdrawn_change(self) -> None:
+        """CANCEL goes out with its header fields; the 487 is told, and the session is as it was (section 14.1)."""
+        call = self.established()
+        call.reinvite()
+        self.clock.advance(0.1)
+        self.answer(180)
+        call.withdraw([("Reason", "SIP;cause=487")])
+        call.withdraw()
+        self.clock.advance(0.1)
+        cancel = self.them.request("CANCEL")
+        self.assertEqual(cancel.headers.get_all("Reason"), ["SIP;cause=487"])
+        self.them.send(builders.response(cancel, 200))
+        self.answer(487)
+        self.assertEqual(self.user.last(Refused).response.status, 487)
+        self.assertEqual(self.them.kinds(), ["INVITE", "CANCEL", "ACK"])
+        self.assertTrue(call.is_established)
+        self.assertFalse(call.is_changing)
+        call.hang_up()
+        self.settle()
+
+    def test_nothing_to_withdraw(self) -> None:
+        """A session that is not being changed, or is not established, is not disturbed."""
+        call = self.calling()
+        call.withdraw()
+        self.answer(180)
+        self.assertEqual(self.them.kinds()[1:], [])
+        self.them.messages = [call.invite]
+        call.hang_up()
         self.settle()
 
     def test_challenged_bye_after_a_crossing_cancel(self) -> None:
