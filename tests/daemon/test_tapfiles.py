@@ -134,4 +134,4 @@ class DefaultsTests(SynchronousTestCase):
 
         (bob,) = [user for user in self.section("users") if user["name"] == "bob"]
         realm = load(DEFAULT, {}).realm
-        self.assertEqual(bob["ha1"], {"SHA-256": compute_ha1("SHA-256", "bob", realm, bob["password"])})
+        self.assertEqual(bob["ha1"], {"MD5": compute_ha1("MD5", "bob", realm, bob["password"])})
