@@ -216,8 +216,7 @@ class ChangeTests(BridgeCase):
         self.clock.advance(0.015)
         answer = call.reinvite(self._offer())
         self.finish()
-        response = self.successResultOf(answer)
-        self.assertTrue(response is None or (isinstance(response, Response) and response.status == 481))
+        self.assertIn(self._status(answer), (0, 481))
 
     def test_challenged_change(self) -> None:
         """A re-INVITE that the other leg challenges is refused with 502: nobody could answer a bare 407."""
