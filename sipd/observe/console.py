@@ -7,6 +7,7 @@ from zope.interface import implementer
 
 from sipd.interfaces import CallRecord, Decision, ICallObserver
 from sipd.observe.explain import describe
+from sipd.sip.grammar import printable
 
 
 @implementer(ICallObserver)
@@ -32,8 +33,8 @@ class CallConsole:
             "call {call} answered: {caller} -> {callee} after {after:.1f} s",
             call=call,
             call_id=record.call_id,
-            caller=record.caller,
-            callee=record.callee,
+            caller=printable(record.caller),
+            callee=printable(record.callee),
             after=record.answered_at - record.started_at,
         )
 
@@ -52,5 +53,5 @@ class CallConsole:
             call_id=record.call_id,
             status=record.status,
             peer=record.source,
-            description=describe(record),
+            description=printable(describe(record), 500),
         )

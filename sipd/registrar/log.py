@@ -6,9 +6,8 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from sipd.interfaces import Binding, IRegistrationObserver
+from sipd.sip.grammar import printable
 from sipd.sip.locate import Target
-
-_LOGGED_LENGTH = 200
 
 
 @implementer(IRegistrationObserver)
@@ -25,7 +24,7 @@ class RegistrationLog:
         self._log.info(
             "{user} registered {contact}{source} for {expires} s",
             user=_user(binding.aor),
-            contact=_printable(binding.uri),
+            contact=printable(str(binding.uri)),
             source=_came_from(binding),
             expires=expires,
         )
@@ -35,18 +34,18 @@ class RegistrationLog:
         self._log.debug(
             "{user} refreshed {contact}{source} for {expires} s",
             user=_user(binding.aor),
-            contact=_printable(binding.uri),
+            contact=printable(str(binding.uri)),
             source=_came_from(binding),
             expires=expires,
         )
 
     def binding_removed(self, binding: Binding) -> None:
         """See `IRegistrationObserver`."""
-        self._log.info("{user} unregistered {contact}", user=_user(binding.aor), contact=_printable(binding.uri))
+        self._log.info("{user} unregistered {contact}", user=_user(binding.aor), contact=printable(str(binding.uri)))
 
     def binding_expired(self, binding: Binding) -> None:
         """See `IRegistrationObserver`."""
-        self._log.info("{user} did not refresh {contact}", user=_user(binding.aor), contact=_printable(binding.uri))
+        self._log.info("{user} did not refresh {contact}", user=_user(binding.aor), contact=printable(str(binding.uri)))
 
     def registration_refused(self, aor: str, source: Target, status: int, reason: str) -> None:
         """See `IRegistrationObserver`."""
@@ -55,12 +54,12 @@ class RegistrationLog:
             source=_address(source),
             user=_user(aor),
             status=status,
-            reason=_printable(reason),
+            reason=printable(reason),
         )
 
 
 def _user(aor: str) -> str:
-    return _printable(aor.removeprefix("sip:").partition("@")[0])
+    return printable(aor.removeprefix("sip:").partition("@")[0])
 
 
 def _came_from(binding: Binding) -> str:
@@ -70,8 +69,3 @@ def _came_from(binding: Binding) -> str:
 
 def _address(target: Target) -> str:
     return f"[{target.host}]:{target.port}" if ":" in target.host else f"{target.host}:{target.port}"
-
-
-def _printable(value: object) -> str:
-    """Make what a peer chose harmless for a log: one line of bounded length."""
-    return "".join(character if character.isprintable() else "?" for character in str(value)[:_LOGGED_LENGTH])

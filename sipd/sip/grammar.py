@@ -46,6 +46,11 @@ def is_quoted(text: str) -> bool:
     return _QUOTED.match(text) is not None
 
 
+def printable(text: str, length: int = 200) -> str:
+    """Make text that a peer chose harmless for a log: one line of bounded length for any terminal and file."""
+    return "".join([character if character.isprintable() else "?" for character in text[:length]])
+
+
 def escape(text: str, safe: frozenset[str] = UNRESERVED) -> str:
     """Replace each character outside `safe` by the `%HH` of its UTF-8 octets (RFC 3261 section 19.1.2)."""
     if all(character in safe for character in text):

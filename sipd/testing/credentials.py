@@ -41,7 +41,7 @@ def _credentials(
     request: Request, challenge: AuthParameters, algorithm: str, username: str, password: str, cnonce: str
 ) -> str:
     def digest(*parts: str) -> str:
-        return hashlib.new(_ALGORITHMS[algorithm], ":".join(parts).encode()).hexdigest()
+        return hashlib.new(_ALGORITHMS[algorithm], ":".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
 
     realm, nonce = challenge.parameters["realm"], challenge.parameters["nonce"]
     secret = digest(username, realm, password)

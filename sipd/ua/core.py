@@ -92,6 +92,7 @@ class UserAgent:
         self._dialogs: dict[DialogKey, Session] = {}
         self._given_up: dict[tuple[str, str], Calling] = {}
         self._timers: dict[tuple[str, str], IDelayedCall] = {}
+        self._is_closed = False
 
     def __len__(self) -> int:
         """How many sessions there are, those that are being ended included."""
@@ -123,6 +124,7 @@ class UserAgent:
 
     def close(self) -> None:
         """Forget every session at once, without a word to anybody, and stop every timer."""
+        self._is_closed = True
         for session in list(self._sessions):
             session.close()
             self.forget(session)
@@ -198,7 +200,7 @@ class UserAgent:
     def give_up(self, calling: Calling) -> None:
         """Watch for a 2xx to an INVITE whose CANCEL, or timer, had no answer: the callee may come back and take it."""
         key = calling.request.call_id, calling.request.from_.tag or ""
-        if len(self._given_up) < MAX_GIVEN_UP:
+        if len(self._given_up) < MAX_GIVEN_UP and not self._is_closed:
             self._given_up[key] = calling
             self._timers[key] = self.clock.callLater(GIVEN_UP, self._forget_given_up, key)
 

@@ -62,6 +62,15 @@ class QuotedStringTests(SynchronousTestCase):
         self.assertEqual(grammar.end_of_quoted(grammar.quote(text), 0), len(grammar.quote(text)) - 1)
 
 
+class PrintableTests(SynchronousTestCase):
+    """Text for a log."""
+
+    def test_printable(self) -> None:
+        """Whatever could break a line, a terminal or a file is one question mark; the length is bounded."""
+        self.assertEqual(grammar.printable("J\xfcrgen\r\n\x1b[1m\0\u2028\udcff x"), "J\xfcrgen???[1m??? x")
+        self.assertEqual((len(grammar.printable("x" * 1000)), grammar.printable("abc", 2)), (200, "ab"))
+
+
 class EscapeTests(SynchronousTestCase):
     """`escape`, `unescape` and `has_bad_escape`."""
 
