@@ -344,14 +344,14 @@ def _credentials_of(request: Request) -> dict[tuple[str, str], AuthParameters]:
 
 def _split_challenges(line: str) -> list[str]:
     """Cut a line where a scheme begins: an element with white space before its equals sign."""
-    challenges: list[str] = []
+    challenges: list[list[str]] = []
     for element in split_commas(line):
         name, _, _ = element.partition("=")
         if " " in name.rstrip() or not challenges:
-            challenges.append(element)
+            challenges.append([element])
         elif element:
-            challenges[-1] += f", {element}"
-    return challenges
+            challenges[-1].append(element)
+    return [", ".join(elements) for elements in challenges]
 
 
 def _count_use(nonce_counts: dict[str, int], nonce: str) -> int:

@@ -20,6 +20,7 @@ from sipd.daemon.logs import observer_for
 from sipd.daemon.sections import Logging
 from sipd.daemon.service import SipService
 from sipd.interfaces import ListeningPoint
+from sipd.media.relay import ReactorRelay
 from sipd.sip.locate import Transport
 from sipd.sip.message import Response
 from sipd.sip.parser import parse_datagram
@@ -216,6 +217,42 @@ class DatagramTests(HostileServiceCase):
         alice.auto_answer(0.01)
         self.assertEqual((await bob.call("alice").when_answered()).status, 200)
         await self.assert_serving()
+
+
+class MediaTests(HostileServiceCase):
+    """Session descriptions that ask for more than there is."""
+
+    def relayed(self) -> int:
+        """Give how many calls hold media."""
+        assert self.service.stack is not None
+        relay = self.service.stack.relay
+        assert isinstance(relay, ReactorRelay)
+        return len(relay)
+
+    async def test_a_thousand_streams(self) -> None:
+        """An offer of a thousand streams gets 488, and takes no port; of disabled ones it may have as many."""
+        service = await self.begin()
+        alice, bob = await self.register(service, "alice"), await self.register(service, "bob")
+        head = builders.sdp(media=())
+        for line, status in ((b"m=audio 9 RTP/AVP 0\r\n", 488), (b"m=audio 0 RTP/AVP 0\r\n", 480)):
+            bob.auto_refuse(480, 0.01)
+            call = await alice.call("bob", body=head + line * 1000).when_ended()
+            self.assertEqual((call.status, self.relayed()), (status, 0))
+        await self.assert_serving()
+
+    async def test_more_calls_than_ports(self) -> None:
+        """When all ports are taken calls get 503; when they are given back there are calls again."""
+        service = await self.begin()
+        alice, bob = await self.register(service, "alice"), await self.register(service, "bob")
+        bob.auto_answer(0.01, ring_after=None)
+        # Forty ports are ten pairs for each leg.
+        calls = [await alice.call("bob").when_answered() for _ in range(12)]
+        self.assertEqual([call.status for call in calls], [200] * 10 + [503] * 2)
+        for call in calls:
+            call.hang_up()
+        for call in [*calls, *bob.calls]:
+            await call.when_ended()
+        self.assertEqual(self.relayed(), 0)
 
 
 class SilenceTests(HostileServiceCase):
