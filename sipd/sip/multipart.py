@@ -54,8 +54,14 @@ def find_part(body: bytes, content_type: str, wanted: str) -> tuple[int, int] | 
 
 
 def _content_type(head: bytes) -> str:
-    """Give the media type of a part from its header fields; plain text where it says none (RFC 2046 section 5.2)."""
+    """Give the media type of a part from its header fields; plain text where it says none (RFC 2046 section 5.2).
+
+    One that cannot be read is empty: a type that nobody wants.
+    """
     field = _CONTENT_TYPE.search(head)
     if field is None:
         return "text/plain"
-    return media_type(" ".join(field[1].decode("utf-8", "surrogateescape").split()))
+    try:
+        return media_type(" ".join(field[1].decode("utf-8", "surrogateescape").split()))
+    except ParseError:
+        return ""

@@ -52,8 +52,12 @@ class CallerTests(SynchronousTestCase):
         """The Record-Route of the 2xx replaces that of the 1xx (section 13.2.2.4)."""
         invite = builders.invite(via=None)
         dialog = Dialog.of_caller(invite, builders.response(invite, 180, headers=PROXIES))
-        dialog.confirm(builders.response(invite, 200, contact="<sip:new@192.0.2.3>", headers=PROXIES[:1]))
-        self.assertEqual([str(route) for route in dialog.route_set], ["<sip:p2.example.com;lr>"])
+        routes = (*PROXIES, ("Record-Route", "<sip:p0.example.com;lr>"))
+        dialog.confirm(builders.response(invite, 200, contact="<sip:new@192.0.2.3>", headers=routes))
+        self.assertEqual(
+            [str(route) for route in dialog.route_set],
+            ["<sip:p0.example.com;lr>", "<sip:p1.example.com;lr>", "<sip:p2.example.com;lr>"],
+        )
         self.assertEqual(str(dialog.remote_target), "sip:new@192.0.2.3")
         self.assertIs(dialog.state, DialogState.CONFIRMED)
 
@@ -75,12 +79,17 @@ class CallerTests(SynchronousTestCase):
 
     def test_ack_has_the_number_and_credentials_of_the_invite(self) -> None:
         """The ACK of a 2xx carries the INVITE's CSeq number, its credentials, and the route set (section 13.2.2.4)."""
-        invite = builders.invite(via=None, cseq=9, headers=[("Proxy-Authorization", 'Digest username="alice"')])
+        invite = builders.invite(
+            via=None,
+            cseq=9,
+            headers=[("Proxy-Authorization", 'Digest username="alice"'), ("Authorization", 'Digest username="al"')],
+        )
         dialog = Dialog.of_caller(invite, builders.response(invite, 200, headers=PROXIES))
         dialog.request("BYE")
         ack = dialog.ack(invite)
         self.assertEqual(str(ack.cseq), "9 ACK")
         self.assertEqual(ack.headers.get("Proxy-Authorization"), 'Digest username="alice"')
+        self.assertEqual(ack.headers.get("Authorization"), 'Digest username="al"')
         self.assertEqual(ack.headers.get_all("Route"), ["<sip:p1.example.com;lr>", "<sip:p2.example.com;lr>"])
         self.assertEqual(dialog.local_sequence, 10)
 
@@ -145,10 +154,12 @@ class BuilderTests(SynchronousTestCase):
             self.assertNotIn("Via", request.headers)
 
     def test_target_refresh_requests_carry_the_contact(self) -> None:
-        """INVITE has it and BYE has not (section 12.2.1.1)."""
+        """INVITE and UPDATE have it, and OPTIONS may; BYE and INFO have not (section 12.2.1.1)."""
         dialog = _caller()
-        self.assertEqual(dialog.request("INVITE").headers.get("Contact"), dialog.contact)
-        self.assertNotIn("Contact", dialog.request("BYE").headers)
+        for method in ("INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY", "OPTIONS"):
+            self.assertEqual(dialog.request(method).headers.get("Contact"), dialog.contact)
+        for method in ("BYE", "INFO"):
+            self.assertNotIn("Contact", dialog.request(method).headers)
 
     def test_strict_router_becomes_the_request_uri(self) -> None:
         """A first route without `lr` is the request URI, and the target ends the Route (section 12.2.1.1)."""
@@ -163,6 +174,13 @@ class BuilderTests(SynchronousTestCase):
         """A Contact with `?` loses it in a request URI (section 19.1.1, table 1)."""
         request = _caller(contact="<sip:bob@192.0.2.2?Subject=x>").request("BYE")
         self.assertEqual(request.uri_text, "sip:bob@192.0.2.2")
+
+    def test_secure_dialogs(self) -> None:
+        """A dialog made by a `sips` request is secure at both ends (sections 12.1.1 and 12.1.2)."""
+        for uri, secure in (("sips:bob@example.com", True), ("sip:bob@example.com", False), ("tel:+1", False)):
+            invite = builders.invite(uri)
+            self.assertIs(Dialog.of_caller(invite, builders.response(invite, 200)).is_secure, secure)
+            self.assertIs(Dialog.of_callee(invite, "t", "<sip:bob@192.0.2.9>").is_secure, secure)
 
     def test_is_one_object(self) -> None:
         """A dialog compares by identity: no copy can be taken for it (lesson 5)."""

@@ -45,6 +45,33 @@ class FindPartTests(SynchronousTestCase):
         assert place is not None
         self.assertEqual(body[place[0] : place[1]], b"hello")
 
+    def test_nothing_counts_after_the_last_boundary(self) -> None:
+        """What looks like a part in the epilogue is none (RFC 2046 section 5.1.1)."""
+        body = b"--b\r\n\r\nhello\r\n--b--\r\nContent-Type: application/sdp\r\n\r\nv=0\r\n--b\r\n"
+        self.assertIsNone(find_part(body, "multipart/mixed;boundary=b", "application/sdp"))
+
+    def test_empty_parts(self) -> None:
+        """A part without a line, or without an end of its header fields, is passed over."""
+        sdp = b"--b\r\nc: application/sdp\r\n\r\nv=0\r\n--b--"
+        for empty in (b"--b\r\n", b"--b \r\n\r\n", b"--b\r\nContent-Type: application/sdp\r\n"):
+            body = empty + sdp
+            place = find_part(body, "multipart/mixed;boundary=b", "application/sdp")
+            assert place is not None
+            self.assertEqual(body[place[0] : place[1]], b"v=0")
+            self.assertIsNone(find_part(empty + b"--b--", "multipart/mixed;boundary=b", "application/sdp"))
+
+    def test_boundary_of_any_octets(self) -> None:
+        """A boundary that is no text is found all the same: nobody else has to like it."""
+        body = b"--\xff.\r\nContent-Type: application/sdp\r\n\r\nv=0\r\n--\xff.--"
+        place = find_part(body, 'multipart/mixed; boundary="\udcff."', "application/sdp")
+        assert place is not None
+        self.assertEqual(body[place[0] : place[1]], b"v=0")
+
+    def test_type_of_any_octets(self) -> None:
+        """A part whose type is no text is of another type."""
+        body = b"--b\r\nContent-Type: application/\xff\r\n\r\nv=0\r\n--b--"
+        self.assertIsNone(find_part(body, "multipart/mixed; boundary=b", "application/sdp"))
+
     def test_needs_its_boundary(self) -> None:
         """Without a boundary parameter, or without the boundary, the parts cannot be told apart."""
         self.assertRaises(ParseError, find_part, BODY, "multipart/mixed", "application/sdp")

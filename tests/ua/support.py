@@ -138,7 +138,14 @@ class AgentCase(SynchronousTestCase):
         self.clock.advance(0.1)
         return self.user.calls[-1]
 
-    def calling(
+    def calling(self, uri: str = f"sip:bob@{THEM}", **options: Any) -> OutgoingCall:
+        """Send an INVITE out."""
+        call = self.ready(uri, **options)
+        call.start()
+        self.clock.advance(0.1)
+        return call
+
+    def ready(
         self,
         uri: str = f"sip:bob@{THEM}",
         *,
@@ -148,7 +155,7 @@ class AgentCase(SynchronousTestCase):
         route_set: tuple[str, ...] = (),
         credentials: Credentials | None = None,
     ) -> OutgoingCall:
-        """Send an INVITE out."""
+        """Make a call that goes out when it is started."""
         call = self.agent.call(
             CallRequest(
                 uri=parse_uri(uri),
@@ -163,8 +170,6 @@ class AgentCase(SynchronousTestCase):
             )
         )
         call.user = self.user
-        call.start()
-        self.clock.advance(0.1)
         return call
 
     def answer(self, status: int, *, tag: str = "t1", contact: str = f"<sip:bob@{THEM}>", **options: Any) -> Response:
