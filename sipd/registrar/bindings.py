@@ -16,6 +16,9 @@ from sipd.sip.uri import SipUri, Uri
 #: What an expiry that is no number means (RFC 3261 section 10.2.1.1).
 _MALFORMED_EXPIRES = 3600
 _LARGEST = 2**32 - 1
+#: Characters of one Contact line, of a whole Path and of a Call-ID: what every database takes, however it is escaped,
+#: and what keeps the memory for a user small.
+MAX_TEXT_LENGTH = 8000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,10 +115,15 @@ def read_registration(
     """Read what a REGISTER asks for (section 10.3 steps 6 and 7, as far as they need no bindings).
 
     Raises:
-        RequestRefusedError: 423 with Min-Expires, 403 for far too many contacts, or 400 for a misused `*`.
+        RequestRefusedError: 423 with Min-Expires, 403 for far too many contacts, or 400 for a misused `*` and for text
+            of more than `MAX_TEXT_LENGTH` characters.
         ParseError: a header field breaks the grammar.
     """
     headers = request.headers
+    path = headers.values("Path")
+    for text in (*headers.get_all("Contact"), ", ".join(path), request.call_id):
+        if len(text) > MAX_TEXT_LENGTH:
+            raise RequestRefusedError("A Contact, Path or Call-ID is too long to be kept", status=400)
     expires_text = headers.get("Expires")
     removes_all = "*" in headers.values("Contact")
     contacts: tuple[RequestedContact, ...] = ()
@@ -131,10 +139,10 @@ def read_registration(
         removes_all=removes_all,
         call_id=request.call_id,
         cseq=request.cseq.number,
-        path=_read_path(headers.values("Path")),
+        path=_read_path(path),
         source=source,
         point=point,
-        user_agent=headers.get("User-Agent") or "",
+        user_agent=(headers.get("User-Agent") or "")[:MAX_TEXT_LENGTH],
     )
 
 

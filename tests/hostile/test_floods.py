@@ -249,6 +249,9 @@ class BindingTests(RegisterCase):
             (", ".join(f"<sip:a{number}@b>" for number in range(21)), ()),
             (", ".join(f"<sip:a{number}@b>" for number in range(11)), ()),
             ("<sip:a@b>;expires=1", ()),
+            (f"<sip:{'a' * 10_000}@b>", ()),
+            (f'"{chr(0xDCFF) * 10_000}" <sip:a@b>', ()),
+            ("<sip:a@b>", (("Path", ", ".join(["<sip:a@b>"] * 1000)),)),
         ):
             self.assertIn(self.bind(contact, *headers), (400, 403, 423), (contact, headers))
         self.arena.clock.advance(10_000.0)
