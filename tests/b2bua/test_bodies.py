@@ -75,6 +75,35 @@ class ContentTests(SynchronousTestCase):
         content = _leg().content(builders.invite(body=b"hi", content_type="text/plain"), None)
         self.assertEqual((list(content.headers.items()), content.body), ([("Content-Type", "text/plain")], b"hi"))
 
+    def test_body_that_nobody_can_read_does_not_cross(self) -> None:
+        """It may describe a session, and so show the other side's addresses."""
+        for kind in ("multipart/mixed;boundary=b", "multipart/mixed"):
+            content = _leg().content(builders.invite(body=b"--x", content_type=kind), None)
+            self.assertEqual((list(content.headers.items()), content.body), ([], b""))
+
+    def test_body_without_a_type(self) -> None:
+        """A body that does not say what it is describes no session, and crosses as it is."""
+        invite = builders.invite(body=b"hi")
+        invite.headers.remove("Content-Type")
+        self.assertIsNone(find_description(invite))
+        content = _leg().content(invite, None)
+        self.assertEqual((list(content.headers.items()), content.body), ([], b"hi"))
+
+    def test_description_in_the_place_of_another_body(self) -> None:
+        """A leg that has to describe the session does so, whatever else the message says."""
+        content = _leg().content(builders.invite(body=b"hi", content_type="text/plain"), _described())
+        self.assertEqual(list(content.headers.items()), [("Content-Type", "application/sdp")])
+        self.assertIn(b"m=audio 30000 ", content.body)
+
+    def test_description_in_its_place_among_others(self) -> None:
+        """In a multipart body the fields that go with the body cross with it."""
+        kind = "multipart/mixed;boundary=b"
+        invite = builders.invite(body=MULTIPART + builders.sdp() + END, content_type=kind)
+        content = _leg().content(invite, _described())
+        self.assertEqual(list(content.headers.items()), [("Content-Type", kind)])
+        self.assertIn(b"m=audio 30000 ", content.body)
+        self.assertTrue(content.body.startswith(MULTIPART))
+
     def test_gives_an_answer_to_a_message_without_one(self) -> None:
         """An answer that came earlier, in a 183, is put into the 200 that came without."""
         ok = builders.response(builders.invite(), 200)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 
-from sipd.sip.message import Response
+from sipd.sip.message import Request, Response
 from sipd.testing import builders
 from sipd.testing.calls import Outcome, PeerCall
+from sipd.testing.exchanges import Reply
 from tests.b2bua.support import ALICE, BOB, BridgeCase
 
 
@@ -122,6 +123,84 @@ class ReinviteTests(BridgeCase):
         self.settle()
         self.assertFalse(call.is_answered)
         self.assertEqual(self.server.records.records[0].cause, "callee-lost")
+
+    def test_answer_without_a_description(self) -> None:
+        """A 2xx that does not answer the offer is acknowledged, and who asked is told 488; the call goes on."""
+        call, answered = self.established()
+        answered._reinvited = lambda request, reply: reply(  # type: ignore[method-assign]
+            builders.response(request, 200, contact=self.bob.contact)
+        )
+        answer = call.reinvite(self._hold(ALICE))
+        self.clock.advance(2.0)
+        self.assertEqual(self._status(answer), 488)
+        acks = [ack.cseq.number for ack in self.seen(self.bob, "ACK")]
+        self.assertEqual(len(acks), 2)
+        self.assertTrue(call.is_answered)
+        self.assertTrue(answered.is_answered)
+        call.hang_up()
+        self.finish()
+        self.assertIn("refused: 488", self.explanation())
+
+    def test_refused_stream_is_not_kept(self) -> None:
+        """Ports that a refused offer took are given back; those of the session stay (section 14.1)."""
+        call, _ = self.established()
+        before = set(self.server.relay.taken)
+        self.bob.answers_reinvites = False
+        for body in (builders.sdp(ALICE, media=("audio", "video"), version=2), builders.sdp(ALICE, version=3)):
+            answer = call.reinvite(body)
+            self.clock.advance(2.0)
+            self.assertEqual(self._status(answer), 488)
+            self.assertEqual(self.server.relay.taken, before)
+        call.hang_up()
+        self.finish()
+
+    def test_added_stream(self) -> None:
+        """A stream more takes a pair of ports more on each leg, for as long as the call."""
+        call, answered = self.established()
+        answer = call.reinvite(builders.sdp(ALICE, media=("audio", "video"), version=2))
+        self.clock.advance(2.0)
+        self.assertEqual(self._status(answer), 200)
+        self.assertIn(b"m=video", answered.remote_body)
+        self.assertEqual(len(self.server.relay.taken), 4)
+        answered.hang_up()
+        self.finish()
+
+    def test_late_offer_that_needs_too_much(self) -> None:
+        """A callee's late offer for which there are no ports: it is acknowledged, the caller told 488."""
+        call, answered = self.established()
+        self.server.relay._max_pairs = 2
+
+        def offer(request: Request, reply: Reply) -> None:
+            body = builders.sdp(BOB, media=("audio", "video"), version=2)
+            reply(builders.response(request, 200, contact=self.bob.contact, body=body))
+
+        answered._reinvited = offer  # type: ignore[method-assign]
+        answer = call.reinvite(b"")
+        self.clock.advance(2.0)
+        self.assertEqual(self._status(answer), 488)
+        self.assertEqual(len(self.seen(self.bob, "ACK")), 2)
+        call.hang_up()
+        self.finish()
+
+    def test_progress_of_a_change(self) -> None:
+        """A 1xx to a re-INVITE stays on its leg, and is no end of the change."""
+        call, answered = self.established()
+        reinvited = answered._reinvited
+
+        def ring(request: Request, reply: Reply) -> None:
+            reply(builders.response(request, 180))
+            answered.later(1.0, reinvited, request, reply)
+
+        answered._reinvited = ring  # type: ignore[method-assign]
+        answer = call.reinvite(self._hold(ALICE))
+        self.clock.advance(2.0)
+        self.assertEqual(self._status(answer), 200)
+        self.assertEqual([one.cseq.number for one in self.seen(self.alice, 180)], [2])
+        call.hang_up()
+        self.finish()
+        text = self.explanation()
+        for part in ("asked for", "agreed"):
+            self.assertIn(part, text)
 
     def test_options_in_the_dialog(self) -> None:
         """OPTIONS inside a call is answered by the leg itself; a method that is not served gives 405."""

@@ -48,10 +48,10 @@ class LateOfferTests(BridgeCase):
     def _answer_byes(self) -> None:
         self.caller.send(builders.response(self.caller.request("BYE"), 200), (SIPD, 5060))
 
-    def _reinvite(self, response: Response) -> Request:
-        """Send a re-INVITE without an offer."""
+    def _reinvite(self, response: Response, body: bytes = b"") -> Request:
+        """Send a re-INVITE, without an offer or with one."""
         again = builders.invite(
-            f"sip:bob@{SIPD}", caller=f"sip:x@{CALLER}", body=b"", via=f"{CALLER}:5060", contact=f"<sip:x@{CALLER}>",
+            f"sip:bob@{SIPD}", caller=f"sip:x@{CALLER}", body=body, via=f"{CALLER}:5060", contact=f"<sip:x@{CALLER}>",
             to_tag=response.to.tag, cseq=2, branch="z9hG4bK-again", call_id=self.invite.call_id,
         )  # fmt: skip
         self.caller.send(again, (SIPD, 5060))
@@ -135,6 +135,20 @@ class LateOfferTests(BridgeCase):
         self.clock.advance(0.1)
         self._answer_byes()
         self.finish()
+
+    def test_change_with_an_offer(self) -> None:
+        """After a late offer a change may carry its own; its ACK owes nothing any more."""
+        self._call()
+        ok = self.caller.response(200)
+        self._acknowledge(self.invite, ok, builders.sdp_answer(ok.body, CALLER))
+        again = self._reinvite(ok, builders.sdp(CALLER, version=2))
+        self._acknowledge(again, self.caller.response(200))
+        self.clock.advance(1.0)
+        self.assertTrue(self.bob.calls[0].is_answered)
+        self.bob.calls[0].hang_up()
+        self.clock.advance(0.1)
+        self._answer_byes()
+        self.assertEqual(self.finish().cause, "bye")
 
     def test_change_without_an_answer(self) -> None:
         """An ACK that leaves the callee's offer unanswered leaves no session: both legs end."""

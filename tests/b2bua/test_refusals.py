@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from sipd.b2bua.refusals import Refusal, choose
-from sipd.errors import ConnectionRefused, TransactionTimeoutError, TransportError, UnresolvableError
+from sipd.errors import ConnectionRefused, ParseError, TransactionTimeoutError, TransportError, UnresolvableError
 from sipd.testing import builders
 
 INVITE = builders.invite()
@@ -25,6 +25,15 @@ class RefusalTests(SynchronousTestCase):
             refusal = Refusal.of_response(builders.response(INVITE, status))
             self.assertEqual((refusal.status, refusal.cause), (502, f"sip:{status}"))
             self.assertIsNone(refusal.response)
+
+    def test_overload_of_another_server(self) -> None:
+        """A 503 of the other side is 500 from here, and the record has what came (section 16.7 step 6)."""
+        refusal = Refusal.of_response(builders.response(INVITE, 503))
+        self.assertEqual((refusal.status, refusal.cause), (500, "sip:503"))
+
+    def test_unreadable_answer(self) -> None:
+        """An answer that nobody can read is no mistake of the caller's: 502."""
+        self.assertEqual(Refusal.of_error(ParseError("Malformed To")).status, 502)
 
     def test_causes_are_distinct(self) -> None:
         """Timeout, refused connection and unresolvable name are told apart (lesson 12)."""
@@ -51,8 +60,11 @@ class ChooseTests(SynchronousTestCase):
         self.assertEqual(self._chosen(404, 302), 302)
 
     def test_within_a_class_the_one_that_helps(self) -> None:
-        """Busy says more than not found."""
-        self.assertEqual(self._chosen(408, 404, 486), 486)
+        """Busy says more than not found, and so do 415, 420, 484 and 488: the caller can mend those."""
+        for status in (415, 420, 484, 486, 488):
+            self.assertEqual(self._chosen(408, 404, status), status)
+        for status in (416, 421, 485, 487, 489):
+            self.assertEqual(self._chosen(408, status), 408)
 
     def test_no_attempt_at_all(self) -> None:
         """An empty route is temporarily unavailable."""
