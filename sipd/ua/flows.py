@@ -43,7 +43,9 @@ def stays_on(flow: IFlow, next_hop: Uri, *, behind_nat: bool) -> bool:
         return False
     if behind_nat or flow.transport.is_reliable or not isinstance(next_hop, SipUri):
         return True
-    return next_hop.host == flow.host and (next_hop.port or 5060) == flow.port and "maddr" not in next_hop.parameters
+    if next_hop.transport not in (None, "udp") or "maddr" in next_hop.parameters:
+        return False
+    return next_hop.host == flow.host and (next_hop.port or 5060) == flow.port
 
 
 def _is_local(host: str) -> bool:

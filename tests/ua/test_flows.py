@@ -58,6 +58,30 @@ class NatTests(SynchronousTestCase):
         self.assertTrue(self._is_behind("sip:b@192.168.1.5"))
         self.assertTrue(self._is_behind("sip:b@10.0.0.1", host="2001:4860::1"))
 
+    def test_networks_that_nobody_else_can_reach(self) -> None:
+        """Loopback, link-local, carrier-grade NAT and unique local addresses are private, too; their neighbours not."""
+        for host in (
+            "10.255.255.255", "172.16.0.1", "172.31.255.255", "192.168.255.1", "100.64.0.1", "100.127.255.255",
+            "127.0.0.1", "169.254.1.1", "[::1]", "[fe80::1]", "[febf::1]", "[fc00::1]", "[fdff::1]",
+        ):  # fmt: skip
+            self.assertTrue(self._is_behind(f"sip:b@{host}"), host)
+        for host in (
+            "9.255.255.255", "11.0.0.0", "172.15.0.1", "172.32.0.1", "192.169.0.1", "192.167.0.1", "100.63.0.1",
+            "100.128.0.1", "126.0.0.1", "128.0.0.1", "169.253.1.1", "[::2]", "[fec0::1]", "[fe00::1]", "[2001:db8::1]",
+            "phone.example.com",
+        ):  # fmt: skip
+            self.assertFalse(self._is_behind(f"sip:b@{host}"), host)
+
+    def test_contact_that_is_no_place(self) -> None:
+        """A tel URI in a Contact says nothing of where the peer is."""
+        self.assertFalse(self._is_behind("tel:+4930123"))
+
+    def test_received_alone_says_nothing(self) -> None:
+        """A proxy with another source address than its Via says, and a Contact beyond it: no NAT at this end."""
+        via = "SIP/2.0/UDP 198.18.0.1;branch=z9hG4bKx;received=203.0.113.7"
+        self.assertFalse(self._is_behind("sip:b@198.18.0.5", via))
+        self.assertFalse(self._is_behind("sip:b@198.18.0.5", "SIP/2.0/UDP 198.18.0.5;branch=z9hG4bKx"))
+
     def test_private_contact_in_a_private_network(self) -> None:
         """Inside of one network private addresses are what they say."""
         self.assertFalse(self._is_behind("sip:b@192.168.1.5", host="192.168.1.9"))
@@ -95,6 +119,8 @@ class StayTests(SynchronousTestCase):
         """Another host or port, or a maddr, is another flow; a missing port is 5060."""
         self.assertTrue(self._stays("sip:b@203.0.113.7", Flow()))
         self.assertTrue(self._stays("sip:b@203.0.113.7:5060", Flow()))
+        self.assertTrue(self._stays("sip:b@203.0.113.7;transport=UDP", Flow()))
+        self.assertFalse(self._stays("sip:b@203.0.113.7;transport=tcp", Flow()))
         for hop in ("sip:b@203.0.113.7:5080", "sip:b@203.0.113.8", "sip:b@203.0.113.7;maddr=203.0.113.9"):
             self.assertFalse(self._stays(hop, Flow()), hop)
 
