@@ -68,6 +68,8 @@ class Load:
     def finish(self, caller: subprocess.Popen[bytes], calls: int, duration: float) -> Outcome:
         """Wait for the end of what `begin` began."""
         caller.wait(duration + 2 * _DRAIN)
+        if self._callee.poll() is not None:
+            raise RuntimeError(f"the callee ended with {self._callee.returncode}")
         times_file = self._directory / f"uac_{caller.pid}_rtt.csv"
         if not times_file.exists():
             raise RuntimeError(f"SIPp made no calls: {(self._directory / 'sipp-errors').read_text()[-2000:]}")
