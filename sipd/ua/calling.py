@@ -80,9 +80,9 @@ class Calling:
         self._targets = list(targets)
         self._try_next(TransportError("No target to send to"))
 
-    def fail(self, error: RemoteError) -> None:
+    def fail(self, error: BaseException) -> None:
         """Take note that the INVITE cannot be sent at all."""
-        self._feed(Event.LOST, error)
+        self._feed(Event.LOST, error if isinstance(error, RemoteError) else RemoteError(str(error)))
 
     def cancel(self, headers: Sequence[tuple[str, str]] = ()) -> None:
         """Cancel the INVITE; a 2xx that comes all the same is acknowledged and ended."""

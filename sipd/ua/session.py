@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from sipd.errors import (
     InvalidStateError,
     ParseError,
-    RemoteError,
     RequestRefusedError,
     TransactionTimeoutError,
     TransportError,
@@ -95,7 +94,7 @@ class Session:
         request = self.dialog.request("INVITE", headers, body)
         self._calling = calling = Calling(self, request)
         self.agent.flow_for(self.dialog, self._known_flow(), self.is_natted).addCallbacks(
-            calling.start, lambda failure: calling.fail(_remote(failure.value))
+            calling.start, lambda failure: calling.fail(failure.value)
         )
 
     def withdraw(self, headers: Sequence[tuple[str, str]] = ()) -> None:
@@ -136,7 +135,7 @@ class Session:
     def _leave(self) -> None:
         """Begin to end what there is."""
         calling, answering = self._calling, self._answering
-        if calling is not None and not calling.is_over and (self.dialog is None or not self._is_confirmed()):
+        if calling is not None and not calling.is_over and self.dialog is None:
             calling.cancel(self._bye_headers)
             return
         if answering is not None and not answering.is_answered:
@@ -291,10 +290,7 @@ class Session:
             # The caller goes on, so it has the 2xx: its ACK is late or lost (RFC 5407 section 3.1, lesson 28).
             answering.ack_received(None)
         assert self.dialog is not None
-        try:
-            self.dialog.refresh_target(request)
-        except ParseError as error:
-            raise RequestRefusedError(error.reason, status=400) from error
+        self.dialog.refresh_target(request)
         self.take_flow(request, transaction.flow)
         self._answering = Answering(self, transaction)
         self.tell(Reinvited(self._answering))
@@ -344,10 +340,6 @@ class Session:
     def _known_flow(self) -> IFlow:
         assert self.flow is not None
         return self.flow
-
-
-def _remote(error: BaseException) -> RemoteError:
-    return error if isinstance(error, RemoteError) else RemoteError(str(error))
 
 
 def _retry_after(agent: UserAgent) -> str:

@@ -61,10 +61,12 @@ class CallerRaceTests(AgentCase):
         call.reinvite([("Content-Type", "application/sdp")], builders.sdp())
         self.clock.advance(0.1)
         self.answer(180)
+        events = len(self.user.events)
         call.hang_up()
         self.clock.advance(0.1)
         self.them.send(builders.response(self.them.request("BYE"), 200))
         self.settle()
+        self.assertEqual(len(self.user.events), events)
 
     def test_bye_of_the_peer_during_a_change(self) -> None:
         """The peer ends the dialog and never answers the re-INVITE in it: nothing is left of it here."""
@@ -86,6 +88,19 @@ class CallerRaceTests(AgentCase):
         self.them.send(builders.response(self.them.request("BYE"), 200))
         self.settle()
         self.assertEqual(self.them.kinds(), ["INVITE", "BYE", "ACK"])
+
+    def test_refusal_of_a_change_that_crosses_the_bye(self) -> None:
+        """The 487 is acknowledged, and the user, who has hung up, hears nothing of it."""
+        call = self.established()
+        call.reinvite()
+        self.clock.advance(0.1)
+        call.hang_up()
+        events = len(self.user.events)
+        self.answer(487)
+        self.them.send(builders.response(self.them.request("BYE"), 200))
+        self.settle()
+        self.assertEqual(self.them.kinds(), ["INVITE", "BYE", "ACK"])
+        self.assertEqual(len(self.user.events), events)
 
     def test_late_name_for_a_change_of_a_session_that_is_over(self) -> None:
         """The lookup for a re-INVITE ends after the session did: it is not sent."""
@@ -128,6 +143,7 @@ class CallerRaceTests(AgentCase):
         self.answer(180)
         call.withdraw([("Reason", "SIP;cause=487")])
         call.withdraw()
+        self.assertTrue(call.is_changing)
         self.clock.advance(0.1)
         cancel = self.them.request("CANCEL")
         self.assertEqual(cancel.headers.get_all("Reason"), ["SIP;cause=487"])

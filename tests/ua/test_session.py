@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from sipd.errors import InvalidStateError, TransactionTimeoutError, UnresolvableError
-from sipd.interfaces import Credentials
+from collections.abc import Sequence
+
+from twisted.internet.defer import Deferred, fail
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from sipd.errors import InvalidStateError, LocalError, TransactionTimeoutError, UnresolvableError
+from sipd.interfaces import Credentials, IResolver
+from sipd.sip.locate import Target
 from sipd.sip.message import Request, Response
+from sipd.sip.uri import Uri
 from sipd.testing import builders
 from sipd.ua.events import Answered, Ended, EndedBy, Failed, Refused, Reinvited
 from sipd.ua.incoming import IncomingCall
@@ -12,6 +20,15 @@ from sipd.ua.outgoing import OutgoingCall
 from tests.ua.support import OTHER, THEM, US, AgentCase, Wire
 
 SDP_TYPE = (("Content-Type", "application/sdp"),)
+
+
+@implementer(IResolver)
+class Broken:
+    """A resolver that finds nothing."""
+
+    def locate(self, uri: Uri) -> Deferred[Sequence[Target]]:
+        """See `IResolver`."""
+        return fail(LocalError("no resolver"))
 
 
 class SessionCase(AgentCase):
@@ -78,8 +95,18 @@ class StateTests(SessionCase):
         self.answer(486)
         self.assertRaises(InvalidStateError, call.reinvite)
         offered = self.offered()
+        self.assertFalse(offered.is_established)
         self.assertRaises(InvalidStateError, offered.reinvite)
-        offered.reject(486)
+        offered.accept()
+        offered.hang_up()
+        self.assertFalse(offered.is_established)
+        self.settle()
+
+    def test_no_change_after_the_end(self) -> None:
+        """A session that is hung up cannot be changed, although its BYE is still under way."""
+        call = self.outgoing()
+        call.hang_up()
+        self.assertRaises(InvalidStateError, call.reinvite)
         self.settle()
 
     def test_one_change_at_a_time(self) -> None:
@@ -251,6 +278,20 @@ class ChangeTests(SessionCase):
         self.assertTrue(call.is_established)
         self.end(call)
 
+    def test_names_that_cannot_be_looked_up(self) -> None:
+        """A resolver that fails in a way of its own fails the change, or the call, like any other."""
+        call = self.outgoing(contact="<sip:bob@gw.example.net>")
+        resolver, self.agent.resolver = self.agent.resolver, Broken()
+        verifyObject(IResolver, self.agent.resolver)
+        call.reinvite()
+        error = self.user.last(Failed).error
+        self.assertEqual((error.reason, call.is_established), ("no resolver", True))
+        self.calling()
+        self.assertEqual(self.user.last(Failed).error.reason, "no resolver")
+        self.agent.resolver = resolver
+        call.hang_up()
+        self.settle()
+
     def test_dialog_that_is_gone(self) -> None:
         """408 and 481 end the session with a BYE, after the user has heard of the refusal (section 14.1)."""
         for status in (408, 481):
@@ -342,6 +383,27 @@ class PeerChangeTests(SessionCase):
         call.hang_up()
         self.clock.advance(0.1)
         self.assertEqual(other.request("BYE").uri_text, f"sip:alice@{OTHER}")
+        self.settle()
+
+    def test_proxy_between(self) -> None:
+        """A private Contact beyond a proxy is the proxy's business: requests go to its Record-Route."""
+        proxy = Wire(self.network, OTHER)
+        self.invite = builders.invite(
+            f"sip:bob@{US}", via=f"{THEM}:5060", contact="<sip:alice@10.0.0.5>",
+            headers=[("Record-Route", f"<sip:{OTHER};lr>")],
+        )  # fmt: skip
+        self.them.send(self.invite)
+        self.clock.advance(0.1)
+        call = self.user.calls[-1]
+        call.accept()
+        self.clock.advance(0.1)
+        self.them.send(builders.ack(self.invite, self.them.response(200)))
+        self.clock.advance(0.1)
+        call.hang_up()
+        self.clock.advance(0.1)
+        bye = proxy.request("BYE")
+        self.assertEqual((bye.uri_text, bye.headers.get("Route")), ("sip:alice@10.0.0.5", f"<sip:{OTHER};lr>"))
+        proxy.send(builders.response(bye, 200))
         self.settle()
 
     def test_broken_contact(self) -> None:
