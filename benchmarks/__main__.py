@@ -8,10 +8,10 @@ python -m benchmarks --quick              all, short: to see that they run, not 
 from __future__ import annotations
 
 import argparse
-import importlib
 import importlib.util
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Sequence
 
@@ -38,9 +38,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{python}, {platform.platform()}, {processors} processors")
     if processors < 2:
         print("With one processor the load and the server share it: the figures are worthless.", file=sys.stderr)
+    sys.stdout.flush()
+    failed: list[str] = []
     for name in options.modules or MODULES:
         if importlib.util.find_spec(f"benchmarks.{name}") is not None:
-            importlib.import_module(f"benchmarks.{name}").main(QUICK[name] if options.quick else [])
+            command = [sys.executable, "-m", f"benchmarks.{name}", *(QUICK[name] if options.quick else [])]
+            failed += [name] if subprocess.run(command).returncode else []
+    if failed:
+        raise SystemExit(f"failed: {', '.join(failed)}")
 
 
 if __name__ == "__main__":
