@@ -69,7 +69,9 @@ STAYS = {
 }  # fmt: skip
 
 _STAYS = frozenset(STAYS)
-_BODY_FIELDS = ("Content-Type", "Content-Disposition", "Content-Encoding", "Content-Language", "MIME-Version")
+_BODY_FIELDS = frozenset(
+    ("content-type", "content-disposition", "content-encoding", "content-language", "mime-version")
+)
 
 
 def crossing(headers: Headers) -> Headers:
@@ -82,6 +84,5 @@ def crossing(headers: Headers) -> Headers:
 def body_fields(headers: Headers) -> Headers:
     """Give the fields that go with the body."""
     fields = Headers()
-    for name in _BODY_FIELDS:
-        fields.copy_lines(headers, name)
+    fields.copy_only(headers, _BODY_FIELDS)
     return fields

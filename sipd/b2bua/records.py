@@ -11,7 +11,7 @@ import json
 import os
 from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import fields
 from enum import Enum
 from typing import TYPE_CHECKING, cast
 
@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from sipd.errors import ConfigurationError
-from sipd.interfaces import CallRecord, Decision, ICallObserver
+from sipd.interfaces import CallRecord, Decision, ICallObserver, StreamStatistics
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 InThread = Callable[[Callable[[], None]], Deferred[None]]
 
 _MODE = 0o640
+_FIELDS = tuple(one.name for one in fields(CallRecord))
+_STREAM_FIELDS = tuple(one.name for one in fields(StreamStatistics))
+_ENCODER = json.JSONEncoder(separators=(",", ":"), default=str)
 
 
 class SyncPolicy(Enum):
@@ -249,10 +252,11 @@ class JsonLinesRecords:
 
 def to_line(record: CallRecord) -> bytes:
     """Print a record as one JSON line: its fields, and `duration`, the seconds from answer to end."""
-    fields = asdict(record)
+    line = {name: getattr(record, name) for name in _FIELDS}
+    line["media"] = [{name: getattr(stream, name) for name in _STREAM_FIELDS} for stream in record.media]
     talked = record.answered_at is not None and record.ended_at is not None
-    fields["duration"] = round(record.ended_at - record.answered_at, 3) if talked else 0.0  # type: ignore[operator]
-    return json.dumps(fields, separators=(",", ":"), default=str).encode("ascii") + b"\n"
+    line["duration"] = round(record.ended_at - record.answered_at, 3) if talked else 0.0  # type: ignore[operator]
+    return _ENCODER.encode(line).encode("ascii") + b"\n"
 
 
 def _open(path: str) -> int:

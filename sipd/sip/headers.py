@@ -259,6 +259,15 @@ class Headers:
             self._names.append(key)
             self.parsed.pop(key, None)
 
+    def copy_only(self, other: Headers, names: frozenset[str]) -> None:
+        """Append, octet for octet and in order, the lines of `other` whose canonical name is in `names`."""
+        for name, line in zip(other._names, other._lines, strict=True):
+            if name in names:
+                self._names.append(name)
+                self._lines.append(line)
+                if self.parsed:
+                    self.parsed.pop(name, None)
+
     def copy_others(self, other: Headers, names: frozenset[str]) -> None:
         """Append, octet for octet and in order, the lines of `other` whose canonical name is not in `names`."""
         for name, line in zip(other._names, other._lines, strict=True):

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from sipd.ua.core import UserAgent
 
 
+#: Octets to expect of what an INVITE has not yet when its size decides on the transport: request line, Via, Contact.
+_SIZE_OF_THE_REST = 250
+
+
 @dataclass(slots=True, kw_only=True)
 class CallRequest:
     """What to call, and how.
@@ -125,7 +129,9 @@ class OutgoingCall(Session):
         self.agent.add_dialog(self)
 
     def _located(self, targets: Sequence[Target]) -> None:
-        size = len(self._calling.request.to_bytes())
+        request = self._calling.request
+        lines = request.headers.lines()
+        size = _SIZE_OF_THE_REST + len(request.body) + sum(map(len, lines)) + 2 * len(lines)
         self._calling.start_at(targets_for_size(targets, size))
 
     def _build(self) -> Request:
