@@ -55,14 +55,14 @@ class Bridge:
         self.inbox: Inbox[BridgeEvent] = Inbox()
         self.legs: dict[str, Leg] = {}
         self.record = _record(self.id, call, b2bua.now())
-        self._names: dict[Session, Leg] = {}
+        self._legs_of: dict[Session, Leg] = {}
         flow = call.transaction.flow
         self._source = Target(transport=flow.transport, host=flow.host, port=flow.port)
         self._tried = 0
         self._media: IMediaSession | None = None
         self.caller = self.new_leg()
         call.user = self
-        self._names[call] = self.caller
+        self._legs_of[call] = self.caller
 
     def run(self) -> Deferred[None]:
         """Take the call from here to its end."""
@@ -74,9 +74,13 @@ class Bridge:
 
     def session_event(self, session: Session, event: SessionEvent) -> None:
         """See `ISessionUser`."""
-        leg = self._names.get(session)
-        if leg is not None:
+        leg = self._legs_of[session]
+        if leg.is_live:
             self.inbox.put((leg, event))
+
+    def session_explained(self, session: Session, text: str) -> None:
+        """Add what a session says of itself to the explanation; the call may be over by then."""
+        self.explain("leg", text, self._legs_of[session].name)
 
     # --- what the phases of the call use --------------------------------------------------------------------
 
@@ -119,7 +123,7 @@ class Bridge:
         leg.session = session
         session.user = self
         self.legs[leg.name] = leg
-        self._names[session] = leg
+        self._legs_of[session] = leg
         self.b2bua.observer.call_resource_taken(self.id, "leg", leg.name)
 
     def drop_leg(self, leg: Leg, headers: tuple[tuple[str, str], ...] = ()) -> None:
@@ -133,7 +137,6 @@ class Bridge:
         if self._media is not None:
             self._media.leg_ended(leg.name)
         del self.legs[leg.name]
-        del self._names[leg.session]
         self.b2bua.observer.call_resource_released(self.id, "leg", leg.name)
 
     def start_timer(self, leg: Leg, seconds: float) -> None:

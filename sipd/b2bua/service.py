@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from sipd.ua.incoming import IncomingCall
+    from sipd.ua.session import Session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +83,7 @@ class B2bua:
         self._is_draining = False
         self._idle: list[Deferred[None]] = []
         agent.call_handler = self
+        agent.explanation = self._explained
 
     def __len__(self) -> int:
         """How many calls there are."""
@@ -139,6 +141,11 @@ class B2bua:
             idle, self._idle = self._idle, []
             for deferred in idle:
                 deferred.callback(None)
+
+    def _explained(self, session: Session, text: str) -> None:
+        user: object = session.user
+        if isinstance(user, Bridge):
+            user.session_explained(session, text)
 
     def _broken(self, failure: Failure, bridge: Bridge) -> None:
         """A bug: the call is over, and the traceback says where to look. The caller is not left without an answer."""

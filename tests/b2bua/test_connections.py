@@ -116,6 +116,7 @@ class ConnectionTests(BridgeCase):
         self.assertEqual(self.server.records.records[0].ended_by, "caller")
         self.dora.close()
         self.finish()
+        self.assertRegex(self.explanation(), "b1 +leg +BYE: ")
 
     def test_callee_that_comes_back_over_a_new_connection(self) -> None:
         """A re-INVITE over a new connection tells where the phone is now: the BYE goes there."""
