@@ -27,13 +27,16 @@ class Change:
         leg: who asked for it.
         answering: waits for the other leg's answer.
         is_late: it carries no offer, so the other leg makes one and `leg` answers it in the ACK.
-        is_withdrawn: who asked has cancelled it.
     """
 
     leg: Leg
     answering: Answering
     is_late: bool
-    is_withdrawn: bool = False
+
+    @property
+    def is_withdrawn(self) -> bool:
+        """Whether who asked has cancelled it, and so has its answer."""
+        return self.answering.is_answered
 
 
 class Dialogue:
@@ -78,7 +81,6 @@ class Dialogue:
                 self._refuse(leg, Refusal.of_error(error))
             case Cancelled(request):
                 if self._change is not None and self._change.leg is leg:
-                    self._change.is_withdrawn = True
                     self._bridge.explain("change", "withdrawn", leg.name)
                     other.session.withdraw(reasons_of(request))
         return False
@@ -112,7 +114,6 @@ class Dialogue:
             content = other.content(ack, answer)
         except (RemoteError, LocalError) as error:
             self._bridge.ended("sipd", "bad-answer", str(error))
-            other.session.acknowledge()
             self._drop(leg, ())
             self._drop(other, ())
             return True
@@ -159,15 +160,17 @@ class Dialogue:
                 return
             if change.is_late:
                 crossed = await self._bridge.media.offer(leg.name, change.leg.name, description)
-                self._owes_answer = change.leg
             else:
                 crossed = await self._bridge.media.answer(leg.name, change.leg.name, description)
-                leg.session.acknowledge()
             content = change.leg.content(response, crossed)
         except (RemoteError, LocalError) as error:
             leg.session.acknowledge()
             self._reject(change.leg, leg, change.answering, 488, str(error))
             return
+        if change.is_late and not change.is_withdrawn:
+            self._owes_answer = change.leg
+        else:
+            leg.session.acknowledge()
         change.answering.accept(content.headers, content.body)
         self._bridge.explain("change", "agreed", leg.name)
 

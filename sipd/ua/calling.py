@@ -78,7 +78,7 @@ class Calling:
     def start_at(self, targets: Sequence[Target]) -> None:
         """Send the INVITE to the first of these targets that works, in order."""
         self._targets = list(targets)
-        self._try_next(TransportError("No target to send to"))
+        self._try_next()
 
     def fail(self, error: BaseException) -> None:
         """Take note that the INVITE cannot be sent at all."""
@@ -112,7 +112,7 @@ class Calling:
         elif self._machine.state is State.CALLING and response.status in (401, 407) and self._answer(response):
             return
         elif self._machine.state is State.CALLING and response.status == 503 and self._targets:
-            self._try_next(RemoteError(response.reason, status=503))
+            self._try_next()
         else:
             self._feed(Event.FAILURE, response)
 
@@ -120,11 +120,12 @@ class Calling:
         """See `ITransactionUser`."""
         if self._machine.state is State.CALLING and self._targets:
             self._session.agent.explain(self._session, f"{error.reason}: trying the next target")
-            self._try_next(error)
+            self._try_next()
         else:
             self._feed(Event.LOST, error)
 
-    def _try_next(self, error: RemoteError) -> None:
+    def _try_next(self) -> None:
+        error = TransportError("No target to send to")
         while self._targets:
             target = self._targets.pop(0)
             try:

@@ -119,8 +119,9 @@ class ReinviteTests(BridgeCase):
         """A re-INVITE that nobody answers ends both legs, and the record says which one was lost."""
         call, _ = self.established()
         self.bob.close()
-        call.reinvite(self._hold(ALICE))
+        answer = call.reinvite(self._hold(ALICE))
         self.settle()
+        self.assertEqual(self._status(answer), 408)
         self.assertFalse(call.is_answered)
         self.assertEqual(self.server.records.records[0].cause, "callee-lost")
 

@@ -133,6 +133,7 @@ class RoundTests(HuntCase):
         call.cancel()
         self.finish()
         self.assertEqual((call.status, self.mobile.calls), (487, []))
+        self.assertEqual(self.server.records.records[0].attempts[0]["reason"], "cancelled")
 
     def test_what_is_on_the_books(self) -> None:
         """Legs and timers are taken and given back one by one; a call that talks holds no timer."""
@@ -224,6 +225,38 @@ class ParallelTests(HuntCase):
         self.assertTrue(bob.is_answered)
         call.hang_up()
         self.finish()
+
+    def test_loser_that_hangs_up_while_media_is_prepared(self) -> None:
+        """What a phone says after another one was taken does not end the call."""
+        relay = SlowRelay(self.server.relay, self.clock.callLater, 0.0)
+        self.server.b2bua.media = relay
+        call, bob, desk = self._ringing()
+        relay.delay = 1.0
+        bob.answer()
+        self.clock.advance(0.2)
+        desk.answer()
+        self.clock.advance(0.2)
+        desk.is_acknowledged = True
+        desk.hang_up()
+        self.clock.advance(3.0)
+        self.assertTrue(call.is_answered)
+        self.assertTrue(bob.is_answered)
+        call.hang_up()
+        self.finish()
+
+    def test_refusal_just_before_the_timeout(self) -> None:
+        """The first outcome of an attempt is the one that counts, even if both wait to be taken."""
+        relay = SlowRelay(self.server.relay, self.clock.callLater, 0.0)
+        self.server.b2bua.media = relay
+        call, bob, desk = self._ringing()
+        self.clock.advance(28.5)
+        relay.delay = 1.0
+        desk.ring(183, body=builders.sdp_answer(desk.invite.body, DESK, 42000))
+        self.clock.advance(0.2)
+        bob.refuse(486)
+        record = self.finish()
+        self.assertEqual([attempt["cause"] for attempt in record.attempts], ["sip:486", "no-answer"])
+        self.assertEqual((call.status, desk.outcome), (486, Outcome.CANCELLED))
 
     def test_busy_everywhere(self) -> None:
         """A 6xx ends the other attempts with its own reason, and they are closed in the record."""

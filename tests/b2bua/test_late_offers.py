@@ -87,6 +87,18 @@ class LateOfferTests(BridgeCase):
             self.assertTrue(answered.is_acknowledged)
             self.caller.take()
 
+    def test_answer_after_the_media_ended(self) -> None:
+        """What this side lacks ends both legs like an answer that cannot be used."""
+        self._call()
+        ok = self.caller.response(200)
+        self.server.relay.sessions[0].close()
+        self._acknowledge(self.invite, ok, builders.sdp_answer(ok.body, CALLER))
+        self._answer_byes()
+        record = self.finish()
+        self.assertEqual(record.cause, "bad-answer")
+        self.assertEqual(record.attempts[0]["ended_at"], record.ended_at)
+        self.assertTrue(self.bob.calls[0].is_acknowledged)
+
     def test_no_ack(self) -> None:
         """Without any ACK both legs end after 64*T1."""
         self._call()

@@ -9,6 +9,7 @@ from sipd.testing import builders
 from sipd.testing.calls import Outcome, PeerCall
 from sipd.testing.exchanges import Reply
 from sipd.testing.links import Link
+from tests.b2bua.slow import SlowRelay
 from tests.b2bua.support import ALICE, BOB, SIPD, BridgeCase
 
 DEAD = Link(loss=1.0)
@@ -137,7 +138,8 @@ class AcknowledgementTests(BridgeCase):
         self.server.b2bua.stop_calls("shutdown")
         self.clock.advance(0.1)
         self.assertEqual(self.seen(self.alice, "BYE"), [])
-        self.assertEqual(len(self.seen(self.bob, "BYE")), 1)
+        (bye,) = self.seen(self.bob, "BYE")
+        self.assertEqual(bye.headers.get("Reason"), 'SIP;cause=503;text="Service unavailable"')
         self.network.set_link(ALICE, SIPD, Link())
         self.finish()
         self.assertEqual((call.outcome, call.ended_by), (Outcome.ANSWERED, "them"))
@@ -189,6 +191,26 @@ class ChangeTests(BridgeCase):
         self.assertEqual(self._status(again), 200)
         call.hang_up()
         self.finish()
+        self.assertIn("withdrawn", self.explanation())
+
+    def test_change_that_is_withdrawn_while_its_answer_waits(self) -> None:
+        """The CANCEL comes while media take the answer: the other leg has its ACK, and the call goes on."""
+        for body in (self._offer(), b""):
+            self.server.records.records.clear()
+            relay = SlowRelay(self.server.relay, self.clock.callLater, 0.0)
+            self.server.b2bua.media = relay
+            call, answered = self.established()
+            acks = len(self.seen(self.bob, "ACK"))
+            call.reinvite(body)
+            relay.delay = 1.0
+            self.clock.advance(1.5 if body else 0.5)
+            self._cancel()
+            self.clock.advance(5.0)
+            self.assertEqual(len(self.seen(self.bob, "ACK")), acks + 1)
+            self.assertTrue(call.is_answered)
+            self.assertTrue(answered.is_answered)
+            call.hang_up()
+            self.finish()
 
     def test_withdrawn_change_that_is_answered_all_the_same(self) -> None:
         """The 200 that crosses the CANCEL of a re-INVITE is acknowledged, and the call goes on."""
