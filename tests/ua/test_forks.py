@@ -103,6 +103,40 @@ class AnswerTests(AgentCase):
         call.hang_up()
         self.settle()
 
+    def test_fork_that_lost_is_ended_where_it_is(self) -> None:
+        """Its target is the one that its 1xx named, its route set that of its 2xx (sections 12.1.2 and 13.2.2.4)."""
+        proxy = Wire(self.network, OTHER, 5070)
+        call = self.calling()
+        self.answer(180, tag="t2", contact=f"<sip:t2@{OTHER}>")
+        self.answer(200, tag="t1")
+        call.acknowledge()
+        response = builders.response(
+            self.them.request("INVITE"),
+            200,
+            to_tag="t2",
+            contact=None,
+            headers=[("Record-Route", f"<sip:{OTHER}:5070;lr>")],
+        )
+        self.them.send(response)
+        self.clock.advance(0.1)
+        self.assertEqual([str(one.cseq) for one in proxy.messages], ["1 ACK", "2 BYE"])
+        for request in proxy.take():
+            assert isinstance(request, Request)
+            self.assertEqual(request.uri_text, f"sip:t2@{OTHER}")
+        call.hang_up()
+        self.settle()
+
+    def test_too_many_forks_that_lost(self) -> None:
+        """Beyond the bound a late 2xx gets nothing: whoever makes up tags has no storm sent anywhere."""
+        self.agent.settings = AgentSettings(max_early_dialogs=1)
+        call = self.calling()
+        for tag in ("t1", "t2", "t3", "t2"):
+            self.answer(200, tag=tag)
+        byes = {one.to.tag for one in self.them.messages if isinstance(one, Request) and one.method == "BYE"}
+        self.assertEqual(byes, {"t2"})
+        call.hang_up()
+        self.settle()
+
     def test_answer_that_makes_no_dialog(self) -> None:
         """A 2xx with a broken Contact fails the call, and says why; nothing can be sent for it."""
         said: list[str] = []
