@@ -175,7 +175,6 @@ class Bridge:
         if refusal.response is not None:
             content = self.caller.content(refusal.response, None)
             fields = content.headers
-            fields.extend(headers)
             if refusal.status < 400:
                 fields.copy_lines(refusal.response.headers, "Contact")
             self.call.reject(refusal.status, refusal.reason, fields, content.body)

@@ -76,9 +76,8 @@ class Answering:
         """Take the ACK of the 2xx."""
         self._feed(Event.ACK, ack)
 
-    def bye_received(self, bye: Request) -> None:
+    def bye_received(self) -> None:
         """Take note that the peer ended the dialog: 487 if there is no answer yet (section 15.1.2)."""
-        self._cancel = bye
         self._feed(Event.BYE)
 
     def hang_up(self) -> None:

@@ -61,10 +61,6 @@ class IncomingCall(Session):
             self._first.reject(status, reason, headers, body)
             self.agent.forget(self)
 
-    def cancel_received(self, cancel: Request) -> None:
-        """Take a CANCEL of the INVITE, already answered."""
-        self._first.cancel_received(cancel)
-
     def answering_cancelled(self, answering: Answering, event: Cancelled) -> None:
         """The call is over before it was answered; a later INVITE that is cancelled changes nothing."""
         if answering.request is self.invite:

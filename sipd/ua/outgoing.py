@@ -106,17 +106,15 @@ class OutgoingCall(Session):
         """Take the refusal; of the first INVITE it ends the session."""
         if self.dialog is not None:
             super().calling_refused(calling, event)
-            return
-        self._end(event)
-        self.agent.forget(self)
+        else:
+            self._end(event)
 
     def calling_failed(self, calling: Calling, event: Failed) -> None:
         """Take note that no answer will come; of the first INVITE it ends the session."""
         if self.dialog is not None:
             super().calling_failed(calling, event)
-            return
-        self._end(event)
-        self.agent.forget(self)
+        else:
+            self._end(event)
 
     def _confirm(self, calling: Calling, event: Answered) -> None:
         response = event.response

@@ -302,7 +302,7 @@ class Session:
         was_confirmed = self._is_confirmed()
         self.dialog.state = DialogState.TERMINATED
         if self._answering is not None:
-            self._answering.bye_received(bye)
+            self._answering.bye_received()
         self._end(Ended(EndedBy.PEER, "BYE", bye) if was_confirmed else Cancelled(bye))
         self._leave_no_invite()
 

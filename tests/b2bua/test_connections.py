@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
+from sipd.b2bua.routing import StaticRoute
 from sipd.sip.locate import Transport
+from sipd.sip.uri import parse_uri
 from sipd.testing import builders
 from sipd.testing.calls import Outcome
 from sipd.testing.clock import SimulatedClock
@@ -195,11 +200,22 @@ class NatTests(BridgeCase):
 class DualStackTests(BridgeCase):
     """A server with an address of each version of IP."""
 
+    routes: Sequence[StaticRoute] = (
+        StaticRoute(
+            name="carrier",
+            user=re.compile("carrier"),
+            to="sip:carrier@192.0.2.77",
+            next_hop=parse_uri("sip:[2001:db8::4]"),
+        ),
+    )
+
     def setUp(self) -> None:
         """Make it, with Alice on the one and Bob on the other."""
         self.clock = SimulatedClock()
         self.network = Network(self.clock, 1)
-        self.server = SimulatedServer(self.network.host("192.0.2.1", "2001:db8::1"), USERS, ring_timeout=30.0)
+        self.server = SimulatedServer(
+            self.network.host("192.0.2.1", "2001:db8::1"), USERS, routes=self.routes, ring_timeout=30.0
+        )
         self.alice = self.phone("2001:db8::2", "alice")
         self.bob = self.phone(BOB, "bob")
         self.carol = self.phone("2001:db8::4", "carol")
@@ -218,6 +234,15 @@ class DualStackTests(BridgeCase):
             answered.hang_up()
             self.settle()
             self.assertEqual((call.outcome, answered.outcome), (Outcome.ANSWERED, Outcome.ANSWERED))
+
+    def test_next_hop_decides_on_the_version(self) -> None:
+        """Media go where the INVITE goes, whatever stands in the request URI."""
+        self.carol.auto_answer()
+        call = self.bob.call("carrier")
+        self.clock.advance(3.0)
+        self.assertIn(b"\r\nc=IN IP6", self.carol.calls[0].invite.body)
+        call.hang_up()
+        self.finish()
 
     def test_call_over_ipv6(self) -> None:
         """Both legs over IPv6: Contact and Via have brackets, and every request finds its way."""

@@ -8,7 +8,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from sipd.b2bua.routing import StaticRoute
-from sipd.errors import LocalError, RequestRefusedError, UnresolvableError
+from sipd.errors import LocalError, RequestRefusedError, TransactionTimeoutError, UnresolvableError
 from sipd.interfaces import (
     CallRecord,
     Decision,
@@ -92,6 +92,15 @@ class AuthenticatorTests(BridgeCase):
         self.authenticator.asked[0].errback(LocalError("no database"))
         record = self.finish()
         self.assertEqual((call.status, record.status, record.cause), (500, 500, "LocalError"))
+
+    def test_authenticator_that_is_not_answered(self) -> None:
+        """A failure of whoever the authenticator asks becomes the answer, and the explanation says what it was."""
+        call = self.alice.call("bob")
+        self.clock.advance(1.0)
+        self.authenticator.asked[0].errback(TransactionTimeoutError("the user database is silent"))
+        record = self.finish()
+        self.assertEqual((call.status, record.cause, record.user), (408, "TransactionTimeoutError", None))
+        self.assertIn("failed         the user database is silent", self.explanation())
 
     def test_authenticator_with_a_bug(self) -> None:
         """A bug is logged with its traceback, and the caller is not left waiting."""
@@ -204,6 +213,9 @@ class MediaTests(BridgeCase):
         self.assertTrue(call.is_answered and answered.is_answered)
         call.hang_up()
         self.finish()
+        text = self.explanation()
+        self.assertIn("2 pairs of media ports are taken", text)
+        self.assertNotIn("asked for", text)
 
     def test_slow_media(self) -> None:
         """A call whose descriptions take a while is answered all the same, early media and a change included."""

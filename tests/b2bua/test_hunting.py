@@ -186,6 +186,7 @@ class ParallelTests(HuntCase):
         self.assertTrue(call.is_answered)
         self.assertEqual(bob.outcome, Outcome.CANCELLED)
         self.assertEqual(self.server.relay.sessions[0].connected, {("a", "b2")})
+        self.assertEqual(len(self.server.relay.taken), 2)
         call.hang_up()
         self.finish()
 

@@ -217,13 +217,15 @@ class ChangeTests(BridgeCase):
         call, answered = self.established()
         reinvited = answered._reinvited
         held = self._hold(answered)
-        call.reinvite(self._offer())
+        call.reinvite(builders.sdp(ALICE, media=("audio", "video"), version=2))
         self.clock.advance(1.0)
+        self.assertEqual(len(self.server.relay.taken), 4)
         self._cancel()
         self.clock.advance(0.005)
         request, reply = held[0]
         reinvited(request, reply)
         self.clock.advance(5.0)
+        self.assertEqual(len(self.server.relay.taken), 2)
         acks = [one for one in self.seen(self.bob, "ACK") if one.cseq.number == request.cseq.number]
         self.assertEqual(len(acks), 1)
         self.assertTrue(call.is_answered)

@@ -29,6 +29,46 @@ class AnswerTests(AgentCase):
         self.agent._sessions.copy().pop().hang_up()
         self.settle()
 
+    def test_ringing_carries_what_makes_an_early_dialog(self) -> None:
+        """Contact, Record-Route and To tag stand in a 180, too (section 12.1.1); the 2xx has the same tag."""
+        call = self.offered(headers=[("Record-Route", "<sip:p1.example.com;lr>")])
+        call.ring(180, "It Rings", [("Alert-Info", "<urn:alert:service:normal>")])
+        self.clock.advance(0.1)
+        ringing = self.them.response(180)
+        self.assertEqual(ringing.headers.get("Contact"), "<sip:bob@192.0.2.1:5060>")
+        self.assertEqual(ringing.headers.get("Record-Route"), "<sip:p1.example.com;lr>")
+        self.assertEqual((ringing.reason, "Alert-Info" in ringing.headers), ("It Rings", True))
+        call.accept()
+        self.clock.advance(0.1)
+        self.assertEqual(self.them.response(200).to.tag, ringing.to.tag)
+        call.hang_up()
+        self.settle()
+
+    def test_whether_it_is_answered(self) -> None:
+        """By a final response of this side, or by the CANCEL of the other one; after that nothing answers again."""
+        call = self.offered()
+        call.ring()
+        self.assertFalse(call.is_answered)
+        call.reject(486, "Busy", [("X-Why", "meeting")], b"")
+        self.assertTrue(call.is_answered)
+        call.accept()
+        self.clock.advance(0.1)
+        self.assertEqual(self.them.response(486).headers.get("X-Why"), "meeting")
+        self.them.send(builders.ack(self.invite, self.them.response(486)))
+        self.settle()
+        self.assertEqual(self.them.kinds(), ["180", "486"])
+
+    def test_nothing_runs_on_after_the_ack(self) -> None:
+        """The ACK stops every timer of the answer."""
+        response = self._accepted()
+        call = self.user.calls[0]
+        self.assertEqual(len(call._first._timers), 2)
+        self.them.send(builders.ack(self.invite, response))
+        self.clock.advance(0.1)
+        self.assertEqual(call._first._timers, {})
+        call.hang_up()
+        self.settle()
+
     def test_2xx_is_repeated_until_the_ack(self) -> None:
         """It goes out after T1, doubled up to T2, until the ACK comes (13.3.1.4)."""
         response = self._accepted()

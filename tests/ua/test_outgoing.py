@@ -20,6 +20,8 @@ class CallTests(AgentCase):
         self.assertEqual(invite.uri_text, f"sip:bob@{THEM}")
         self.assertEqual(invite.headers.get("Contact"), f"<sip:alice@{US}:5060>")
         self.assertEqual((invite.max_forwards, str(invite.cseq), invite.to.tag), (70, "1 INVITE", None))
+        self.assertIn("BYE", invite.headers.tokens("Allow"))
+        self.assertEqual(invite.headers.get("User-Agent"), "sipd")
         self.assertEqual(invite.body, builders.sdp())
         call.hang_up()
         self.settle()
@@ -199,6 +201,37 @@ class TargetTests(AgentCase):
         self.assertEqual(self.them.request("INVITE").uri_text, "sip:bob@10.0.0.9:5099")
         self.settle()
 
+    def test_dialog_stays_on_the_flow_of_the_registration(self) -> None:
+        """Whatever its Contact says, a callee that was called there is reached there (lesson 2)."""
+        call = self.calling("sip:bob@198.51.100.9", source=Target(transport=Transport.UDP, host=THEM, port=5060))
+        self.answer(200, contact="<sip:bob@198.51.100.9>")
+        call.acknowledge()
+        call.hang_up()
+        self.clock.advance(0.1)
+        self.assertEqual(self.them.kinds(), ["INVITE", "ACK", "BYE"])
+        self.settle()
+
+    def test_private_contact_beyond_a_proxy(self) -> None:
+        """Requests go to the Record-Route, though the Contact is private: that is the proxy's business."""
+        proxy = Wire(self.network, OTHER)
+        call = self.calling()
+        self.answer(200, contact="<sip:bob@10.0.0.9>", headers=[("Record-Route", f"<sip:{OTHER};lr>")])
+        call.acknowledge()
+        call.hang_up()
+        self.clock.advance(0.1)
+        self.assertEqual(proxy.kinds(), ["ACK", "BYE"])
+        self.settle()
+
+    def test_headers_of_the_uri_are_left_off(self) -> None:
+        """A request URI has no header fields (section 19.1.1, table 1); a `tel` URI stays what it is."""
+        self.calling(f"sip:bob@{THEM}?Subject=x")
+        self.assertEqual(self.them.request("INVITE").uri_text, f"sip:bob@{THEM}")
+        self.calling("tel:+4930", next_hop=f"sip:{THEM}")
+        self.assertEqual(self.them.request("INVITE").uri_text, "tel:+4930")
+        for session in list(self.agent._sessions):
+            session.hang_up()
+        self.settle()
+
     def test_next_address_after_a_timeout(self) -> None:
         """A name with two addresses: when the first is silent the second is tried, in a new transaction (3263 4.3)."""
         self.network.names["gw.example.net"] = (OTHER, THEM)
@@ -274,6 +307,19 @@ class CredentialTests(AgentCase):
         self.assertEqual(ack.headers.get("Proxy-Authorization"), again.headers.get("Proxy-Authorization"))
         call.hang_up()
         self.clock.advance(0.1)
+        self.assertEqual(str(self.them.request("BYE").cseq), "3 BYE")
+        self.settle()
+
+    def test_challenge_after_early_media(self) -> None:
+        """A callee that rings before it asks who calls: the dialog counts from the INVITE that was answered."""
+        call = self.calling(credentials=Credentials(username="us", password="secret"))
+        self.answer(183)
+        self.answer(407, headers=self.challenge)
+        self.answer(200)
+        call.acknowledge()
+        call.hang_up()
+        self.clock.advance(0.1)
+        self.assertEqual(str(self.them.request("ACK").cseq), "2 ACK")
         self.assertEqual(str(self.them.request("BYE").cseq), "3 BYE")
         self.settle()
 
