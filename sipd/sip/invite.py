@@ -150,7 +150,7 @@ Effect = (
 Effects = tuple[Effect, ...]
 
 
-class AnswerMachine(Machine):
+class AnswerMachine(Machine[State]):
     """The callee of one INVITE (RFC 3261 sections 13.3, 14.2 and 15.1.2).
 
     Args:
@@ -159,8 +159,6 @@ class AnswerMachine(Machine):
     """
 
     __slots__ = ("interval", "response", "terminated", "values")
-
-    state: State
 
     def __init__(self, values: TimerValues, terminated: Response) -> None:
         super().__init__(State.OFFERED)
@@ -221,42 +219,41 @@ class AnswerMachine(Machine):
         # hears of it on another one.
         return (StopTimers(), Respond(self.terminated), Failed(error))
 
-    TABLE = table(
-        # state            event               next state         action
-        (State.OFFERED, Event.PROVISIONAL, State.RINGING, _ring),
-        (State.OFFERED, Event.SUCCESS, State.ACCEPTED, _accept),
-        (State.OFFERED, Event.FAILURE, State.ENDED, _reject),
-        (State.OFFERED, Event.CANCEL, State.ENDED, _cancel),
-        (State.OFFERED, Event.BYE, State.ENDED, _terminate),
-        (State.OFFERED, Event.LOST, State.ENDED, _lose),
-        (State.RINGING, Event.PROVISIONAL, State.RINGING, _ring),
-        (State.RINGING, Event.RING_AGAIN, State.RINGING, _ring_again),
-        (State.RINGING, Event.SUCCESS, State.ACCEPTED, _accept),
-        (State.RINGING, Event.FAILURE, State.ENDED, _reject),
-        (State.RINGING, Event.CANCEL, State.ENDED, _cancel),
-        (State.RINGING, Event.BYE, State.ENDED, _terminate),
-        (State.RINGING, Event.LOST, State.ENDED, _lose),
-        (State.ACCEPTED, Event.REPEAT, State.ACCEPTED, _repeat),
-        (State.ACCEPTED, Event.ACK, State.CONFIRMED, _confirm),
-        (State.ACCEPTED, Event.NO_ACK, State.ENDED, _no_ack),
-        (State.ACCEPTED, Event.HANG_UP, State.LEAVING, _wait),
-        (State.ACCEPTED, Event.BYE, State.ENDED, _stop),
-        # Section 15: no BYE before the ACK, or before it is clear that none will come.
-        (State.LEAVING, Event.REPEAT, State.LEAVING, _repeat),
-        (State.LEAVING, Event.ACK, State.ENDED, _leave),
-        (State.LEAVING, Event.NO_ACK, State.ENDED, _leave),
-        (State.LEAVING, Event.BYE, State.ENDED, _stop),
-        (State.CONFIRMED, Event.HANG_UP, State.ENDED, _leave),
-        (State.CONFIRMED, Event.BYE, State.ENDED, _stop),
-    )  # fmt: skip
+
+AnswerMachine.TABLE = table(
+    # state            event               next state         action
+    (State.OFFERED, Event.PROVISIONAL, State.RINGING, AnswerMachine._ring),
+    (State.OFFERED, Event.SUCCESS, State.ACCEPTED, AnswerMachine._accept),
+    (State.OFFERED, Event.FAILURE, State.ENDED, AnswerMachine._reject),
+    (State.OFFERED, Event.CANCEL, State.ENDED, AnswerMachine._cancel),
+    (State.OFFERED, Event.BYE, State.ENDED, AnswerMachine._terminate),
+    (State.OFFERED, Event.LOST, State.ENDED, AnswerMachine._lose),
+    (State.RINGING, Event.PROVISIONAL, State.RINGING, AnswerMachine._ring),
+    (State.RINGING, Event.RING_AGAIN, State.RINGING, AnswerMachine._ring_again),
+    (State.RINGING, Event.SUCCESS, State.ACCEPTED, AnswerMachine._accept),
+    (State.RINGING, Event.FAILURE, State.ENDED, AnswerMachine._reject),
+    (State.RINGING, Event.CANCEL, State.ENDED, AnswerMachine._cancel),
+    (State.RINGING, Event.BYE, State.ENDED, AnswerMachine._terminate),
+    (State.RINGING, Event.LOST, State.ENDED, AnswerMachine._lose),
+    (State.ACCEPTED, Event.REPEAT, State.ACCEPTED, AnswerMachine._repeat),
+    (State.ACCEPTED, Event.ACK, State.CONFIRMED, AnswerMachine._confirm),
+    (State.ACCEPTED, Event.NO_ACK, State.ENDED, AnswerMachine._no_ack),
+    (State.ACCEPTED, Event.HANG_UP, State.LEAVING, AnswerMachine._wait),
+    (State.ACCEPTED, Event.BYE, State.ENDED, AnswerMachine._stop),
+    # Section 15: no BYE before the ACK, or before it is clear that none will come.
+    (State.LEAVING, Event.REPEAT, State.LEAVING, AnswerMachine._repeat),
+    (State.LEAVING, Event.ACK, State.ENDED, AnswerMachine._leave),
+    (State.LEAVING, Event.NO_ACK, State.ENDED, AnswerMachine._leave),
+    (State.LEAVING, Event.BYE, State.ENDED, AnswerMachine._stop),
+    (State.CONFIRMED, Event.HANG_UP, State.ENDED, AnswerMachine._leave),
+    (State.CONFIRMED, Event.BYE, State.ENDED, AnswerMachine._stop),
+)  # fmt: skip
 
 
-class CallMachine(Machine):
+class CallMachine(Machine[State]):
     """The caller of one INVITE (RFC 3261 sections 9.1, 13.2 and 14.1)."""
 
     __slots__ = ()
-
-    state: State
 
     def __init__(self) -> None:
         super().__init__(State.CALLING)
@@ -285,29 +282,30 @@ class CallMachine(Machine):
     def _wait(self, _: object) -> Effects:
         return ()
 
-    TABLE = table(
-        # state            event                next state         action
-        (State.CALLING, Event.PROVISIONAL, State.CALLING, _progress),
-        (State.CALLING, Event.SUCCESS, State.ACCEPTED, _answer),
-        (State.CALLING, Event.FAILURE, State.ENDED, _answer),
-        (State.CALLING, Event.LOST, State.ENDED, _lose),
-        (State.CALLING, Event.CANCEL, State.CANCELLING, _cancel),
-        (State.CALLING, Event.WITHDRAW, State.WITHDRAWN, _cancel),
-        # The CANCEL and the 2xx have crossed: take it, and end it (section 9.1, lesson 26).
-        (State.CANCELLING, Event.SUCCESS, State.ENDED, _refuse_late),
-        (State.CANCELLING, Event.FAILURE, State.ENDED, _answer),
-        (State.CANCELLING, Event.LOST, State.ENDED, _lose),
-        # A later INVITE made no dialog: a 2xx that has crossed the CANCEL changes the one there is.
-        (State.WITHDRAWN, Event.SUCCESS, State.ACCEPTED, _answer),
-        (State.WITHDRAWN, Event.FAILURE, State.ENDED, _answer),
-        (State.WITHDRAWN, Event.LOST, State.ENDED, _lose),
-        (State.ACCEPTED, Event.ACK, State.CONFIRMED, _wait),
-        (State.ACCEPTED, Event.SUCCESS_AGAIN, State.ACCEPTED, _repeat_ack),
-        (State.ACCEPTED, Event.SUCCESS_OTHER, State.ACCEPTED, _refuse),
-        (State.CONFIRMED, Event.SUCCESS_AGAIN, State.CONFIRMED, _repeat_ack),
-        (State.CONFIRMED, Event.SUCCESS_OTHER, State.CONFIRMED, _refuse),
-        # An answer to what was given up long ago: nobody is there for it.
-        (State.ENDED, Event.SUCCESS, State.ENDED, _refuse),
-        (State.ENDED, Event.SUCCESS_AGAIN, State.ENDED, _repeat_ack),
-        (State.ENDED, Event.SUCCESS_OTHER, State.ENDED, _refuse),
-    )  # fmt: skip
+
+CallMachine.TABLE = table(
+    # state            event                next state         action
+    (State.CALLING, Event.PROVISIONAL, State.CALLING, CallMachine._progress),
+    (State.CALLING, Event.SUCCESS, State.ACCEPTED, CallMachine._answer),
+    (State.CALLING, Event.FAILURE, State.ENDED, CallMachine._answer),
+    (State.CALLING, Event.LOST, State.ENDED, CallMachine._lose),
+    (State.CALLING, Event.CANCEL, State.CANCELLING, CallMachine._cancel),
+    (State.CALLING, Event.WITHDRAW, State.WITHDRAWN, CallMachine._cancel),
+    # The CANCEL and the 2xx have crossed: take it, and end it (section 9.1, lesson 26).
+    (State.CANCELLING, Event.SUCCESS, State.ENDED, CallMachine._refuse_late),
+    (State.CANCELLING, Event.FAILURE, State.ENDED, CallMachine._answer),
+    (State.CANCELLING, Event.LOST, State.ENDED, CallMachine._lose),
+    # A later INVITE made no dialog: a 2xx that has crossed the CANCEL changes the one there is.
+    (State.WITHDRAWN, Event.SUCCESS, State.ACCEPTED, CallMachine._answer),
+    (State.WITHDRAWN, Event.FAILURE, State.ENDED, CallMachine._answer),
+    (State.WITHDRAWN, Event.LOST, State.ENDED, CallMachine._lose),
+    (State.ACCEPTED, Event.ACK, State.CONFIRMED, CallMachine._wait),
+    (State.ACCEPTED, Event.SUCCESS_AGAIN, State.ACCEPTED, CallMachine._repeat_ack),
+    (State.ACCEPTED, Event.SUCCESS_OTHER, State.ACCEPTED, CallMachine._refuse),
+    (State.CONFIRMED, Event.SUCCESS_AGAIN, State.CONFIRMED, CallMachine._repeat_ack),
+    (State.CONFIRMED, Event.SUCCESS_OTHER, State.CONFIRMED, CallMachine._refuse),
+    # An answer to what was given up long ago: nobody is there for it.
+    (State.ENDED, Event.SUCCESS, State.ENDED, CallMachine._refuse),
+    (State.ENDED, Event.SUCCESS_AGAIN, State.ENDED, CallMachine._repeat_ack),
+    (State.ENDED, Event.SUCCESS_OTHER, State.ENDED, CallMachine._refuse),
+)  # fmt: skip

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
+StateT = TypeVar("StateT", bound=Enum)
 Action = Callable[[Any, Any], tuple[Any, ...]]
 Row = tuple[Enum, Enum, Enum, Action]
-Table = Mapping[tuple[Enum, Enum], tuple[Enum, Action]]
+#: A row of another machine's states would be found by its tests, not by types.
+Table = Mapping[tuple[Enum, Enum], tuple[Any, Action]]
 
 
 def table(*rows: Row) -> Table:
@@ -21,7 +23,7 @@ def table(*rows: Row) -> Table:
     Raises:
         ValueError: two rows have the same state and event.
     """
-    made: dict[tuple[Enum, Enum], tuple[Enum, Action]] = {}
+    made: dict[tuple[Enum, Enum], tuple[Any, Action]] = {}
     for state, event, next_state, action in rows:
         if (state, event) in made:
             raise ValueError(f"two rows for {state} and {event}")
@@ -29,8 +31,8 @@ def table(*rows: Row) -> Table:
     return made
 
 
-class Machine:
-    """Something that goes from state to state as its table says.
+class Machine(Generic[StateT]):
+    """Something that goes from state to state as its `TABLE` says, which stands after the class, since its actions do.
 
     Args:
         state: where it begins, or where it was when it was written down.
@@ -42,7 +44,7 @@ class Machine:
 
     TABLE: ClassVar[Table] = {}
 
-    def __init__(self, state: Enum) -> None:
+    def __init__(self, state: StateT) -> None:
         self.state = state
 
     def feed(self, event: Enum, argument: object = None) -> tuple[Any, ...]:

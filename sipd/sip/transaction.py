@@ -60,7 +60,7 @@ class Event(Enum):
     __hash__ = object.__hash__
 
 
-class Transaction(Machine):
+class Transaction(Machine[State]):
     """What the four machines have in common.
 
     Args:
@@ -70,8 +70,6 @@ class Transaction(Machine):
     """
 
     __slots__ = ("interval", "reliable", "request", "values")
-
-    state: State
 
     def __init__(self, request: Request, values: TimerValues, *, reliable: bool) -> None:
         super().__init__(State.INITIAL)
@@ -187,28 +185,29 @@ class InviteClientTransaction(ClientTransaction):
     def _give_up(self, _: object) -> Effects:
         return self._fail(TransactionTimeoutError("No final response to a cancelled INVITE"))
 
-    TABLE = table(
-        # state              event                   next state         action
-        (State.INITIAL,      Event.START,            State.CALLING,     _send_invite),
-        (State.CALLING,      Timer.A,                State.CALLING,     _retransmit),
-        (State.CALLING,      Timer.B,                State.TERMINATED,  ClientTransaction._time_out),
-        (State.CALLING,      Event.TRANSPORT_ERROR,  State.TERMINATED,  Transaction._fail),
-        (State.CALLING,      Event.CANCEL,           State.CALLING,     _queue_cancel),
-        (State.CALLING,      Event.PROVISIONAL,      State.PROCEEDING,  _proceed),
-        (State.CALLING,      Event.SUCCESS,          State.ACCEPTED,    _accept),
-        (State.CALLING,      Event.FAILURE,          State.COMPLETED,   _complete),
-        (State.PROCEEDING,   Event.PROVISIONAL,      State.PROCEEDING,  ClientTransaction._deliver),
-        (State.PROCEEDING,   Event.SUCCESS,          State.ACCEPTED,    _accept),
-        (State.PROCEEDING,   Event.FAILURE,          State.COMPLETED,   _complete),
-        (State.PROCEEDING,   Event.CANCEL,           State.PROCEEDING,  _cancel),
-        (State.PROCEEDING,   Timer.CANCELLED,        State.TERMINATED,  _give_up),
-        (State.PROCEEDING,   Event.TRANSPORT_ERROR,  State.TERMINATED,  Transaction._fail),
-        (State.ACCEPTED,     Event.SUCCESS,          State.ACCEPTED,    ClientTransaction._deliver),
-        (State.ACCEPTED,     Timer.M,                State.TERMINATED,  Transaction._terminate),
-        (State.COMPLETED,    Event.FAILURE,          State.COMPLETED,   _acknowledge),
-        (State.COMPLETED,    Event.TRANSPORT_ERROR,  State.TERMINATED,  Transaction._terminate),
-        (State.COMPLETED,    Timer.D,                State.TERMINATED,  Transaction._terminate),
-    )  # fmt: skip
+
+InviteClientTransaction.TABLE = table(
+    # state              event                   next state         action
+    (State.INITIAL,      Event.START,            State.CALLING,     InviteClientTransaction._send_invite),
+    (State.CALLING,      Timer.A,                State.CALLING,     InviteClientTransaction._retransmit),
+    (State.CALLING,      Timer.B,                State.TERMINATED,  ClientTransaction._time_out),
+    (State.CALLING,      Event.TRANSPORT_ERROR,  State.TERMINATED,  Transaction._fail),
+    (State.CALLING,      Event.CANCEL,           State.CALLING,     InviteClientTransaction._queue_cancel),
+    (State.CALLING,      Event.PROVISIONAL,      State.PROCEEDING,  InviteClientTransaction._proceed),
+    (State.CALLING,      Event.SUCCESS,          State.ACCEPTED,    InviteClientTransaction._accept),
+    (State.CALLING,      Event.FAILURE,          State.COMPLETED,   InviteClientTransaction._complete),
+    (State.PROCEEDING,   Event.PROVISIONAL,      State.PROCEEDING,  ClientTransaction._deliver),
+    (State.PROCEEDING,   Event.SUCCESS,          State.ACCEPTED,    InviteClientTransaction._accept),
+    (State.PROCEEDING,   Event.FAILURE,          State.COMPLETED,   InviteClientTransaction._complete),
+    (State.PROCEEDING,   Event.CANCEL,           State.PROCEEDING,  InviteClientTransaction._cancel),
+    (State.PROCEEDING,   Timer.CANCELLED,        State.TERMINATED,  InviteClientTransaction._give_up),
+    (State.PROCEEDING,   Event.TRANSPORT_ERROR,  State.TERMINATED,  Transaction._fail),
+    (State.ACCEPTED,     Event.SUCCESS,          State.ACCEPTED,    ClientTransaction._deliver),
+    (State.ACCEPTED,     Timer.M,                State.TERMINATED,  Transaction._terminate),
+    (State.COMPLETED,    Event.FAILURE,          State.COMPLETED,   InviteClientTransaction._acknowledge),
+    (State.COMPLETED,    Event.TRANSPORT_ERROR,  State.TERMINATED,  Transaction._terminate),
+    (State.COMPLETED,    Timer.D,                State.TERMINATED,  Transaction._terminate),
+)  # fmt: skip
 
 
 class NonInviteClientTransaction(ClientTransaction):
@@ -241,21 +240,22 @@ class NonInviteClientTransaction(ClientTransaction):
     def _complete(self, response: Response) -> Effects:
         return (StopTimers(), Deliver(response), *self._wait(Timer.K, self.values.t4))
 
-    TABLE = table(
-        # state              event                   next state         action
-        (State.INITIAL,      Event.START,            State.TRYING,      _send_request),
-        (State.TRYING,       Timer.E,                State.TRYING,      _retransmit),
-        (State.TRYING,       Timer.F,                State.TERMINATED,  ClientTransaction._time_out),
-        (State.TRYING,       Event.TRANSPORT_ERROR,  State.TERMINATED,  Transaction._fail),
-        (State.TRYING,       Event.PROVISIONAL,      State.PROCEEDING,  ClientTransaction._deliver),
-        (State.TRYING,       Event.FINAL,            State.COMPLETED,   _complete),
-        (State.PROCEEDING,   Timer.E,                State.PROCEEDING,  _retransmit_slowly),
-        (State.PROCEEDING,   Timer.F,                State.TERMINATED,  ClientTransaction._time_out),
-        (State.PROCEEDING,   Event.TRANSPORT_ERROR,  State.TERMINATED,  Transaction._fail),
-        (State.PROCEEDING,   Event.PROVISIONAL,      State.PROCEEDING,  ClientTransaction._deliver),
-        (State.PROCEEDING,   Event.FINAL,            State.COMPLETED,   _complete),
-        (State.COMPLETED,    Timer.K,                State.TERMINATED,  Transaction._terminate),
-    )  # fmt: skip
+
+NonInviteClientTransaction.TABLE = table(
+    # state              event                   next state         action
+    (State.INITIAL,      Event.START,            State.TRYING,      NonInviteClientTransaction._send_request),
+    (State.TRYING,       Timer.E,                State.TRYING,      NonInviteClientTransaction._retransmit),
+    (State.TRYING,       Timer.F,                State.TERMINATED,  ClientTransaction._time_out),
+    (State.TRYING,       Event.TRANSPORT_ERROR,  State.TERMINATED,  Transaction._fail),
+    (State.TRYING,       Event.PROVISIONAL,      State.PROCEEDING,  ClientTransaction._deliver),
+    (State.TRYING,       Event.FINAL,            State.COMPLETED,   NonInviteClientTransaction._complete),
+    (State.PROCEEDING,   Timer.E,                State.PROCEEDING,  NonInviteClientTransaction._retransmit_slowly),
+    (State.PROCEEDING,   Timer.F,                State.TERMINATED,  ClientTransaction._time_out),
+    (State.PROCEEDING,   Event.TRANSPORT_ERROR,  State.TERMINATED,  Transaction._fail),
+    (State.PROCEEDING,   Event.PROVISIONAL,      State.PROCEEDING,  ClientTransaction._deliver),
+    (State.PROCEEDING,   Event.FINAL,            State.COMPLETED,   NonInviteClientTransaction._complete),
+    (State.COMPLETED,    Timer.K,                State.TERMINATED,  Transaction._terminate),
+)  # fmt: skip
 
 
 class ServerTransaction(Transaction):
@@ -327,26 +327,27 @@ class InviteServerTransaction(ServerTransaction):
     def _time_out(self, _: object) -> Effects:
         return self._fail(TransactionTimeoutError("No ACK for the final response"))
 
-    TABLE = table(
-        # state              event                   next state         action
-        (State.INITIAL,      Event.START,            State.PROCEEDING,  _offer),
-        (State.PROCEEDING,   Event.REQUEST,          State.PROCEEDING,  ServerTransaction._send_again),
-        (State.PROCEEDING,   Timer.TRYING,           State.PROCEEDING,  ServerTransaction._send_trying),
-        (State.PROCEEDING,   Event.PROVISIONAL,      State.PROCEEDING,  _proceed),
-        (State.PROCEEDING,   Event.SUCCESS,          State.ACCEPTED,    _accept),
-        (State.PROCEEDING,   Event.FAILURE,          State.COMPLETED,   _complete),
-        (State.PROCEEDING,   Event.TRANSPORT_ERROR,  State.PROCEEDING,  Transaction._inform),
-        (State.ACCEPTED,     Event.SUCCESS,          State.ACCEPTED,    ServerTransaction._send),
-        (State.ACCEPTED,     Event.ACK,              State.ACCEPTED,    _pass_ack),
-        (State.ACCEPTED,     Event.TRANSPORT_ERROR,  State.ACCEPTED,    Transaction._inform),
-        (State.ACCEPTED,     Timer.L,                State.TERMINATED,  Transaction._terminate),
-        (State.COMPLETED,    Event.REQUEST,          State.COMPLETED,   ServerTransaction._send_again),
-        (State.COMPLETED,    Timer.G,                State.COMPLETED,   _retransmit),
-        (State.COMPLETED,    Timer.H,                State.TERMINATED,  _time_out),
-        (State.COMPLETED,    Event.TRANSPORT_ERROR,  State.COMPLETED,   Transaction._inform),
-        (State.COMPLETED,    Event.ACK,              State.CONFIRMED,   _confirm),
-        (State.CONFIRMED,    Timer.I,                State.TERMINATED,  Transaction._terminate),
-    )  # fmt: skip
+
+InviteServerTransaction.TABLE = table(
+    # state              event                   next state         action
+    (State.INITIAL,      Event.START,            State.PROCEEDING,  InviteServerTransaction._offer),
+    (State.PROCEEDING,   Event.REQUEST,          State.PROCEEDING,  ServerTransaction._send_again),
+    (State.PROCEEDING,   Timer.TRYING,           State.PROCEEDING,  ServerTransaction._send_trying),
+    (State.PROCEEDING,   Event.PROVISIONAL,      State.PROCEEDING,  InviteServerTransaction._proceed),
+    (State.PROCEEDING,   Event.SUCCESS,          State.ACCEPTED,    InviteServerTransaction._accept),
+    (State.PROCEEDING,   Event.FAILURE,          State.COMPLETED,   InviteServerTransaction._complete),
+    (State.PROCEEDING,   Event.TRANSPORT_ERROR,  State.PROCEEDING,  Transaction._inform),
+    (State.ACCEPTED,     Event.SUCCESS,          State.ACCEPTED,    ServerTransaction._send),
+    (State.ACCEPTED,     Event.ACK,              State.ACCEPTED,    InviteServerTransaction._pass_ack),
+    (State.ACCEPTED,     Event.TRANSPORT_ERROR,  State.ACCEPTED,    Transaction._inform),
+    (State.ACCEPTED,     Timer.L,                State.TERMINATED,  Transaction._terminate),
+    (State.COMPLETED,    Event.REQUEST,          State.COMPLETED,   ServerTransaction._send_again),
+    (State.COMPLETED,    Timer.G,                State.COMPLETED,   InviteServerTransaction._retransmit),
+    (State.COMPLETED,    Timer.H,                State.TERMINATED,  InviteServerTransaction._time_out),
+    (State.COMPLETED,    Event.TRANSPORT_ERROR,  State.COMPLETED,   Transaction._inform),
+    (State.COMPLETED,    Event.ACK,              State.CONFIRMED,   InviteServerTransaction._confirm),
+    (State.CONFIRMED,    Timer.I,                State.TERMINATED,  Transaction._terminate),
+)  # fmt: skip
 
 
 class NonInviteServerTransaction(ServerTransaction):
@@ -383,23 +384,24 @@ class NonInviteServerTransaction(ServerTransaction):
     def _expire(self, _: object) -> Effects:
         return self._fail(TransactionTimeoutError("Not answered before the client gave up"))
 
-    TABLE = table(
-        # state              event                   next state         action
-        (State.INITIAL,      Event.START,            State.TRYING,      _offer),
-        (State.TRYING,       Timer.TRYING,           State.PROCEEDING,  ServerTransaction._send_trying),
-        (State.TRYING,       Event.FINAL,            State.COMPLETED,   _complete),
-        (State.TRYING,       Event.REQUEST_TIMEOUT,  State.COMPLETED,   _complete_silently),
-        (State.TRYING,       Event.TRANSPORT_ERROR,  State.TRYING,      Transaction._inform),
-        (State.TRYING,       Timer.EXPIRY,           State.TERMINATED,  _expire),
-        (State.PROCEEDING,   Event.REQUEST,          State.PROCEEDING,  ServerTransaction._send_again),
-        (State.PROCEEDING,   Event.FINAL,            State.COMPLETED,   _complete),
-        (State.PROCEEDING,   Event.REQUEST_TIMEOUT,  State.COMPLETED,   _complete_silently),
-        (State.PROCEEDING,   Event.TRANSPORT_ERROR,  State.PROCEEDING,  Transaction._inform),
-        (State.PROCEEDING,   Timer.EXPIRY,           State.TERMINATED,  _expire),
-        (State.COMPLETED,    Event.REQUEST,          State.COMPLETED,   ServerTransaction._send_again),
-        (State.COMPLETED,    Event.TRANSPORT_ERROR,  State.COMPLETED,   Transaction._inform),
-        (State.COMPLETED,    Timer.J,                State.TERMINATED,  Transaction._terminate),
-    )  # fmt: skip
+
+NonInviteServerTransaction.TABLE = table(
+    # state              event                   next state         action
+    (State.INITIAL,      Event.START,            State.TRYING,      NonInviteServerTransaction._offer),
+    (State.TRYING,       Timer.TRYING,           State.PROCEEDING,  ServerTransaction._send_trying),
+    (State.TRYING,       Event.FINAL,            State.COMPLETED,   NonInviteServerTransaction._complete),
+    (State.TRYING,       Event.REQUEST_TIMEOUT,  State.COMPLETED,   NonInviteServerTransaction._complete_silently),
+    (State.TRYING,       Event.TRANSPORT_ERROR,  State.TRYING,      Transaction._inform),
+    (State.TRYING,       Timer.EXPIRY,           State.TERMINATED,  NonInviteServerTransaction._expire),
+    (State.PROCEEDING,   Event.REQUEST,          State.PROCEEDING,  ServerTransaction._send_again),
+    (State.PROCEEDING,   Event.FINAL,            State.COMPLETED,   NonInviteServerTransaction._complete),
+    (State.PROCEEDING,   Event.REQUEST_TIMEOUT,  State.COMPLETED,   NonInviteServerTransaction._complete_silently),
+    (State.PROCEEDING,   Event.TRANSPORT_ERROR,  State.PROCEEDING,  Transaction._inform),
+    (State.PROCEEDING,   Timer.EXPIRY,           State.TERMINATED,  NonInviteServerTransaction._expire),
+    (State.COMPLETED,    Event.REQUEST,          State.COMPLETED,   ServerTransaction._send_again),
+    (State.COMPLETED,    Event.TRANSPORT_ERROR,  State.COMPLETED,   Transaction._inform),
+    (State.COMPLETED,    Timer.J,                State.TERMINATED,  Transaction._terminate),
+)  # fmt: skip
 
 
 _UNANSWERED = frozenset((State.INITIAL, State.TRYING, State.PROCEEDING))

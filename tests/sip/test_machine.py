@@ -27,7 +27,7 @@ class Switch(Enum):
     __hash__ = object.__hash__
 
 
-class Lamp(Machine):
+class Lamp(Machine[Light]):
     """A machine with one bulb."""
 
     __slots__ = ()
