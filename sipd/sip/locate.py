@@ -65,6 +65,10 @@ class Target:
     port: int
     server_name: str = ""
 
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.transport.value} {host}:{self.port}"
+
 
 @lru_cache(maxsize=1024)
 def is_numeric(host: str) -> bool:
@@ -104,6 +108,17 @@ def select_transport(uri: SipUri) -> Transport:
     return secured
 
 
+class Lookup(Enum):
+    """What has to be asked about a URI's host, before the addresses of a name (RFC 3263 sections 4.1 and 4.2)."""
+
+    NOTHING = "the host is numeric"
+    ADDRESSES = "the URI has a port, or its transport has no SRV records: A and AAAA alone"
+    SERVICES = "the URI has a transport: its SRV records"
+    POINTERS = "the URI leaves it to the domain: NAPTR, then SRV"
+
+    __hash__ = object.__hash__
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
     """Where a URI points, before its host is looked up.
@@ -113,12 +128,16 @@ class Destination:
         host: a name or a numeric address: `maddr` if the URI has one, else its host (RFC 3263 section 4).
         port: as the URI says, or the default of the transport.
         server_name: the host of the URI, whatever `maddr` says: what a certificate must be good for.
+        lookup: what to ask about `host` first.
+        is_secure: whether the URI is `sips`.
     """
 
     transport: Transport
     host: str
     port: int
     server_name: str
+    lookup: Lookup = Lookup.NOTHING
+    is_secure: bool = False
 
     def at(self, address: str) -> Target:
         """Give the target for one of the numeric addresses of `host`."""
@@ -138,7 +157,20 @@ def find_destination(uri: Uri) -> Destination:
     if not port:
         raise UnresolvableError("Nothing can be reached at port 0")
     host = (uri.parameters.get("maddr") or uri.host).strip("[]").lower()
-    return Destination(transport=transport, host=host, port=port, server_name=uri.host)
+    if is_numeric(host):
+        lookup = Lookup.NOTHING
+    elif uri.port is not None or transport in (Transport.WS, Transport.WSS):
+        lookup = Lookup.ADDRESSES
+    else:
+        lookup = Lookup.POINTERS if uri.transport is None else Lookup.SERVICES
+    return Destination(
+        transport=transport,
+        host=host,
+        port=port,
+        server_name=uri.host,
+        lookup=lookup,
+        is_secure=uri.is_secure,
+    )
 
 
 def targets_for_size(targets: Sequence[Target], size_octets: int) -> tuple[Target, ...]:

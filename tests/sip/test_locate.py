@@ -5,7 +5,15 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from sipd.errors import UnresolvableError
-from sipd.sip.locate import Target, Transport, find_destination, is_numeric, select_transport, targets_for_size
+from sipd.sip.locate import (
+    Lookup,
+    Target,
+    Transport,
+    find_destination,
+    is_numeric,
+    select_transport,
+    targets_for_size,
+)
 from sipd.sip.uri import parse_sip_uri, parse_uri
 
 
@@ -71,6 +79,31 @@ class DestinationTests(SynchronousTestCase):
         ):
             found = find_destination(parse_uri(text))
             self.assertEqual((found.transport, found.host, found.port, found.server_name), expected, text)
+
+    def test_lookup(self) -> None:
+        """Port, transport and numeric hosts decide what is asked (RFC 3263 sections 4.1 and 4.2)."""
+        for text, expected in (
+            ("sip:192.0.2.1", Lookup.NOTHING),
+            ("sip:example.com;maddr=192.0.2.1", Lookup.NOTHING),
+            ("sip:192.0.2.1;maddr=example.com", Lookup.POINTERS),
+            ("sip:[2001:db8::1]:5070;transport=tcp", Lookup.NOTHING),
+            ("sip:example.com", Lookup.POINTERS),
+            ("sips:example.com", Lookup.POINTERS),
+            ("sip:example.com:5060", Lookup.ADDRESSES),
+            ("sip:example.com:5060;transport=tcp", Lookup.ADDRESSES),
+            ("sip:example.com;transport=tcp", Lookup.SERVICES),
+            ("sips:example.com;transport=tcp", Lookup.SERVICES),
+            ("sip:example.com;transport=ws", Lookup.ADDRESSES),
+            ("sips:example.com;transport=ws", Lookup.ADDRESSES),
+        ):
+            found = find_destination(parse_uri(text))
+            self.assertEqual((found.lookup, found.is_secure), (expected, text.startswith("sips")), text)
+
+    def test_text_of_a_target(self) -> None:
+        """A target says where it is, an IPv6 address in brackets."""
+        target = Target(transport=Transport.TLS, host="2001:db8::1", port=5061)
+        self.assertEqual(str(target), "TLS [2001:db8::1]:5061")
+        self.assertEqual(str(Target(transport=Transport.UDP, host="192.0.2.1", port=5060)), "UDP 192.0.2.1:5060")
 
     def test_target(self) -> None:
         """A target keeps everything but the name, which is looked up."""
