@@ -67,6 +67,7 @@ class NameCache:
         self._entries: dict[Question, _Entry] = {}
         self._waiting: dict[Question, list[Deferred[Sequence[Value]]]] = {}
         self._asking: dict[Question, Deferred[None]] = {}
+        self._is_closed = False
 
     def __len__(self) -> int:
         """How many answers are kept."""
@@ -88,6 +89,8 @@ class NameCache:
             self._entries[question] = entry  # the last that was asked for
             if self._clock.seconds() < entry.renew_at:
                 return succeed(entry.values) if entry.error is None else fail(entry.error)
+        if self._is_closed:
+            return fail(_too_late(name))
         waiter: Deferred[Sequence[Value]] = Deferred()
         if question in self._waiting:
             self._waiting[question].append(waiter)
@@ -102,7 +105,8 @@ class NameCache:
         return waiter
 
     def close(self) -> None:
-        """Give up every question; whoever waits is told so."""
+        """Give up every question; whoever waits is told so, and nothing is asked any more."""
+        self._is_closed = True
         for asking in list(self._asking.values()):
             asking.cancel()
 
@@ -164,8 +168,12 @@ class NameCache:
     def _give_up(self, failure: Failure, question: Question) -> None:
         """It was cancelled, or went wrong in a way of its own: a bug's traceback is for those who wait."""
         if failure.check(CancelledError):
-            self._finish(question, UnresolvableError(f"{question[0]} is looked up no longer"))
+            self._finish(question, _too_late(question[0]))
             return
         self._asking.pop(question, None)
         for waiter in self._waiting.pop(question, ()):
             waiter.errback(failure)
+
+
+def _too_late(name: str) -> UnresolvableError:
+    return UnresolvableError(f"{name} is looked up no longer")
