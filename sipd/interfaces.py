@@ -127,6 +127,14 @@ class IResolver(Interface):
         Fails with `UnresolvableError`.
         """
 
+    def target_failed(target: Target, rest: float | None = None) -> None:
+        """Take note that a target did not take a request: for a while it is given after all others.
+
+        Args:
+            target: that failed.
+            rest: seconds for which it wishes to be spared; `None` where it did not say.
+        """
+
 
 # --- transactions ------------------------------------------------------------------------------------------
 
@@ -146,6 +154,7 @@ class IClientTransaction(Interface):
 
     request: Request = Attribute("The request as sent, Via included.")
     flow: IFlow = Attribute("What it was sent on.")
+    user: ITransactionUser | None = Attribute("Told what becomes of it; may be another one from now on.")
 
     def cancel(headers: Sequence[tuple[str, str]] = ()) -> None:
         """Send CANCEL (RFC 3261 section 9.1): at once if a 1xx came, else when it comes. Idempotent.

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from twisted.internet.interfaces import IDelayedCall
 from zope.interface import implementer
 
 from sipd.errors import LocalError, ParseError, RemoteError, TransportError
@@ -18,6 +19,7 @@ from sipd.sip.headers import Fields
 from sipd.sip.invite import CallMachine, Event, State
 from sipd.sip.message import Request, Response
 from sipd.ua.events import Answered, Failed, Progressed, Refused
+from sipd.ua.failover import retry_after
 
 if TYPE_CHECKING:
     from sipd.sip.locate import Target
@@ -46,6 +48,8 @@ class Calling:
         self._machine = CallMachine()
         self._template = request
         self._targets: list[Target] = []
+        self._target: Target | None = None
+        self._patience: IDelayedCall | None = None
         self._transaction: IClientTransaction | None = None
         self._cancel_headers: tuple[tuple[str, str], ...] = ()
         self._tag: str | None = None
@@ -78,6 +82,8 @@ class Calling:
     def start_at(self, targets: Sequence[Target]) -> None:
         """Send the INVITE to the first of these targets that works, in order."""
         self._targets = list(targets)
+        if len(targets) > 1:
+            self._explain(f"targets: {', '.join(map(str, targets))}")
         self._try_next()
 
     def fail(self, error: BaseException) -> None:
@@ -101,8 +107,14 @@ class Calling:
         self._cancel_headers = tuple(headers)
         self._feed(Event.WITHDRAW)
 
+    def close(self) -> None:
+        """Stop the timer; what is under way goes its way."""
+        self._wait()
+
     def response_received(self, response: Response) -> None:
         """See `ITransactionUser`."""
+        if self._patience is not None:
+            self._wait()
         if response.is_provisional:
             if response.status > 100:
                 self._take_early(response)
@@ -111,31 +123,75 @@ class Calling:
             self._take_success(response)
         elif self._machine.state is State.CALLING and response.status in (401, 407) and self._answer(response):
             return
-        elif self._machine.state is State.CALLING and response.status == 503 and self._targets:
-            self._try_next()
+        elif self._machine.state is State.CALLING and response.status == 503 and self._target is not None:
+            self._leave(f"503 {response.reason}", retry_after(response))
+            if not self._go_on():
+                self._feed(Event.FAILURE, response)
         else:
             self._feed(Event.FAILURE, response)
 
     def transaction_failed(self, error: RemoteError) -> None:
         """See `ITransactionUser`."""
-        if self._machine.state is State.CALLING and self._targets:
-            self._session.agent.explain(self._session, f"{error.reason}: trying the next target")
-            self._try_next()
-        else:
-            self._feed(Event.LOST, error)
+        if self._patience is not None:
+            self._wait()
+        if self._machine.state is State.CALLING and self._target is not None:
+            self._leave(error.reason)
+            if self._go_on():
+                return
+        self._feed(Event.LOST, error)
 
     def _try_next(self) -> None:
+        agent = self._session.agent
         error = TransportError("No target to send to")
         while self._targets:
             target = self._targets.pop(0)
             try:
-                flow = self._session.agent.transport.flow_to(target)
+                flow = agent.transport.flow_to(target)
             except TransportError as failure:
                 error = failure
+                if self._targets:
+                    self._explain(f"{target}: {error.reason}")
                 continue
+            self._target = target
             self.start(flow)
+            if self._targets and not self.is_over:
+                self._patience = agent.clock.callLater(agent.settings.target_timeout, self._lose_patience)
             return
         self._feed(Event.LOST, error)
+
+    def _go_on(self) -> bool:
+        """Try the next target; say whether there is one."""
+        if not self._targets:
+            return False
+        self._try_next()
+        return True
+
+    def _leave(self, reason: str, rest: float | None = None) -> None:
+        """Take note that the present target did not take the INVITE (RFC 3263 section 4.3)."""
+        assert self._target is not None
+        self._session.agent.resolver.target_failed(self._target, rest)
+        if self._targets:
+            self._explain(f"{self._target}: {reason}; trying the next target, {self._targets[0]}")
+
+    def _lose_patience(self) -> None:
+        """Leave a target that says nothing. Should it wake up, its INVITE is cancelled."""
+        self._patience = None
+        transaction = self._transaction
+        if self._machine.state is not State.CALLING or transaction is None:
+            return
+        transaction.user = _Left(self, transaction)
+        transaction.cancel()
+        self._leave(f"nothing heard within {self._session.agent.settings.target_timeout:g} s")
+        self._try_next()
+
+    def _wait(self) -> None:
+        """Wait for as long as it takes: the target is there, or nothing is waited for any more."""
+        patience, self._patience = self._patience, None
+        if patience is not None and patience.active():
+            patience.cancel()
+
+    def _explain(self, text: str) -> None:
+        self._session.agent.explain(self._session, text)
 
     def _answer(self, response: Response) -> bool:
         """Send the INVITE again with credentials, if there are any for the challenge."""
@@ -187,6 +243,7 @@ class Calling:
                     self._refuse(response)
 
     def _send_cancel(self) -> None:
+        self._wait()
         if self._transaction is not None:
             self._transaction.cancel(self._cancel_headers)
         else:
@@ -194,9 +251,14 @@ class Calling:
             self._feed(Event.LOST, RemoteError("Cancelled before it was sent", status=487))
 
     def _send_ack(self, dialog: Dialog, headers: Fields = (), body: bytes = b"") -> None:
-        ack = dialog.ack(self.request, headers, body)
+        self._acknowledge(dialog, self.request, self._flow(), headers, body)
+
+    def _acknowledge(
+        self, dialog: Dialog, request: Request, flow: IFlow, headers: Fields = (), body: bytes = b""
+    ) -> None:
+        ack = dialog.ack(request, headers, body)
         tag = dialog.remote.tag or ""
-        self._session.agent.flow_for(dialog, self._flow(), self._session.is_natted).addCallbacks(
+        self._session.agent.flow_for(dialog, flow, self._session.is_natted).addCallbacks(
             self._ack_flow_found, self._ack_lost, callbackArgs=(ack, tag)
         )
 
@@ -205,7 +267,7 @@ class Calling:
         self._acks[tag] = (ack, flow)
 
     def _ack_lost(self, failure: object) -> None:
-        self._session.agent.explain(self._session, f"the ACK could not be sent: {failure}")
+        self._explain(f"the ACK could not be sent: {failure}")
 
     def _repeat_ack(self, tag: str) -> None:
         sent = self._acks.get(tag)
@@ -214,15 +276,44 @@ class Calling:
             flow.send(ack.to_bytes())
 
     def _refuse(self, response: Response) -> None:
+        self._end_answered(response, self.request, self._flow())
+
+    def left_answered(self, response: Response, transaction: IClientTransaction) -> None:
+        """End what a target answered that was left for the next one; its 2xx may come several times."""
+        tag = response.to.tag or ""
+        if tag in self._refused:
+            self._repeat_ack(tag)
+        elif len(self._refused) < self._session.agent.settings.max_early_dialogs:
+            self._refused.add(tag)
+            self._end_answered(response, transaction.request, transaction.flow)
+
+    def _end_answered(self, response: Response, request: Request, flow: IFlow) -> None:
         try:
-            dialog = self.early.get(response.to.tag or "") or Dialog.of_caller(self.request, response)
+            dialog = self.early.get(response.to.tag or "") or Dialog.of_caller(request, response)
             dialog.confirm(response)
         except ParseError as error:
-            self._session.agent.explain(self._session, f"a 2xx that cannot be ended: {error.reason}")
+            self._explain(f"a 2xx that cannot be ended: {error.reason}")
             return
-        self._send_ack(dialog)
-        self._session.agent.end_dialog(dialog, self._flow(), self._session)
+        self._acknowledge(dialog, request, flow)
+        self._session.agent.end_dialog(dialog, flow, self._session)
 
     def _flow(self) -> IFlow:
         assert self._transaction is not None
         return self._transaction.flow
+
+
+@implementer(ITransactionUser)
+class _Left:
+    """Takes what comes of an INVITE to a target that was left for the next one."""
+
+    def __init__(self, calling: Calling, transaction: IClientTransaction) -> None:
+        self._calling = calling
+        self._transaction = transaction
+
+    def response_received(self, response: Response) -> None:
+        """See `ITransactionUser`. A provisional response has its CANCEL by now."""
+        if response.is_success:
+            self._calling.left_answered(response, self._transaction)
+
+    def transaction_failed(self, error: RemoteError) -> None:
+        """See `ITransactionUser`: nothing else was expected."""

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from sipd.errors import LocalError, ParseError, RemoteError, RequestRefusedError, TransportError
+from sipd.errors import LocalError, ParseError, RemoteError, RequestRefusedError
 from sipd.interfaces import (
     Credentials,
     Entropy,
@@ -31,6 +31,7 @@ from sipd.sip.uri import SipUri, Uri
 from sipd.sip.validation import find_unsupported_body, find_unsupported_extension, find_unsupported_scheme
 from sipd.ua.answering import Answering
 from sipd.ua.calling import Calling
+from sipd.ua.failover import ask_in_turn
 from sipd.ua.flows import stays_on
 from sipd.ua.incoming import IncomingCall
 from sipd.ua.interfaces import ICallHandler
@@ -322,33 +323,33 @@ class UserAgent:
     async def _request(self, request: Request, credentials: Credentials | None) -> Response:
         routes = request.routes
         targets = await self.resolver.locate(routes[0].uri if routes else request.uri)
-        failure: RemoteError = TransportError("No target to send to")
-        for target in targets_for_size(targets, len(request.to_bytes())):
+
+        async def send(flow: IFlow, heard: Callable[[Response], None] | None) -> Response:
             attempt = request.copy()
-            try:
-                flow = self.transport.flow_to(target)
-                if "Contact" not in attempt.headers:
-                    attempt.headers.add("Contact", self.contact(flow, request.from_.uri))
-                response = await self._with_credentials(attempt, flow, credentials, {}, _next_number)
-            except RemoteError as error:
-                failure = error
-                continue
-            except LocalError as error:
-                raise TransportError(str(error)) from error
-            if response.status != 503:
-                return response
-            failure = RemoteError(response.reason, status=503)
-        raise failure
+            if "Contact" not in attempt.headers:
+                attempt.headers.add("Contact", self.contact(flow, request.from_.uri))
+            return await self._with_credentials(attempt, flow, credentials, {}, _next_number, heard)
+
+        response = await ask_in_turn(self, targets_for_size(targets, len(request.to_bytes())), send)
+        if response.status == 503:
+            raise RemoteError(response.reason, status=503)
+        return response
 
     async def _request_in_dialog(self, session: Session, dialog: Dialog, request: Request) -> Response:
         assert session.flow is not None
-        flow = await self.flow_for(dialog, session.flow, session.is_natted)
 
         def next_number(_: Request) -> int:
             dialog.local_sequence += 1
             return dialog.local_sequence
 
-        return await self._with_credentials(request, flow, session.credentials, session.nonce_counts, next_number)
+        credentials, counts = session.credentials, session.nonce_counts
+        if stays_on(session.flow, dialog.next_hop, behind_nat=session.is_natted):
+            return await self._with_credentials(request, session.flow, credentials, counts, next_number, None)
+
+        async def send(flow: IFlow, heard: Callable[[Response], None] | None) -> Response:
+            return await self._with_credentials(request.copy(), flow, credentials, counts, next_number, heard)
+
+        return await ask_in_turn(self, await self.resolver.locate(dialog.next_hop), send)
 
     async def _with_credentials(
         self,
@@ -357,12 +358,13 @@ class UserAgent:
         credentials: Credentials | None,
         nonce_counts: dict[str, int],
         next_number: Callable[[Request], int],
+        heard: Callable[[Response], None] | None,
     ) -> Response:
         if credentials is None:
-            return await self.transactions.request(request, flow)
+            return await self.transactions.request(request, flow, heard)
         for attempts_left in reversed(range(MAX_CHALLENGES)):
             plain = request.copy()
-            response = await self.transactions.request(request, flow)
+            response = await self.transactions.request(request, flow, heard)
             if response.status not in (401, 407) or not attempts_left:
                 return response
             answers = answer_challenges(response, plain, (credentials,), self.entropy, nonce_counts)

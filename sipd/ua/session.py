@@ -156,6 +156,8 @@ class Session:
         self.is_over = True
         if self._answering is not None:
             self._answering.close()
+        if self._calling is not None:
+            self._calling.close()
 
     # --- for the user agent ---------------------------------------------------------------------------------
 

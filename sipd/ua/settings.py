@@ -27,6 +27,8 @@ class AgentSettings:
         max_early_dialogs: of one INVITE; forks beyond it are told apart only when they answer. Of those that answer
             although another one was taken so many are ended with BYE; the others hear nothing: a callee that makes
             up tags would have a storm sent to whom it likes.
+        target_timeout: seconds after which a target that has said nothing is left for the next one, where there is
+            one; the last has 64*T1 (RFC 3263 section 4.3).
     """
 
     name: str = "sipd"
@@ -34,3 +36,4 @@ class AgentSettings:
     supported: frozenset[str] = frozenset()
     accepted: frozenset[str] = frozenset(("application/sdp", "multipart/mixed", "multipart/alternative"))
     max_early_dialogs: int = 32
+    target_timeout: float = 4.0

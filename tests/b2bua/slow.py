@@ -69,6 +69,10 @@ class SlowResolver:
         self._waiting.append(located)
         return located
 
+    def target_failed(self, target: Target, rest: float | None = None) -> None:
+        """See `IResolver`."""
+        self._resolver.target_failed(target, rest)
+
     def go_on(self) -> None:
         """Give what was found."""
         waiting, self._waiting = self._waiting, []

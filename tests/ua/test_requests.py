@@ -72,6 +72,39 @@ class TargetTests(AgentCase):
             self.assertEqual(self.successResultOf(answer).status, 200)
             self.settle()
 
+    def test_silent_target_is_left(self) -> None:
+        """Four seconds of silence move on; what the first place answers after that is not taken."""
+        answer = self._ask()
+        self.clock.advance(4.0)
+        self.other.send(builders.response(self.other.request("OPTIONS"), 200))
+        self.clock.advance(0.1)
+        self.assertNoResult(answer)
+        self.them.send(builders.response(self.them.request("OPTIONS"), 404))
+        self.clock.advance(0.1)
+        self.assertEqual(self.successResultOf(answer).status, 404)
+        self.settle()
+
+    def test_sign_of_life(self) -> None:
+        """A target that says 100 is waited for."""
+        answer = self._ask()
+        first = self.other.request("OPTIONS")
+        self.other.send(builders.response(first, 100))
+        self.clock.advance(20.0)
+        self.assertEqual(self.them.kinds(), [])
+        self.other.send(builders.response(first, 200))
+        self.clock.advance(0.1)
+        self.assertEqual(self.successResultOf(answer).status, 200)
+        self.settle()
+
+    def test_cancelled(self) -> None:
+        """A request that nobody waits for any more is not tried elsewhere, and leaves no timer behind."""
+        answer = self._ask()
+        answer.addErrback(lambda _: None)
+        answer.cancel()
+        self.clock.advance(33.0)
+        self.assertEqual(self.them.kinds(), [])
+        self.settle()
+
     def test_overload_everywhere(self) -> None:
         """503 of the last address fails the request with that status."""
         answer = self._ask()

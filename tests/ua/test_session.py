@@ -30,6 +30,9 @@ class Broken:
         """See `IResolver`."""
         return fail(LocalError("no resolver"))
 
+    def target_failed(self, target: Target, rest: float | None = None) -> None:
+        """See `IResolver`."""
+
 
 class SessionCase(AgentCase):
     """Sessions that are up, in and out."""
