@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sipd.b2bua.routing import StaticRoute
 from sipd.daemon.certificates import CertificateFiles
 from sipd.daemon.sections import Config, Limits, Listen, RouteRule, Tls, User
-from sipd.interfaces import Credentials, ListeningPoint
+from sipd.interfaces import Credentials, Entropy, ListeningPoint
 from sipd.media.ports import MediaAddress
 from sipd.registrar.bindings import RegistrarSettings
 from sipd.sip.timers import TimerValues
+from sipd.transport.cache import CacheLimits, NameCache
+from sipd.transport.dns import NameClient
+from sipd.transport.hostfiles import HostsFile, ResolvConf
+from sipd.transport.layer import TransportLayer
 from sipd.transport.limits import TransportLimits
+from sipd.transport.names import DomainNames
+from sipd.transport.resolver import Resolver
+from sipd.transport.resting import RestingTargets
 from sipd.transport.tls import ClientVerification, TlsSettings
+from sipd.ua.settings import AgentSettings
 
 
 def listening_point(listen: Listen) -> ListeningPoint:
@@ -61,6 +71,43 @@ def transport_limits(limits: Limits) -> TransportLimits:
 def timer_values(config: Config) -> TimerValues:
     """Give T1, T2 and T4."""
     return TimerValues(t1=config.timers.t1, t2=config.timers.t2, t4=config.timers.t4)
+
+
+def agent_settings(config: Config) -> AgentSettings:
+    """Give what the user agent is told about itself."""
+    return AgentSettings(timers=timer_values(config), target_timeout=config.dns.target_timeout)
+
+
+def cache_limits(config: Config) -> CacheLimits:
+    """Give the bounds of what is remembered of names."""
+    return CacheLimits(
+        max_entries=config.dns.cache_entries,
+        max_ttl=config.dns.maximum_ttl,
+        max_negative_ttl=config.dns.maximum_negative_ttl,
+    )
+
+
+def resolver(config: Config, reactor: Any, transport: TransportLayer, entropy: Entropy) -> Resolver:
+    """Make what finds servers: with name servers of its own or those of this host, or by the system's resolver."""
+    dns = config.dns
+    names = None
+    if dns.lookup == "dns":
+        resolv_conf = ResolvConf()
+        servers = dns.servers
+        names = DomainNames(
+            NameCache(NameClient(reactor, lambda: servers or resolv_conf.servers()), reactor, cache_limits(config)),
+            hosts=HostsFile(),
+            resolv_conf=resolv_conf,
+            versions=(6, 4) if dns.prefer == "ipv6" else (4, 6),
+        )
+    return Resolver(
+        reactor,
+        names=names,
+        points=lambda: transport.points,
+        entropy=entropy,
+        timeout=dns.timeout,
+        resting=RestingTargets(reactor, rest=dns.target_rest),
+    )
 
 
 def registrar_settings(config: Config) -> RegistrarSettings:

@@ -18,6 +18,7 @@ from sipd.daemon.values import (
     Hashes,
     Host,
     Name,
+    NameServer,
     Network,
     NextHop,
     Pattern,
@@ -198,6 +199,20 @@ class Tls(Section):
     allow_wildcards: bool = False
 
 
+class Dns(Section):
+    """`[dns]`: from the host of a URI to servers (RFC 3263), and what becomes of servers that fail."""
+
+    lookup: Literal["dns", "system"] = "dns"
+    servers: tuple[NameServer, ...] = Field(default=(), strict=False)
+    prefer: Literal["ipv6", "ipv4"] = "ipv6"
+    timeout: Seconds = 5.0
+    cache_entries: Count = 4096
+    maximum_ttl: Seconds = 86400.0
+    maximum_negative_ttl: Seconds = 300.0
+    target_timeout: Seconds = 4.0
+    target_rest: float = Field(default=60.0, ge=0)
+
+
 class Capture(Section):
     """`[capture]`: every message, for Wireshark. Off without the section."""
 
@@ -225,6 +240,7 @@ class Config(Section):
     logging: Logging = Logging()
     cdr: Cdr = Cdr()
     tls: Tls = Tls()
+    dns: Dns = Dns()
     capture: Capture | None = None
 
     @property

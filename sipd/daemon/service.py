@@ -205,6 +205,7 @@ class SipService(Service):
             await self._end_calls(stack)
             stack.relay.close()
             stack.agent.close()
+            stack.resolver.close()
             stack.transactions.close()
         if self._transport is not None:
             await self._transport.close()

@@ -35,9 +35,7 @@ from sipd.sip.digest import available_algorithms
 from sipd.sip.locate import Transport
 from sipd.transaction.layer import TransactionLayer
 from sipd.transport.layer import TransportLayer
-from sipd.transport.resolver import Resolver
 from sipd.ua.core import UserAgent
-from sipd.ua.settings import AgentSettings
 
 _log = Logger()
 
@@ -77,13 +75,14 @@ class Stack:
             timers=layers.timer_values(config),
             max_transactions=config.limits.transactions,
         )
+        self.resolver = layers.resolver(config, reactor, self.transport, entropy)
         self.agent = UserAgent(
             clock=reactor,
             transport=self.transport,
             transactions=self.transactions,
-            resolver=Resolver(reactor),
+            resolver=self.resolver,
             entropy=entropy,
-            settings=AgentSettings(timers=layers.timer_values(config)),
+            settings=layers.agent_settings(config),
         )
         self.transactions.core = self.agent
 

@@ -137,6 +137,21 @@ def _network(value: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
         fail(f'an address or a network such as "192.0.2.0/24"{reason} expected (got {shown(text)})')
 
 
+def _name_server(value: object) -> tuple[str, int]:
+    text = _text_of(value, "a name server")
+    match = re.match(r"\[(?P<ipv6>[^\]]*)\]:(?P<port6>[0-9]{1,5})\Z|(?P<ipv4>[^:]*):(?P<port4>[0-9]{1,5})\Z", text)
+    host, port = text, 53
+    if match is not None:
+        host, port = match["ipv6"] or match["ipv4"], int(match["port6"] or match["port4"])
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        address = None
+    if address is None or address.is_unspecified or not 0 < port < 65536:
+        fail(f'an address such as "192.0.2.53" or "[2001:db8::53]:5353" expected (got {shown(text)})')
+    return str(address), port
+
+
 def _pattern(value: object) -> re.Pattern[str]:
     text = _text_of(value, "a regular expression")
     try:
@@ -264,6 +279,7 @@ TransportName = Annotated[Transport, PlainValidator(_transport)]
 Address = Annotated[str, PlainValidator(_address)]
 RoutableAddress = Annotated[str, PlainValidator(_routable_address)]
 Host = Annotated[str, PlainValidator(_host)]
+NameServer = Annotated[tuple[str, int], PlainValidator(_name_server)]
 Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, PlainValidator(_network)]
 Pattern = Annotated[re.Pattern[str], PlainValidator(_pattern)]
 FilePath = Annotated[Path, PlainValidator(_path)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 
@@ -13,8 +14,17 @@ from sipd.errors import ConfigurationError
 from sipd.registrar.bindings import RegistrarSettings
 from sipd.sip.locate import Transport
 from sipd.sip.timers import TimerValues
+from sipd.sip.uri import parse_uri
+from sipd.testing.clock import SimulatedClock
+from sipd.testing.nameserver import NameServer, address
+from sipd.testing.network import Network
+from sipd.transport.cache import CacheLimits
+from sipd.transport.layer import TransportLayer
 from sipd.transport.limits import TransportLimits
+from sipd.transport.names import DomainNames, SystemNames
+from sipd.transport.resolver import Resolver
 from sipd.transport.tls import ClientVerification, TlsContext, TlsSettings
+from sipd.ua.settings import AgentSettings
 from tests.daemon.case import MINIMAL, ConfigCase
 
 
@@ -27,6 +37,8 @@ class DefaultsTests(ConfigCase):
         self.assertEqual(layers.transport_limits(Limits()), TransportLimits())
         self.assertEqual(layers.timer_values(config), TimerValues())
         self.assertEqual(layers.registrar_settings(config), RegistrarSettings())
+        self.assertEqual(layers.agent_settings(config), AgentSettings())
+        self.assertEqual(layers.cache_limits(config), CacheLimits())
 
 
 class MappingTests(ConfigCase):
@@ -90,6 +102,59 @@ class MappingTests(ConfigCase):
         self.assertEqual(
             [(one.host, one.advertised_host) for one in found], [("10.0.0.1", "203.0.113.5"), ("::1", "::1")]
         )
+
+
+class DnsTests(ConfigCase):
+    """`[dns]`."""
+
+    def setUp(self) -> None:
+        """Make a network with a name server that has a port of its own."""
+        super().setUp()
+        self.clock = SimulatedClock()
+        network = Network(self.clock, 1)
+        self.entropy = network.entropy
+        self.host: Any = network.host("192.0.2.1")
+        self.transport = TransportLayer(reactor=self.host)
+        self.successResultOf(self.transport.listen(layers.listening_point(self.load(MINIMAL).listen[0])))
+        self.server = NameServer(network.host("192.0.2.53"), "192.0.2.53", 5353)
+        self.server.records["example.com"] = [address("2001:db8::5"), address("192.0.2.5")]
+
+    def resolver(self, text: str) -> Resolver:
+        """Make a resolver of a configuration."""
+        config = self.load(MINIMAL + "[dns]\n" + text)
+        return layers.resolver(config, self.host, self.transport, self.entropy)
+
+    def test_servers(self) -> None:
+        """The servers of the configuration are asked, and only what the listening points speak is found."""
+        resolver = self.resolver('servers = ["192.0.2.53:5353"]\nprefer = "ipv4"\ntarget_rest = 5')
+        found = resolver.locate(parse_uri("sip:example.com:5070"))
+        self.clock.advance(1.0)
+        self.assertEqual([str(target) for target in self.successResultOf(found)], ["UDP 192.0.2.5:5070"])
+        resolver.close()
+
+    def test_system(self) -> None:
+        """The system's resolver is asked where that is wanted."""
+        self.assertIsInstance(self.resolver('lookup = "system"').names, SystemNames)
+        self.assertIsInstance(self.resolver("").names, DomainNames)
+
+    def test_settings(self) -> None:
+        """What is said of targets and of the cache reaches those who need it."""
+        config = self.load(MINIMAL + "[dns]\ntarget_timeout = 2\ncache_entries = 7\nmaximum_ttl = 60")
+        self.assertEqual(layers.agent_settings(config).target_timeout, 2.0)
+        limits = layers.cache_limits(config)
+        self.assertEqual((limits.max_entries, limits.max_ttl, limits.max_negative_ttl), (7, 60.0, 300.0))
+
+    def test_addresses_of_servers(self) -> None:
+        """A server is an address, with a port or without; anything else is a mistake."""
+        servers = '["192.0.2.53", "192.0.2.53:5353", "2001:DB8::53", "[2001:db8::53]:54"]'
+        self.assertEqual(
+            self.load(f"{MINIMAL}[dns]\nservers = {servers}").dns.servers,
+            (("192.0.2.53", 53), ("192.0.2.53", 5353), ("2001:db8::53", 53), ("2001:db8::53", 54)),
+        )
+        for text in ("ns.example.com", "192.0.2.53:0", "192.0.2.53:65536", "0.0.0.0", "[192.0.2.1", "", "[]:53", ":53"):
+            with self.assertRaises(ConfigurationError) as caught:
+                self.load(f'{MINIMAL}[dns]\nservers = ["{text}"]')
+            self.assertIn("dns.servers[0]: an address such as", caught.exception.problems[0])
 
 
 class TlsTests(ConfigCase):

@@ -1,0 +1,1 @@
+Servers are found by NAPTR and SRV records (RFC 3263), with an own cache; a call goes on to the next server on failure, 503 and silence, and servers that failed are tried last for a while: `[dns]` has the options.
