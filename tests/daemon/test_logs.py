@@ -58,6 +58,17 @@ class TextTests(SynchronousTestCase):
         self.assertTrue(all(line.startswith("    ") for line in lines[1:]))
         self.assertIn("ValueError: broken", lines[-1])
 
+    def test_formats_of_twisted(self) -> None:
+        """A format may call what it names; one that cannot be filled in is a line that says so."""
+        self.assertIn(" info  came from here\n", format_text(event("came from {where()}", where=lambda: "here")))
+        self.assertIn("Unable to format event", format_text(event("came from {nowhere}")))
+        self.assertIn(" info  octets\n", format_text({**event(""), "log_format": b"octets"}))
+
+    def test_time_goes_on(self) -> None:
+        """Each line has its own time, also the next of the same second and the first of the next one."""
+        times = [format_text(event("x", log_time=1_790_000_000 + later))[17:23] for later in (0.5, 0.9996, 1.0, 0.123)]
+        self.assertEqual(times, ["20.500", "20.999", "21.000", "20.123"])
+
     def test_nothing_to_say(self) -> None:
         """An event without text is no line."""
         self.assertEqual(format_text({"log_time": 0.0}), "")
@@ -127,6 +138,17 @@ class ObserverTests(SynchronousTestCase):
                 for level in ("warn", "error", "critical")
             ],
         )
+
+    def test_asked_again(self) -> None:
+        """What was wanted or not is so the next time; without a level or a namespace nothing is."""
+        stream = io.StringIO()
+        observer = observer_for(stream, Logging())
+        for _ in range(2):
+            for level in (LogLevel.debug, LogLevel.info):
+                observer(event(level.name, log_level=level))
+            observer({"log_format": "no level", "log_namespace": "sipd.x"})
+            observer({"log_format": "no namespace", "log_level": LogLevel.critical})
+        self.assertEqual([line.split(None, 3)[3] for line in stream.getvalue().splitlines()], ["info", "info"])
 
     def test_debug(self) -> None:
         """At debug everything is heard."""
