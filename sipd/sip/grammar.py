@@ -48,7 +48,10 @@ def is_quoted(text: str) -> bool:
 
 def printable(text: str, length: int = 200) -> str:
     """Make text that a peer chose harmless for a log: one line of bounded length for any terminal and file."""
-    return "".join([character if character.isprintable() else "?" for character in text[:length]])
+    start = text[:length]
+    if start.isprintable():
+        return start
+    return "".join([character if character.isprintable() else "?" for character in start])
 
 
 def escape(text: str, safe: frozenset[str] = UNRESERVED) -> str:
