@@ -76,6 +76,7 @@ class Stack:
             max_transactions=config.limits.transactions,
         )
         self.resolver = layers.resolver(config, reactor, self.transport, entropy)
+        self.transport.locate_sender = self.resolver.locate_sender
         self.agent = UserAgent(
             clock=reactor,
             transport=self.transport,

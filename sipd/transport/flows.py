@@ -40,6 +40,9 @@ class FlowOwner(typing.Protocol):
     def flow_failed(self, flow: IFlow, error: TransportError) -> None:
         """Tell the receiver that what was sent on this flow did not arrive, or that the flow has ended."""
 
+    def not_sent(self, data: bytes, flow: IFlow) -> None:
+        """Take a message that a flow has not sent and never will; the flow has failed already."""
+
 
 class Wire(typing.Protocol):
     """The part of a Twisted stream transport that a flow uses."""
@@ -255,8 +258,10 @@ class StreamFlow:
             if call is not None and call.active():
                 call.cancel()
         self._wire = self._cancel = self._stall = None
-        self._queue = []
+        unsent, self._queue = self._queue, []
         self._owner.flow_failed(self, self._error)
+        for data in unsent:
+            self._owner.not_sent(data, self)
 
     # --- IPushProducer: the write buffer of the transport ---------------------------------------------------
 

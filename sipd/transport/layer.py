@@ -22,6 +22,7 @@ from sipd.sip.validation import find_fault, is_usable
 from sipd.transport.connections import ConnectionTable, server_name
 from sipd.transport.flows import StreamFlow
 from sipd.transport.limits import Incidents, RateLimit, TransportCounters, TransportLimits
+from sipd.transport.responses import LocateSender, ResponseRouter
 from sipd.transport.sockets import listen_tcp, listen_udp
 from sipd.transport.tcp import StreamPort, connect, is_loopback, is_wildcard
 from sipd.transport.tls import TlsContext, TlsSettings, is_good_for
@@ -58,6 +59,8 @@ class TransportLayer:
         observers: see every message; nothing is paid where there are none.
         counters: how much came and went.
         incidents: what went wrong, by kind.
+        locate_sender: finds the servers of a Via's sent-by, for responses whose source cannot be reached; `None` to
+            leave those.
     """
 
     _log = Logger()
@@ -65,6 +68,7 @@ class TransportLayer:
     def __init__(self, *, reactor: TransportReactor, limits: TransportLimits | None = None) -> None:
         self.receiver: IMessageReceiver | None = None
         self.observers: tuple[IMessageObserver, ...] = ()
+        self.locate_sender: LocateSender | None = None
         self.clock: IReactorTime = reactor
         self.limits = limits or TransportLimits()
         self.counters = TransportCounters()
@@ -74,6 +78,7 @@ class TransportLayer:
         self._connections = ConnectionTable()
         self._own_names: frozenset[tuple[str, int]] = frozenset()
         self._refusals = RateLimit(reactor, self.limits.refusals_per_second)
+        self._reroutings = RateLimit(reactor, self.limits.reroutings_per_second)
         self._is_closed = False
         self._emptied: Deferred[None] | None = None
 
@@ -252,6 +257,11 @@ class TransportLayer:
         if self._emptied is not None and not len(self._connections):
             emptied, self._emptied = self._emptied, None
             emptied.callback(None)
+
+    def not_sent(self, data: bytes, flow: IFlow) -> None:
+        """See `FlowOwner`. A response may have another way (RFC 3263 section 5)."""
+        if self.locate_sender is not None and not self._is_closed:
+            ResponseRouter(self, self.locate_sender, self._reroutings).not_sent(data, flow)
 
     def show(self, data: bytes, flow: IFlow, *, sent: bool) -> None:
         """See `FlowOwner`."""

@@ -30,6 +30,7 @@ class TransportLimits:
         close_timeout: seconds that a connection has to end in good order.
         max_udp_flows: remembered for each UDP listening point; a forgotten one is simply made again.
         refusals_per_second: of defective requests that are answered; others are dropped.
+        reroutings_per_second: of responses that are sent to the servers of a sent-by; others are lost.
         log_lines_per_second: about incidents; counters always count.
     """
 
@@ -46,6 +47,7 @@ class TransportLimits:
     close_timeout: float = 2.0
     max_udp_flows: int = 8192
     refusals_per_second: int = 100
+    reroutings_per_second: int = 10
     log_lines_per_second: int = 10
 
 

@@ -14,6 +14,7 @@ from zope.interface import implementer
 
 from sipd.errors import UnresolvableError
 from sipd.interfaces import Entropy, IResolver, ListeningPoint
+from sipd.sip.fields import Via
 from sipd.sip.locate import Destination, Lookup, Target, Transport, find_destination
 from sipd.sip.services import ServiceRecord, choose_pointers, order_services, service_name
 from sipd.sip.uri import Uri
@@ -88,6 +89,18 @@ class Resolver:
         found: Deferred[Sequence[Target]] = Deferred.fromCoroutine(search.run()).addCallback(self.resting.put_last)
         found.addTimeout(self._timeout, self._reactor, lambda _, timeout: _no_answer(destination.host, timeout))
         return found
+
+    def locate_sender(self, via: Via, transport: Transport) -> Deferred[Sequence[Target]]:
+        """Give the servers of a Via's sent-by, for a response whose source cannot be reached (RFC 3263 section 5)."""
+        return self.locate_destination(
+            Destination(
+                transport=transport,
+                host=via.host.lower(),
+                port=transport.default_port if via.port is None else via.port,
+                server_name=via.host,
+                lookup=Lookup.SERVICES if via.port is None else Lookup.ADDRESSES,
+            )
+        )
 
     def target_failed(self, target: Target, rest: float | None = None) -> None:
         """See `IResolver`."""

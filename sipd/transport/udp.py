@@ -109,6 +109,7 @@ class UdpPort(DatagramProtocol):
         except (OSError, MessageLengthError) as error:
             owner.incidents.note("send-failed", flow, str(error))
             owner.clock.callLater(0, owner.flow_failed, flow, TransportError(f"{flow}: {error}"))
+            owner.clock.callLater(0, owner.not_sent, data, flow)
 
 
 def _discard(data: bytes, address: tuple[str, int]) -> None:

@@ -39,6 +39,7 @@ class Owner:
         self.counters = TransportCounters()
         self.observers: tuple[IMessageObserver, ...] = ()
         self.failures: list[tuple[IFlow, TransportError]] = []
+        self.unsent: list[bytes] = []
 
     def show(self, data: bytes, flow: IFlow, *, sent: bool) -> None:
         """See `FlowOwner`."""
@@ -57,6 +58,10 @@ class Owner:
     def flow_failed(self, flow: IFlow, error: TransportError) -> None:
         """See `FlowOwner`."""
         self.failures.append((flow, error))
+
+    def not_sent(self, data: bytes, flow: IFlow) -> None:
+        """See `FlowOwner`."""
+        self.unsent.append(data)
 
 
 class Wire:
