@@ -114,7 +114,8 @@ class DnsTests(ConfigCase):
         network = Network(self.clock, 1)
         self.entropy = network.entropy
         self.host: Any = network.host("192.0.2.1")
-        self.transport = TransportLayer(reactor=self.host)
+        reactor: Any = self.host
+        self.transport = TransportLayer(reactor=reactor)
         self.successResultOf(self.transport.listen(layers.listening_point(self.load(MINIMAL).listen[0])))
         self.server = NameServer(network.host("192.0.2.53"), "192.0.2.53", 5353)
         self.server.records["example.com"] = [address("2001:db8::5"), address("192.0.2.5")]

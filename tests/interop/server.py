@@ -119,6 +119,10 @@ class Server:
         is_needed = str(authenticate).lower()
         self._text += _ROUTE.format(name=name, user=user, host=host, port=port, authenticate=is_needed, timeout=timeout)
 
+    def configure(self, text: str) -> None:
+        """Add sections to its configuration; to be called before `start`."""
+        self._text += text
+
     async def start(self) -> None:
         """Start it, and wait until it listens."""
         (self._case.directory / "sipd.toml").write_text(self._text)
