@@ -104,7 +104,7 @@ class CarrierTests(BridgeCase):
         self.assertIn(f"targets: UDP {SECOND}:5060, UDP {FIRST}:5060", "\n".join(second))
 
     def test_all_fail(self) -> None:
-        """When no server takes the call its last 503 is the cause; the caller gets 500 for it (RFC 3261 section 16.7)."""
+        """When no server takes the call its last 503 is the cause, for which the caller gets 500 (section 16.7)."""
         self.calling()
         for wire in (self.first, self.second):
             wire.send(builders.response(wire.request("INVITE"), 503))
