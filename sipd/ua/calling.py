@@ -20,6 +20,7 @@ from sipd.sip.invite import CallMachine, Event, State
 from sipd.sip.message import Request, Response
 from sipd.ua.events import Answered, Failed, Progressed, Refused
 from sipd.ua.failover import retry_after
+from sipd.ua.flows import stays_on
 
 if TYPE_CHECKING:
     from sipd.sip.locate import Target
@@ -85,6 +86,14 @@ class Calling:
         if len(targets) > 1:
             self._explain(f"targets: {', '.join(map(str, targets))}")
         self._try_next()
+
+    def start_within(self, dialog: Dialog, flow: IFlow) -> None:
+        """Send the INVITE on the flow that its dialog has, or to the first target of its next hop that works."""
+        if stays_on(flow, dialog.next_hop, behind_nat=self._session.is_natted):
+            self.start(flow)
+            return
+        located = self._session.agent.resolver.locate(dialog.next_hop)
+        located.addCallbacks(self.start_at, lambda failure: self.fail(failure.value))
 
     def fail(self, error: BaseException) -> None:
         """Take note that the INVITE cannot be sent at all."""
@@ -154,7 +163,7 @@ class Calling:
                 continue
             self._target = target
             self.start(flow)
-            if self._targets and not self.is_over:
+            if self._targets and not self.is_over and self._session.dialog is None:
                 self._patience = agent.clock.callLater(agent.settings.target_timeout, self._lose_patience)
             return
         self._feed(Event.LOST, error)
@@ -174,7 +183,10 @@ class Calling:
             self._explain(f"{self._target}: {reason}; trying the next target, {self._targets[0]}")
 
     def _lose_patience(self) -> None:
-        """Leave a target that says nothing. Should it wake up, its INVITE is cancelled."""
+        """Leave a target that says nothing. Should it wake up, its INVITE is cancelled.
+
+        Not within a dialog: a peer that gets one INVITE on two ways would have to take the second for a mistake.
+        """
         self._patience = None
         transaction = self._transaction
         if self._machine.state is not State.CALLING or transaction is None:

@@ -92,10 +92,8 @@ class Session:
         if self.dialog is None or not self.is_established or self.is_changing:
             raise InvalidStateError("The session cannot be changed now")
         request = self.dialog.request("INVITE", headers, body)
-        self._calling = calling = Calling(self, request)
-        self.agent.flow_for(self.dialog, self._known_flow(), self.is_natted).addCallbacks(
-            calling.start, lambda failure: calling.fail(failure.value)
-        )
+        self._calling = Calling(self, request)
+        self._calling.start_within(self.dialog, self._known_flow())
 
     def withdraw(self, headers: Sequence[tuple[str, str]] = ()) -> None:
         """Cancel the INVITE that `reinvite` sent; its outcome is told as ever, and may be `Answered` (section 9.1)."""

@@ -228,3 +228,64 @@ class FailoverTests(AgentCase):
         self.clock.advance(1.0)
         self.assertEqual((self.them.kinds(), self.user.events), ([], []))
         self.settle()
+
+
+class DialogTests(AgentCase):
+    """Requests inside a dialog whose peer has a name with two addresses."""
+
+    def setUp(self) -> None:
+        """Let a call be up, and the first address be silent from now on."""
+        super().setUp()
+        self.other = Wire(self.network, OTHER)
+        self.network.names["gw.example.net"] = (THEM,)
+        self.call = self.calling(GATEWAY)
+        self.answer(200, contact="<sip:bob@gw.example.net>")
+        self.call.acknowledge()
+        self.clock.advance(0.1)
+        self.them.take()
+        self.network.names["gw.example.net"] = (OTHER, THEM)
+
+    def end(self) -> None:
+        """Hang up."""
+        self.them.take()
+        self.call.hang_up()
+        self.clock.advance(5.0)
+        self.them.send(builders.response(self.them.request("BYE"), 200))
+        self.settle()
+
+    def test_bye(self) -> None:
+        """A BYE that nobody hears goes to the next address: the same request, with a branch of its own."""
+        self.call.hang_up()
+        self.clock.advance(3.9)
+        self.assertEqual(self.them.kinds(), [])
+        self.clock.advance(0.5)
+        first, second = self.other.request("BYE"), self.them.request("BYE")
+        self.assertEqual((first.cseq.number, len(first.vias)), (second.cseq.number, len(second.vias)))
+        self.assertNotEqual(first.via.branch, second.via.branch)
+        self.them.send(builders.response(second, 200))
+        self.clock.advance(0.1)
+        self.settle()
+
+    def test_overload_everywhere(self) -> None:
+        """The 503 of the last address is the answer; the session goes on."""
+        asking = self.call.request("INFO")
+        for wire in (self.other, self.them):
+            self.clock.advance(0.1)
+            wire.send(builders.response(wire.request("INFO"), 503))
+        self.clock.advance(0.1)
+        self.assertEqual(self.successResultOf(asking).status, 503)
+        self.assertTrue(self.call.is_established)
+        self.end()
+
+    def test_change(self) -> None:
+        """A later INVITE goes on after 503, but waits where nothing is heard: it never has two ways at once."""
+        self.call.reinvite()
+        self.clock.advance(10.0)
+        self.assertEqual(self.them.kinds(), [])
+        self.other.send(builders.response(self.other.request("INVITE"), 503))
+        self.clock.advance(0.1)
+        invite = self.them.request("INVITE")
+        self.assertEqual((invite.cseq.number, invite.to.tag), (2, "t1"))
+        self.answer(488, tag="t1")
+        self.assertEqual(self.user.last(Refused).response.status, 488)
+        self.end()
