@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -13,11 +12,10 @@ from sipd.interfaces import CallRecord, Decision, ICallObserver
 
 @dataclass(slots=True, kw_only=True)
 class _Story:
-    """What is remembered of one call: how it began, and how it went on lately."""
+    """What is remembered of one call; where decisions were left out, it is in the middle of them."""
 
     record: CallRecord
-    beginning: list[Decision] = field(default_factory=list)
-    latest: deque[Decision]
+    decisions: list[Decision] = field(default_factory=list)
     left_out: int = 0
 
 
@@ -55,15 +53,15 @@ class ExplainLog:
             KeyError: the call is not remembered.
         """
         story = self._story(call)
-        lines = [f"{call}: {describe(story.record)}", *map(_line, story.beginning)]
+        lines = [f"{call}: {describe(story.record)}", *map(_line, story.decisions)]
         if story.left_out:
-            lines.append(f"... {story.left_out} more ...")
-        return [*lines, *map(_line, story.latest)]
+            lines.insert(1 + self._half, f"... {story.left_out} more ...")
+        return lines
 
     def call_started(self, call: str, record: CallRecord) -> None:
         """See `ICallObserver`."""
-        self._live[call] = _Story(record=record, latest=deque(maxlen=self._half))
-        while len(self) > self._max_calls:
+        self._live[call] = _Story(record=record)
+        while len(self._live) + len(self._ended) > self._max_calls:
             stories = self._ended or self._live
             del stories[next(iter(stories))]
 
@@ -72,12 +70,10 @@ class ExplainLog:
         story = self._live.get(call) or self._ended.get(call)
         if story is None:
             return
-        if len(story.beginning) < self._half:
-            story.beginning.append(decision)
-            return
-        if len(story.latest) == self._half:
+        if len(story.decisions) == 2 * self._half:
+            del story.decisions[self._half]
             story.left_out += 1
-        story.latest.append(decision)
+        story.decisions.append(decision)
 
     def call_resource_taken(self, call: str, kind: str, name: str) -> None:
         """See `ICallObserver`. Resources are the ledger's."""
