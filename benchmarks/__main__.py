@@ -15,6 +15,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from sipd.sip import message
+
 MODULES = ("messages", "calls", "rtp_relay", "registrar")
 QUICK = {
     "messages": ["--repeats", "1", "--number", "1000"],
@@ -35,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"no such module: {', '.join(sorted(unknown))}")
     processors = len(os.sched_getaffinity(0))
     python = f"{platform.python_implementation()} {platform.python_version()}"
-    print(f"{python}, {platform.platform()}, {processors} processors")
+    kind = "interpreted" if message.__file__.endswith(".py") else "compiled"
+    print(f"sipd {kind}, {python}, {platform.platform()}, {processors} processors")
     if processors < 2:
         print("With one processor the load and the server share it: the figures are worthless.", file=sys.stderr)
     sys.stdout.flush()

@@ -9,10 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import sipd
 from benchmarks.processes import HOST, Subject, free_port
 from sipd.daemon.sections import Media
 
-_ROOT = Path(__file__).resolve().parent.parent
+#: The sipd that is imported here is the one that is measured: the sources, or the compiled one.
+_ROOT = Path(sipd.__file__).resolve().parent.parent
 _SIPPY_ENVIRONMENT = Path(__file__).with_name(".venv-sippy")
 
 _SIPD = """\

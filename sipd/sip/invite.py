@@ -102,9 +102,9 @@ class Refuse:
 
 @dataclass(slots=True)
 class Acknowledged:
-    """Tell the user that the ACK is here."""
+    """Tell the user that the ACK is here; without it if a later request of the peer showed that it was sent."""
 
-    ack: Request
+    ack: Request | None
 
 
 @dataclass(slots=True)
@@ -199,7 +199,7 @@ class AnswerMachine(Machine[State]):
     def _terminate(self, _: object) -> Effects:
         return (StopTimers(), Respond(self.terminated))
 
-    def _confirm(self, ack: Request) -> Effects:
+    def _confirm(self, ack: Request | None) -> Effects:
         return (StopTimers(), Acknowledged(ack))
 
     def _leave(self, _: object) -> Effects:

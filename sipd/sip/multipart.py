@@ -42,7 +42,7 @@ def find_part(body: bytes, content_type: str, wanted: str) -> tuple[int, int] | 
         raise ParseError("A multipart body without its boundary")
     for border, following in pairwise(borders):
         start = body.find(b"\n", border.end(), following.start() + 2) + 1
-        if border[1] or not start:
+        if border[1] or not 0 < start <= following.start():
             continue
         end_of_head = _HEAD_END.search(body[start : following.start()])
         if end_of_head is None:

@@ -14,7 +14,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from sipd.errors import (
     InvalidStateError,
@@ -72,7 +72,6 @@ MAX_TRANSACTIONS = 200_000
 RETRY_AFTER = 10
 
 
-@implementer(IMessageReceiver, ITransactionLayer)
 class TransactionLayer:
     """RFC 3261 section 17.
 
@@ -421,3 +420,6 @@ class TransactionLayer:
             function(*arguments)
         except Exception:
             self._log.failure("{function} failed", function=function)
+
+
+classImplements(TransactionLayer, IMessageReceiver, ITransactionLayer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from sipd.interfaces import (
     IClientTransaction,
@@ -42,7 +42,6 @@ class LiveTransaction:
         self.running.clear()
 
 
-@implementer(IClientTransaction)
 class LiveClientTransaction(LiveTransaction):
     """See `IClientTransaction`."""
 
@@ -67,7 +66,9 @@ class LiveClientTransaction(LiveTransaction):
         self._layer.feed(self, Event.CANCEL, headers)
 
 
-@implementer(IServerTransaction)
+classImplements(LiveClientTransaction, IClientTransaction)
+
+
 class LiveServerTransaction(LiveTransaction):
     """See `IServerTransaction`."""
 
@@ -89,6 +90,9 @@ class LiveServerTransaction(LiveTransaction):
     def respond(self, response: Response) -> None:
         """See `IServerTransaction`."""
         self._layer.feed(self, self.machine.event_of(response), response)
+
+
+classImplements(LiveServerTransaction, IServerTransaction)
 
 
 AnyTransaction = LiveClientTransaction | LiveServerTransaction

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from sipd.errors import RemoteError
 from sipd.interfaces import IClientTransaction, IFlow, ITransactionUser
 from sipd.sip.message import Response
 
 
-@implementer(ITransactionUser)
 class Waiter:
     """Waits for the final response of a client transaction.
 
@@ -60,3 +59,6 @@ class Waiter:
         self._waiting = None
         if self.transaction is not None:
             self.transaction.cancel()
+
+
+classImplements(Waiter, ITransactionUser)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from types import FunctionType
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -43,6 +44,8 @@ class Lamp(Machine[Light]):
 
 class MachineTests(SynchronousTestCase):
     """A step, and what is no step."""
+
+    skip = None if isinstance(Machine.feed, FunctionType) else "a compiled class has no interpreted subclasses"
 
     def test_action_runs_in_the_next_state(self) -> None:
         """An event goes to the next state, and the action gets its argument there."""

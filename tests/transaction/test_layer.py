@@ -11,6 +11,7 @@ from zope.interface.verify import verifyObject
 
 from sipd.errors import (
     InvalidStateError,
+    ParseError,
     RemoteError,
     RequestRefusedError,
     ResourcesExhaustedError,
@@ -342,8 +343,8 @@ class NetTests(LayerTestCase):
     def test_request_that_cannot_be_printed(self) -> None:
         """A request that cannot be printed is the caller's mistake, and no transaction begins."""
         request = make_request()
-        request.body = cast(bytes, "text")
-        self.assertRaises(TypeError, self.layer.start, request, self.flow, RecordingUser())
+        request.headers.set("Subject", "half a character: \ud800")
+        self.assertRaises(ParseError, self.layer.start, request, self.flow, RecordingUser())
         self.assertEqual(len(self.layer), 0)
 
 
