@@ -43,6 +43,7 @@ class Network:
     Attributes:
         log: everything that happened, in order.
         names: what hosts find in the DNS: names in lower case to addresses.
+        tells_refusals: whether a host says by ICMP that nobody takes a datagram. Off, as behind most firewalls.
     """
 
     def __init__(self, clock: SimulatedClock, seed: int, *, link: Link | None = None) -> None:
@@ -50,6 +51,7 @@ class Network:
         self.seed = seed
         self.log: list[NetworkEvent] = []
         self.names: dict[str, Sequence[str]] = {}
+        self.tells_refusals = False
         self._link = link or Link()
         self._random = random.Random(f"network {seed}")
         self._entropy = random.Random(f"entropy {seed}")
@@ -182,9 +184,19 @@ class Network:
         port = None if host is None else host.ports.get(local)
         if port is None:
             self.record(Fate.UNREACHABLE, "UDP", source, destination, data)
+            if host is not None and self.tells_refusals:
+                way_back = self._links.get((destination[0], source[0]), self._link)
+                self.clock.callLater(way_back.delay, self._tell_refusal, source, destination)
             return
         self.record(Fate.DELIVERED, "UDP", source, destination, data)
         port.deliver(data, source)
+
+    def _tell_refusal(self, source: Address, destination: Address) -> None:
+        """Tell the socket that sent a datagram, if it is there still, that nobody took it."""
+        host = self._hosts.get(source[0])
+        port = host.ports.get(source) if host is not None else None
+        if port is not None:
+            port.refused(destination)
 
     def _claim(self, address: str) -> None:
         if address in self._hosts or address in self._nats:

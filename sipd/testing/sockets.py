@@ -12,6 +12,7 @@ from twisted.internet.protocol import DatagramProtocol
 from zope.interface import implementer
 
 from sipd.testing.links import Address
+from sipd.transport.sockets import DatagramReceiver
 
 if TYPE_CHECKING:
     from sipd.testing.network import Host
@@ -89,6 +90,11 @@ class SimulatedPort(BoundSocket):
         """Take a datagram off the network."""
         if self._connected_to is None or source == self._connected_to:
             self.protocol.datagramReceived(data[: self._max_size_octets], source)
+
+    def refused(self, destination: Address) -> None:
+        """Tell the protocol, if it wants to know (`DatagramReceiver`), that nobody took its datagram."""
+        if isinstance(self.protocol, DatagramReceiver):
+            self.protocol.datagram_refused(*destination, "Connection refused")
 
     def connect(self, host: str, port: int) -> None:
         """See `IUDPTransport`."""

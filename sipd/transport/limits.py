@@ -86,7 +86,7 @@ class Incidents:
         counts: kind of incident to how often it happened. The kinds are short fixed words: `malformed`, `refused`,
             `stray-response`, `framing`, `too-many-connections`, `too-many-from-source`, `connect-failed`, `tls`,
             `connect-timeout`, `handshake-timeout`, `slow-message`, `idle`, `stalled`, `queue-full`, `close-timeout`,
-            `send-failed`, `bug`, and `not-logged` for those that the log does not have.
+            `send-failed`, `refused-datagram`, `bug`, and `not-logged` for those that the log does not have.
     """
 
     _log = Logger()

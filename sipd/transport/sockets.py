@@ -2,17 +2,30 @@
 
 A socket on an IPv6 address leaves IPv4 to another one, so that both can listen on the same port, and no IPv4 peer is
 written as `::ffff:192.0.2.1` into a Via. A UDP socket takes a bounded number of datagrams before it lets others have
-their turn; Twisted's own counts octets, and a flood of empty datagrams would keep it for ever.
+their turn; Twisted's own counts octets, and a flood of empty datagrams would keep it for ever. On Linux it is told
+where its datagrams did not arrive (ICMP, RFC 3261 section 18.4), so that nobody waits for an answer from there.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
+import struct
+import sys
 
 from twisted.internet import tcp, udp
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IReactorFDSet, IReactorTCP, IReactorUDP
+from twisted.internet.interfaces import (
+    IHalfCloseableDescriptor,
+    IListeningPort,
+    IReactorFDSet,
+    IReactorTCP,
+    IReactorUDP,
+)
 from twisted.internet.protocol import DatagramProtocol, ServerFactory
+from twisted.python.failure import Failure
+from zope.interface import implementer
 
 #: Larger than any datagram.
 _MAX_DATAGRAM_OCTETS = 65535
@@ -24,9 +37,22 @@ _BACKLOG = 512
 #: Seconds of silence before the kernel asks whether the peer is still there, and between its questions.
 _PROBE_AFTER = 120
 _PROBE_INTERVAL = 10
+#: Linux: switches on that a socket keeps what ICMP says of its datagrams, by the family of the socket (ip(7), ipv6(7)).
+_KEEP_ERRORS = {socket.AF_INET: (socket.IPPROTO_IP, 11), socket.AF_INET6: (socket.IPPROTO_IPV6, 25)}
+#: Linux: an error as it is kept: its number, and who told it (`struct sock_extended_err`); and those told by ICMP.
+_KEPT_ERROR = struct.Struct("=IB")
+_FROM_ICMP = (2, 3)
+_REFUSALS = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH)
 
 
-def listen_udp(reactor: IReactorUDP, host: str, port: int, protocol: DatagramProtocol) -> IListeningPort:
+class DatagramReceiver(DatagramProtocol):
+    """What stands on a UDP socket."""
+
+    def datagram_refused(self, host: str, port: int, problem: str) -> None:
+        """Take note that a datagram to that address did not arrive, as the network says."""
+
+
+def listen_udp(reactor: IReactorUDP, host: str, port: int, protocol: DatagramReceiver) -> IListeningPort:
     """Bind a UDP socket. A reactor that has no real sockets gives its own kind.
 
     Raises:
@@ -68,13 +94,16 @@ def watch_peer(connected: socket.socket, timeout: float) -> None:
             connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
+@implementer(IHalfCloseableDescriptor)
 class _UdpSocket(udp.Port):
-    """A UDP socket that is read in bounded batches."""
+    """A UDP socket that is read in bounded batches, and that knows what did not arrive."""
 
     def createInternetSocket(self) -> socket.socket:
         """See `udp.Port`."""
         self.made = _ipv6_only(super().createInternetSocket())
         self.made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_OCTETS)
+        if sys.platform == "linux":
+            self.made.setsockopt(*_KEEP_ERRORS[self.made.family], 1)
         return self.made
 
     def doRead(self) -> None:
@@ -84,9 +113,34 @@ class _UdpSocket(udp.Port):
         for _ in range(_MAX_DATAGRAMS_PER_TURN):
             try:
                 data, address = receive(_MAX_DATAGRAM_OCTETS)
-            except OSError:  # nothing more is there, or something is wrong with one that was sent
+            except BlockingIOError:  # nothing more is there
+                return
+            except OSError:  # something is wrong with one that was sent
+                self._take_errors()
                 return
             take(data, address[:2])
+
+    def readConnectionLost(self, reason: Failure) -> None:
+        """See `IHalfCloseableDescriptor`: a reactor says so when there is an error, and nothing to read."""
+        self._take_errors()
+        self.startReading()
+
+    def writeConnectionLost(self, reason: Failure) -> None:  # noqa: N802 (the interface's name)
+        """See `IHalfCloseableDescriptor`. Datagrams are not written by the reactor."""
+
+    def _take_errors(self) -> None:
+        """Tell the protocol what is kept; it would keep the reactor busy."""
+        if sys.platform != "linux":
+            return
+        for _ in range(_MAX_DATAGRAMS_PER_TURN):
+            try:
+                _, ancillary, _, address = self.socket.recvmsg(0, 512, socket.MSG_ERRQUEUE)
+            except OSError:  # no more
+                return
+            for _, _, data in ancillary:
+                number, origin = _KEPT_ERROR.unpack_from(data)
+                if origin in _FROM_ICMP and number in _REFUSALS:
+                    self.protocol.datagram_refused(*address[:2], os.strerror(number))
 
 
 class _TcpSocket(tcp.Port):

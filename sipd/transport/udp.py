@@ -9,13 +9,13 @@ from typing import cast
 
 from twisted.internet.error import MessageLengthError
 from twisted.internet.interfaces import ISystemHandle
-from twisted.internet.protocol import DatagramProtocol
 from zope.interface import implementer
 
-from sipd.errors import TransportError
+from sipd.errors import ConnectionRefused, TransportError
 from sipd.interfaces import IFlow, ListeningPoint
 from sipd.sip.locate import Transport
 from sipd.transport.flows import FlowOwner
+from sipd.transport.sockets import DatagramReceiver
 
 
 @implementer(IFlow)
@@ -61,7 +61,7 @@ class UdpFlow:
         return hash(self._address)
 
 
-class UdpPort(DatagramProtocol):
+class UdpPort(DatagramReceiver):
     """One UDP listening point. Decides nothing.
 
     Args:
@@ -96,12 +96,26 @@ class UdpPort(DatagramProtocol):
         """See `DatagramProtocol`."""
         self._owner.datagram_came(datagram, self.flow(*addr))
 
+    def datagram_refused(self, host: str, port: int, problem: str) -> None:
+        """See `DatagramReceiver`. A request that is under way to there has failed (RFC 3261 section 18.4)."""
+        flow = self.flow(host, port)
+        self._owner.incidents.note("refused-datagram", flow, problem)
+        self._owner.flow_failed(flow, ConnectionRefused(f"{flow}: {problem}"))
+
     def send(self, data: bytes, address: tuple[str, int], flow: UdpFlow) -> None:
         """Send one datagram. What the socket does not take for lack of room is lost, as on the way."""
         owner = self._owner
         if owner.observers:
             owner.show(data, flow, sent=True)
         owner.counters.messages_sent += 1
+        try:
+            self._send_to(data, address)
+        except (OSError, MessageLengthError):
+            self._send_again(data, address, flow)
+
+    def _send_again(self, data: bytes, address: tuple[str, int], flow: UdpFlow) -> None:
+        """Send what could not be sent: Linux may have told of an earlier datagram, to somewhere else."""
+        owner = self._owner
         try:
             self._send_to(data, address)
         except BlockingIOError:

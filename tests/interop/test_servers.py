@@ -1,5 +1,8 @@
 """SIPp behind names: sipd finds it by a name server of ours, and goes on where a server fails (RFC 3263)."""
 
+from twisted.internet.interfaces import IReactorUDP
+from twisted.internet.protocol import DatagramProtocol
+
 from sipd.testing.nameserver import NameServer, address, pointer, service
 from tests.interop.case import InteropTestCase
 from tests.interop.ports import HOST
@@ -59,6 +62,8 @@ class ServerTests(InteropTestCase):
     async def test_silent_server(self) -> None:
         """A server that says nothing is left after its time; the second call does not wait for it any more."""
         self.servers("udp")
+        silent = IReactorUDP(self.reactor).listenUDP(self.dead_port, DatagramProtocol(), HOST, 8192)
+        self.addCleanup(silent.stopListening)
         first, second = await self.call(2)
         self.assertEqual((first["status"], second["status"]), (200, 200))
         self.assertGreater(delay(first), 0.9)
@@ -67,6 +72,13 @@ class ServerTests(InteropTestCase):
     async def test_refused_connection(self) -> None:
         """Where nobody takes the connection the next server is tried at once."""
         self.servers("tcp")
+        (record,) = await self.call()
+        self.assertEqual(record["status"], 200)
+        self.assertLess(delay(record), 0.9)
+
+    async def test_refused_datagram(self) -> None:
+        """The same where nobody takes the datagram, and the kernel says so."""
+        self.servers("udp")
         (record,) = await self.call()
         self.assertEqual(record["status"], 200)
         self.assertLess(delay(record), 0.9)

@@ -1,6 +1,7 @@
 """SIPp calls SIPp through sipd: every way a call can go."""
 
 from twisted.internet.interfaces import IReactorUDP
+from twisted.internet.protocol import DatagramProtocol
 
 from tests.interop.case import InteropTestCase
 from tests.interop.ports import HOST
@@ -62,9 +63,22 @@ class RoutedCallTests(InteropTestCase):
         self.assertEqual(record["status"], 480)
 
     async def test_unreachable(self) -> None:
-        """A callee that does not exist: the caller is told 408 when the attempt is over."""
+        """Where nobody listens the caller is told so at once: 502."""
         server = Server(self)
-        server.add_route("nowhere", "callee", self.ports.take(), timeout=1.0)
+        server.add_route("nowhere", "callee", self.ports.take())
+        await server.start()
+        calling = Sipp(self, "uac_refused", port=self.ports.take(), target=server.address, status=502)
+        await calling.succeeds()
+        (record,) = await server.finish()
+        self.assertEqual((record["status"], record["cause"]), (502, "ConnectionRefused"))
+
+    async def test_silent(self) -> None:
+        """A callee that says nothing: the caller is told 408 when the attempt is over."""
+        server = Server(self)
+        port = self.ports.take()
+        silent = IReactorUDP(self.reactor).listenUDP(port, DatagramProtocol(), HOST, 8192)
+        self.addCleanup(silent.stopListening)
+        server.add_route("nowhere", "callee", port, timeout=1.0)
         await server.start()
         calling = Sipp(self, "uac_refused", port=self.ports.take(), target=server.address, status=408)
         await calling.succeeds()

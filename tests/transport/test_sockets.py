@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import socket
+import sys
 from functools import partial
 from typing import Any, cast
+from unittest import skipUnless
 
 from twisted.internet.task import deferLater
 
-from tests.transport.support import TCP, TLS, UDP, LoopbackTestCase, point, reactor, request_octets, target
+from sipd.errors import ConnectionRefused
+from sipd.sip.locate import Target
+from tests.transport.support import (
+    TCP,
+    TLS,
+    UDP,
+    LoopbackTestCase,
+    Receiver,
+    point,
+    reactor,
+    request_octets,
+    target,
+)
 from tests.transport.test_tls import TlsTestCase
 
 
@@ -27,6 +41,50 @@ class UdpSocketTests(LoopbackTestCase):
             await deferLater(reactor, 0)
             turns.append(layer.counters.keep_alives)
         self.assertEqual([turn for turn in sorted(set(turns)) if turn], [100, 200, 250])
+
+
+@skipUnless(sys.platform == "linux", "Linux alone tells")
+class RefusedTests(LoopbackTestCase):
+    """Datagrams to where nobody listens (ICMP)."""
+
+    def nobody(self, host: str) -> Target:
+        """Give a place where nobody listens."""
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind((host, 0))
+            return Target(transport=UDP, host=host, port=probe.getsockname()[1])
+
+    async def test_refused(self) -> None:
+        """The flow fails, soon; the socket goes on as before. Over IPv6, too."""
+        for host in ("127.0.0.1", "::1"):
+            layer, receiver = self.layer()
+            at = await layer.listen(point(UDP, host))
+            for count in (1, 2):
+                flow = layer.flow_to(self.nobody(host))
+                flow.send(request_octets())
+                await self.until(partial(self.has_failed, receiver, count))
+                failed, error = receiver.failures[-1]
+                self.assertEqual(failed, flow)
+                self.assertIsInstance(error, ConnectionRefused)
+                self.assertIn("Connection refused", error.reason)
+            layer.flow_to(target(at)).send(request_octets())
+            await self.until(partial(receiver.has, 1))
+            self.assertEqual(layer.incidents.counts["refused-datagram"], 2)
+
+    async def test_error_of_another_datagram(self) -> None:
+        """What the kernel says while one datagram is sent may be about an earlier one: it is sent all the same."""
+        layer, receiver, at = await self.endpoint(UDP)
+        dead = layer.flow_to(self.nobody("127.0.0.1"))
+        for _ in range(50):
+            dead.send(request_octets())
+            layer.flow_to(target(at)).send(request_octets())
+        await self.until(lambda: receiver.has(50) and receiver.failures)
+        self.assertEqual({flow for flow, _ in receiver.failures}, {dead})
+        self.assertEqual(layer.incidents.counts["send-failed"], 0)
+
+    @staticmethod
+    def has_failed(receiver: Receiver, count: int) -> bool:
+        """Say whether that many flows have failed."""
+        return len(receiver.failures) >= count
 
 
 class PeerTests(TlsTestCase):

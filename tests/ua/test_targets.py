@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sipd.errors import TransportError
+from sipd.errors import ConnectionRefused, TransportError
 from sipd.testing import builders
 from sipd.ua.events import Answered, Failed, Refused
 from tests.ua.support import OTHER, THEM, AgentCase, Wire
@@ -163,6 +163,20 @@ class FailoverTests(AgentCase):
         self.assertIn("refused", self.said[1])
         self.assertIn("refused", self.user.last(Failed).error.reason)
         self.assertTrue(call.is_over)
+        self.settle()
+
+    def test_datagram_refused(self) -> None:
+        """Where the network says that nobody listens the next address is tried at once; the last failure counts."""
+        self.network.names["gw.example.net"] = (OTHER, THEM)
+        self.network.tells_refusals = True
+        self.other.close()
+        self.calling(GATEWAY)
+        self.answer(180)
+        self.assertIn("Connection refused", self.said[1])
+        self.answer(486)
+        self.calling(f"sip:bob@{OTHER}")
+        self.clock.advance(0.1)
+        self.assertIsInstance(self.user.last(Failed).error, ConnectionRefused)
         self.settle()
 
     def test_closed_while_it_waits(self) -> None:
