@@ -60,6 +60,15 @@ class LocalOriginTests(SynchronousTestCase):
         other = self.stamp(describe("m=audio 1 RTP/AVP 0", origin="o=bob 9 9 IN IP4 192.0.2.200"))
         self.assertEqual(one, other)
 
+    def test_copy_counts_by_itself(self) -> None:
+        """A copy has the same identifier, and goes on from the version there was."""
+        first, hold = describe("m=audio 1 RTP/AVP 0"), describe("m=audio 1 RTP/AVP 0", "a=sendonly")
+        self.stamp(first)
+        copy = self.origin.copy()
+        self.stamp(hold)
+        self.assertEqual(copy.stamp(first).origin, "- 42 1 IN IP4 198.51.100.1")
+        self.assertEqual(copy.stamp(hold).origin, "- 42 2 IN IP4 198.51.100.1")
+
     def test_adds_a_missing_origin(self) -> None:
         """A description without an origin gets one after `v=`."""
         stamped = self.origin.stamp(parse_description("v=0\r\ns=-\r\n"))
