@@ -9,6 +9,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy.dialects import sqlite
 from twisted.trial.unittest import SynchronousTestCase
 
 from sipd.errors import LocalError
@@ -109,6 +110,16 @@ class KeepTests(DatabaseCase):
         self.execute("UPDATE bindings SET transport = 'PIGEON' WHERE position = 2")
         bindings, malformed = self.open().load(0.0)
         self.assertEqual(([one.contact for one in bindings], malformed), (["<sip:a@2>"], 2))
+
+    def test_parameters_with_names(self) -> None:
+        """A driver that wants values by name, as that of PostgreSQL does, gets them so."""
+        database = self.open()
+        by_name = sqlite.dialect(paramstyle="named")
+        database._insert = sa.insert(bindings_table).compile(dialect=by_name)
+        self.assertFalse(database._insert.positional)
+        kept = (binding("<sip:a@1>", aor=ALICE), binding("<sip:a@2>", aor=ALICE))
+        database.save([(ALICE, kept)])
+        self.assertEqual(database.load(0.0), (list(kept), 0))
 
     def test_nothing_is_half_written(self) -> None:
         """A batch that fails in the middle changes nothing."""
