@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from sipd.errors import SdpError
-from sipd.sdp.description import Direction, MediaDescription, SessionDescription
+from sipd.sdp.description import AddressType, Direction, MediaDescription, SessionDescription
 
 #: Direction to (sends, receives).
 _FLOWS = {
@@ -53,13 +53,12 @@ class LocalOrigin:
         Returns:
             The same with this leg's `o=` line.
         """
-        sent, self._sent = self._sent, description
-        if sent is None or description.differs_from(sent):
+        content = description.without_origin()
+        if self._sent != content:
             self._version += 1
-        host = self._host
-        return description.with_origin(
-            f"- {self._session_id} {self._version} IN {'IP6' if ':' in host else 'IP4'} {host}"
-        )
+            self._sent = content
+        address = f"IN {AddressType.of(self._host).value} {self._host}"
+        return description.with_origin(f"- {self._session_id} {self._version} {address}")
 
 
 def reverse(direction: Direction) -> Direction:
