@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from twisted.internet import reactor as real_reactor  # noqa: TID251 - real sockets
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IPushProducer, ITCPTransport
+from twisted.internet.interfaces import IAddress, IPushProducer, IReactorUDP, ITCPTransport
 from twisted.internet.protocol import ClientFactory, DatagramProtocol, Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.logger import globalLogPublisher
@@ -24,6 +24,7 @@ from sipd.media.relay import ReactorRelay
 from sipd.sip.locate import Transport
 from sipd.sip.message import Response
 from sipd.sip.parser import parse_datagram
+from sipd.sip.uri import parse_sip_uri
 from sipd.testing import builders
 from tests.daemon.test_service import ServiceCase
 from tests.interop.ports import HOST
@@ -263,6 +264,10 @@ class SilenceTests(HostileServiceCase):
         await self.begin()
         alice, bob = await self.register(self.service, "alice"), await self.register(self.service, "bob")
         bob.close()
+        await deferLater(real_reactor, 0.05)
+        port = parse_sip_uri(bob.contact.strip("<>")).port or 0
+        silent = cast(IReactorUDP, real_reactor).listenUDP(port, Datagrams(), HOST, 8192)
+        self.addCleanup(silent.stopListening)
         call = alice.call("bob")
         await deferLater(real_reactor, 0.1)
         call.cancel()
