@@ -197,6 +197,8 @@ def _read_contacts(
     if len(request.contacts) > 2 * settings.max_contacts:  # enough to replace all by others
         raise RequestRefusedError(f"More than {settings.max_contacts} contacts", status=403)
     contacts = [_read_contact(contact, expires_text, settings) for contact in request.contacts]
+    if len(contacts) < 2:
+        return tuple(contacts)
     return tuple(
         contact
         for position, contact in enumerate(contacts, 1)
@@ -219,7 +221,9 @@ def _read_contact(contact: NameAddr, expires_text: str | None, settings: Registr
         raise RequestRefusedError(
             "Interval Too Brief", status=423, headers=(("Min-Expires", str(settings.min_expires)),)
         )
-    kept = {name: value for name, value in contact.parameters.items() if name != "expires"}
+    kept = contact.parameters
+    if "expires" in kept:
+        kept = {name: value for name, value in kept.items() if name != "expires"}
     return RequestedContact(
         text=str(NameAddr(contact.uri, contact.display_name, kept)),
         uri=contact.uri,
@@ -259,7 +263,11 @@ def _bind(contact: RequestedContact, registration: Registration, now: float) -> 
 
 
 def _position(bindings: Sequence[Binding], uri: Uri) -> int | None:
-    return next((position for position, binding in enumerate(bindings) if binding.uri == uri), None)
+    for position, binding in enumerate(bindings):
+        # A refresh mostly has the very URI, since parsed ones are remembered; to compare two is a long way.
+        if binding.uri is uri or binding.uri == uri:
+            return position
+    return None
 
 
 def _preference(binding: Binding) -> float:

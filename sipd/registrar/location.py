@@ -114,15 +114,22 @@ class LocationService:
             self._bindings.pop(aor, None)
             return
         self._bindings[aor] = bindings
-        self._schedule(aor, min(binding.expires_at for binding in bindings))
-        self._arm()
+        if self._schedule(aor, bindings):
+            self._arm()
 
-    def _schedule(self, aor: str, time: float) -> None:
-        """See to it that the AOR is looked at then, or earlier: a refresh costs nothing here."""
+    def _schedule(self, aor: str, bindings: tuple[Binding, ...]) -> bool:
+        """See to it that the AOR is looked at when the first of its bindings expires, or earlier.
+
+        Returns:
+            Whether it was not seen to already; a refresh costs nothing here.
+        """
+        time = min([binding.expires_at for binding in bindings])
         due = self._due.get(aor)
-        if due is None or time < due:
-            self._due[aor] = time
-            heappush(self._heap, (time, aor))
+        if due is not None and due <= time:
+            return False
+        self._due[aor] = time
+        heappush(self._heap, (time, aor))
+        return True
 
     def _arm(self) -> None:
         if not self._heap:
@@ -155,7 +162,7 @@ class LocationService:
         expired = [binding for binding in bindings if binding.expires_at <= now]
         alive = tuple(binding for binding in bindings if binding.expires_at > now)
         if alive:
-            self._schedule(aor, min(binding.expires_at for binding in alive))
+            self._schedule(aor, alive)
         if not expired:
             return []
         if alive:

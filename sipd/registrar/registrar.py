@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from email.utils import formatdate
+from functools import lru_cache
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -106,7 +107,7 @@ class Registrar:
         now = self._clock.seconds()
         headers = [("Contact", print_contact(binding, now)) for binding in bindings]
         headers += [("Path", value) for value in registration.path]
-        headers.append(("Date", formatdate(now, usegmt=True)))
+        headers.append(("Date", _date(int(now))))
         return request.response(200, to_tag=new_tag(self._entropy), headers=headers)
 
     def _served_aor(self, request: Request, flow: IFlow) -> SipUri:
@@ -116,8 +117,8 @@ class Registrar:
             RequestRefusedError: 404.
         """
         point = flow.point
-        ours = self._domains | {_host(SipUri(point.host)), _host(SipUri(point.advertised_host))}
-        if _host(request.uri) not in ours:
+        host = _host(request.uri)
+        if host not in self._domains and host not in (_host(SipUri(point.host)), _host(SipUri(point.advertised_host))):
             raise RequestRefusedError("This domain is not served here", status=404)
         uri = request.to.uri
         if not isinstance(uri, SipUri) or uri.user is None or _host(uri) not in self._domains:
@@ -146,6 +147,11 @@ class Registrar:
 def _host(uri: Uri) -> str:
     """Give what two URIs of the same host have in common."""
     return SipUri(uri.host).address_of_record() if isinstance(uri, SipUri) else ""
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)
 
 
 def _source(flow: IFlow) -> Target:
