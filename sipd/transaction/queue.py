@@ -2,6 +2,9 @@
 
 All timers of transactions run for one of about a dozen durations. Those of one duration fire in the order in which
 they were started, so that to start one is an append, and to stop one marks it: no heap, no call of the reactor.
+
+A busy server has hundreds of timers a second that only free what is over. So that each does not wake the process by
+itself, one that follows another closely waits until a small part of its duration has gone by since: they fire together.
 """
 
 from __future__ import annotations
@@ -15,6 +18,9 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from sipd.sip.timers import Timer
 
 T = TypeVar("T")
+
+#: What part of its duration a timer may be late by: half a second for 64*T1, 8 ms for T1.
+LATENESS = 1 / 64
 
 
 class RunningTimer(Generic[T]):
@@ -53,7 +59,7 @@ class TimerQueue(Generic[T]):
         try:
             lane = self._lanes[duration]
         except KeyError:
-            lane = self._lanes[duration] = Lane(self._clock, self._fired)
+            lane = self._lanes[duration] = Lane(self._clock, self._fired, duration * LATENESS)
         started = RunningTimer(lane, owner, timer, self._clock.seconds() + duration)
         lane.timers.append(started)
         if len(lane.timers) == 1:
@@ -67,21 +73,25 @@ class Lane(Generic[T]):
     Args:
         clock: see `TimerQueue`.
         fired: see `TimerQueue`.
+        pause: seconds between calls at least.
     """
 
-    __slots__ = ("_call", "_clock", "_due", "_fired", "timers")
+    __slots__ = ("_call", "_clock", "_due", "_fired", "_next", "_pause", "timers")
 
-    def __init__(self, clock: IReactorTime, fired: Callable[[T, Timer], None]) -> None:
+    def __init__(self, clock: IReactorTime, fired: Callable[[T, Timer], None], pause: float) -> None:
         self._clock = clock
         self._fired = fired
         self._call: IDelayedCall | None = None
         self._due = 0.0
+        self._pause = pause
+        #: No call before that.
+        self._next = 0.0
         self.timers: deque[RunningTimer[T]] = deque()
 
     def schedule(self) -> None:
         """Have a call made when the first timer is due, if there is a timer and no call yet."""
         if self.timers and self._call is None:
-            self._due = self.timers[0].due
+            self._due = max(self.timers[0].due, self._next)
             self._call = self._clock.callLater(max(0.0, self._due - self._clock.seconds()), self._fire)
 
     def tidy(self) -> None:
@@ -106,6 +116,7 @@ class Lane(Generic[T]):
                 owner, timer.owner = timer.owner, None
                 if owner is not None:
                     self._fired(owner, timer.timer)
+            self._next = now + self._pause
         finally:
             self.tidy()
             self.schedule()

@@ -124,6 +124,18 @@ class TimerQueueTests(SynchronousTestCase):
         self.assertEqual([owner for _, owner, _ in self.fired], [str(number) for number in range(100)])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_those_that_follow_closely_fire_together(self) -> None:
+        """Timers that fall due one after another do not each wake the process; none is late by more than 1/64."""
+        for number in range(100):
+            self.queue.start(str(number), Timer.H, 32.0)
+            self.clock.advance(0.0625)
+        self.clock.pump([0.0625] * 600)
+        self.assertEqual([owner for _, owner, _ in self.fired], [str(number) for number in range(100)])
+        lateness = [seconds - number * 0.0625 - 32.0 for number, (seconds, _, _) in enumerate(self.fired)]
+        self.assertEqual((min(lateness), max(lateness)), (0.0, 0.4375))
+        self.assertEqual(len({seconds for seconds, _, _ in self.fired}), 14)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_one_that_raises_does_not_stop_the_others(self) -> None:
         """What is behind a timer whose owner fails still fires."""
 
