@@ -106,6 +106,7 @@ class RoutingTests(SynchronousTestCase):
     def test_numeric(self) -> None:
         """An address in sent-by that is not where the request came from gets nothing: anybody can write one."""
         self.assertEqual(self.answer(f"SIP/2.0/TCP {SPARE}:5070;branch=z9hG4bK1"), [])
+        self.assertEqual(self.names.asked, [])
 
     def test_bounded(self) -> None:
         """No more responses a second are looked after than is allowed."""
