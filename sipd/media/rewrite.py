@@ -121,7 +121,7 @@ def rewrite(
         if own is not None or (place is not None and host != session_host):
             result = result.with_connection(_connection(host))
         rewritten.append(_rewrite_rtcp(result, place, host))
-    return SessionDescription(lines=session.lines, media=tuple(rewritten))
+    return SessionDescription(session.text, tuple(rewritten))
 
 
 def _rewrite_rtcp(media: MediaDescription, place: StreamPlace | None, host: str) -> MediaDescription:

@@ -8,7 +8,7 @@ leaves everything as it was. What no plan and no leg needs any more is released,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from twisted.internet.defer import Deferred, execute
 from zope.interface import implementer
@@ -328,4 +328,4 @@ def _accept_mux(answer: SessionDescription, asked: Sequence[SignalledStream | No
         else stream
         for stream, signalled in zip(answer.media, asked, strict=True)
     )
-    return replace(answer, media=media)
+    return SessionDescription(answer.text, media)

@@ -1,19 +1,32 @@
 """Session descriptions: RFC 8866 sections 5, 6 and 9, with `a=rtcp` (RFC 3605) and `a=rtcp-mux` (RFC 5761).
 
-A description is its lines. They are kept as they came, without line ends, and are looked at only when somebody asks;
-what is not replaced is printed as it was. Reading is lenient, so lines and attributes nobody here knows pass through in
-their place; writing ends every line with CRLF.
+A description is its text, in one piece for the session and one for each stream. It is kept as it came, and looked at
+only when somebody asks; what is not replaced is printed as it was. Reading is lenient, so lines and attributes nobody
+here knows pass through in their place; every line ends with CRLF, whatever it came with.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
-from itertools import pairwise
+from functools import lru_cache
 from typing import Self
 
 from sipd.errors import SdpError
+
+#: A phone says the same address again and again: those of up to so many characters are parsed once.
+_SHORT = 64
+_MEMORY = 1024
+
+#: Lines of letters with values.
+_LINES = re.compile(r"(?:[^\W\d_]=[^\r\n]*+\r\n)++")
+_MEDIA_LINE = re.compile(r"m=\S+[^\S\r\n]+([0-9]{1,5})(?:/([0-9]{1,5}))?[^\S\r\n]+\S")
+_ORIGIN_LINE = re.compile(r"\r\no=[^\r\n]*")
+_CONNECTION_LINE = re.compile(r"\r\nc=[^\r\n]*")
+#: What stands after a `c=` line (RFC 8866 section 5).
+_AFTER_CONNECTION = re.compile(r"\r\n[bktza]")
 
 
 class AddressType(Enum):
@@ -65,15 +78,10 @@ class Connection:
         Raises:
             SdpError: it is not that.
         """
-        match text.split():
-            case [network, "IP4" | "IP6" as address_type, address] if network.upper() == "IN":
-                host, slash, scope = address.partition("/")
-                if host:
-                    return cls(address_type=AddressType(address_type), host=host, scope=slash + scope)
-        raise SdpError(f"connection address that is not one: {text!r}")
+        return _parse_short_connection(text) if len(text) <= _SHORT else _parse_connection(text)
 
     def __str__(self) -> str:
-        return f"IN {self.address_type.value} {self.host}{self.scope}"
+        return f"IN {'IP6' if self.address_type is AddressType.IP6 else 'IP4'} {self.host}{self.scope}"
 
     @property
     def is_unspecified(self) -> bool:
@@ -102,15 +110,35 @@ class RtcpAddress:
         return str(self.port) if self.connection is None else f"{self.port} {self.connection}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """What a session part and a media part have in common: lines.
+    """What a session part and a media part have in common: lines. Immutable.
 
     Args:
-        lines: in order, without line ends, each beginning with its letter and `=`.
+        text: the lines in order, each a letter, `=` and a value, and ended with CRLF. The first is `v=` or `m=`.
+        lines: the same without line ends, instead of `text`.
     """
 
-    lines: tuple[str, ...]
+    __slots__ = ("text",)
+
+    def __init__(self, text: str = "", *, lines: Iterable[str] | None = None) -> None:
+        self.text = text if lines is None else _join(lines)
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The lines in order, without line ends."""
+        return tuple(self.text[:-2].split("\r\n"))
 
     def values(self, letter: str) -> list[str]:
         """Give the value of each line of one letter, in order."""
@@ -125,12 +153,15 @@ class Section:
 
     def attribute(self, name: str) -> str | None:
         """Give the value of the first attribute of that name: empty for a property attribute, `None` if absent."""
-        flag = f"a={name}"
-        for line in self.lines:
-            if line.startswith(flag):
-                rest = line[len(flag) :]
-                if not rest or rest[0] == ":":
-                    return rest[1:]
+        text = self.text
+        flag = f"\r\na={name}"
+        end = text.find(flag) + len(flag)
+        while end >= len(flag):
+            if text[end] == ":":
+                return text[end + 1 : text.index("\r", end)]
+            if text[end] == "\r":
+                return ""
+            end = text.find(flag, end) + len(flag)
         return None
 
     @property
@@ -140,37 +171,30 @@ class Section:
         Raises:
             SdpError: it is malformed, or not of the Internet.
         """
-        for line in self.lines:
-            if line.startswith("c="):
-                return Connection.parse(line[2:])
-        return None
+        start = self.text.find("\r\nc=") + 4
+        return None if start < 4 else Connection.parse(self.text[start : self.text.index("\r", start)])
 
     @property
     def direction(self) -> Direction | None:
         """What this part says about the direction of media, or `None` if it says nothing."""
-        for line in self.lines:
-            if line.startswith("a=") and (direction := _DIRECTIONS.get(line[2:].rstrip())) is not None:
+        for value in self.values("a"):
+            if (direction := _DIRECTIONS.get(value.rstrip())) is not None:
                 return direction
         return None
 
     def with_attribute(self, name: str, value: str | None = None) -> Self:
         """Give a copy in which that attribute is there once: in the place of the first of its name, or at the end."""
-        line = f"a={name}" if value is None else f"a={name}:{value}"
-        lines = list(self.lines)
-        places = [place for place, old in enumerate(lines) if _is_attribute(old, name)]
-        if places:
-            lines[places[0]] = line
-            for place in reversed(places[1:]):
-                del lines[place]
-        else:
-            lines.append(line)
-        return replace(self, lines=tuple(lines))
+        line = f"\r\na={name}" if value is None else f"\r\na={name}:{value}"
+        lines = _attribute_lines((name,))
+        first = lines.search(self.text)
+        if first is None:
+            return self._with_text(f"{self.text[:-2]}{line}\r\n")
+        return self._with_text(self.text[: first.start()] + line + lines.sub("", self.text[first.end() :]))
 
     def without_attributes(self, names: Iterable[str]) -> Self:
         """Give a copy without the attributes of those names."""
-        flags = tuple([f"a={name}" for name in names])
-        kept = [line for line in self.lines if not (line.startswith(flags) and line.partition(":")[0] in flags)]
-        return self if len(kept) == len(self.lines) else replace(self, lines=tuple(kept))
+        lines = _attribute_lines(tuple(names))
+        return self if lines.search(self.text) is None else self._with_text(lines.sub("", self.text))
 
     def with_direction(self, direction: Direction) -> Self:
         """Give a copy that says that direction, and no other."""
@@ -178,41 +202,48 @@ class Section:
 
     def with_connection(self, connection: Connection) -> Self:
         """Give a copy with that `c=` line and no other: in the place of the first, or where section 5 wants it."""
-        place = next((place for place, line in enumerate(self.lines) if line.startswith("c=")), None)
-        if place is None:
-            place = next((place for place, line in enumerate(self.lines) if line[0] in "bktza"), len(self.lines))
-        lines = [line for line in self.lines[place:] if not line.startswith("c=")]
-        return replace(self, lines=(*self.lines[:place], f"c={connection}", *lines))
+        text = self.text
+        first = _CONNECTION_LINE.search(text)
+        if first is not None:
+            rest = _CONNECTION_LINE.sub("", text[first.end() :])
+            return self._with_text(f"{text[: first.start()]}\r\nc={connection}{rest}")
+        after = _AFTER_CONNECTION.search(text)
+        place = len(text) - 2 if after is None else after.start()
+        return self._with_text(f"{text[:place]}\r\nc={connection}{text[place:]}")
+
+    def _with_text(self, text: str) -> Self:
+        return type(self)(text)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class MediaDescription(Section):
-    """One `m=` line and what follows it (RFC 8866 section 5.14). `lines[0]` is the `m=` line."""
+    """One `m=` line and what follows it (RFC 8866 section 5.14)."""
+
+    __slots__ = ()
 
     @property
     def media(self) -> str:
         """The kind: `audio`, `video`, `image`, ..."""
-        return self.lines[0][2:].split(None, 1)[0]
+        return self.text[2:].split(None, 1)[0]
 
     @property
     def port(self) -> int:
         """The transport port; 0 for a stream that is refused or ended (RFC 3264 sections 6 and 8.2)."""
-        return int(self.lines[0].split(None, 2)[1].partition("/")[0])
+        return int(self.text.split(None, 2)[1].partition("/")[0])
 
     @property
     def port_count(self) -> int:
         """How many ports, or pairs of them, the line names: `/2`; 1 if it does not say."""
-        return int(self.lines[0].split(None, 2)[1].partition("/")[2] or 1)
+        return int(self.text.split(None, 2)[1].partition("/")[2] or 1)
 
     @property
     def protocol(self) -> str:
         """The transport protocol: `RTP/AVP`, `udptl`, ..."""
-        return self.lines[0].split(None, 3)[2]
+        return self.text.split(None, 3)[2]
 
     @property
     def formats(self) -> tuple[str, ...]:
         """The media formats: payload types for RTP."""
-        return tuple(self.lines[0].split()[3:])
+        return tuple(self.text.partition("\r")[0].split()[3:])
 
     @property
     def is_disabled(self) -> bool:
@@ -247,30 +278,37 @@ class MediaDescription(Section):
 
     def with_port(self, port: int) -> MediaDescription:
         """Give a copy with one port, or one pair, in the place of those it names."""
-        kind, _, rest = self.lines[0].split(None, 2)
-        return MediaDescription(lines=(f"{kind} {port} {rest}", *self.lines[1:]))
+        kind, _, rest = self.text.split(None, 2)
+        return MediaDescription(f"{kind} {port} {rest}")
 
     def with_formats(self, formats: Iterable[str]) -> MediaDescription:
         """Give a copy with those formats; attributes of others stay."""
-        head = self.lines[0].split(None, 3)[:3]
-        return MediaDescription(lines=(" ".join((*head, *formats)), *self.lines[1:]))
+        line, end, rest = self.text.partition("\r")
+        return MediaDescription(" ".join((*line.split(None, 3)[:3], *formats)) + end + rest)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SessionDescription(Section):
     """A whole description.
 
     Args:
-        lines: those before the first `m=` line.
+        text: the lines before the first `m=` line, as in `Section`.
+        lines: the same without line ends, instead of `text`.
         media: the media descriptions, in order: what an offer and its answer are matched by.
     """
 
-    media: tuple[MediaDescription, ...] = ()
+    __slots__ = ("media",)
+
+    def __init__(
+        self, text: str = "", media: tuple[MediaDescription, ...] = (), *, lines: Iterable[str] | None = None
+    ) -> None:
+        self.text = text if lines is None else _join(lines)
+        self.media = media
 
     @property
     def origin(self) -> str | None:
         """The value of the `o=` line."""
-        return next((line[2:] for line in self.lines if line.startswith("o=")), None)
+        found = _ORIGIN_LINE.search(self.text)
+        return None if found is None else found[0][4:]
 
     def connection_of(self, media: MediaDescription) -> Connection | None:
         """Give the address of a stream: its own, or the session's (RFC 8866 section 5.7).
@@ -286,25 +324,40 @@ class SessionDescription(Section):
         return media.direction or self.direction or Direction.SENDRECV
 
     def with_origin(self, value: str) -> SessionDescription:
-        """Give a copy with that `o=` line: in the place of the first, or after `v=`."""
-        rest = [line for line in self.lines if not line.startswith("o=")]
-        return SessionDescription(lines=(rest[0], f"o={value}", *rest[1:]), media=self.media)
+        """Give a copy with that `o=` line and no other: in the place of the first, or after `v=`."""
+        before, after = self._split_at_origin()
+        return SessionDescription(f"{before}\r\no={value}{after}", self.media)
 
     def without_origin(self) -> SessionDescription:
-        """Give a copy without its `o=` line: for finding out whether anything else changed."""
-        return SessionDescription(
-            lines=tuple([line for line in self.lines if not line.startswith("o=")]), media=self.media
+        """Give a copy without its `o=` line."""
+        return SessionDescription("".join(self._split_at_origin()), self.media)
+
+    def differs_from(self, other: SessionDescription) -> bool:
+        """Say whether there is a difference in more than the `o=` line."""
+        return self.media != other.media or (
+            self.text != other.text and self._split_at_origin() != other._split_at_origin()
         )
 
     def __str__(self) -> str:
-        lines = list(self.lines)
-        for media in self.media:
-            lines += media.lines
-        return "\r\n".join(lines) + "\r\n"
+        return "".join([self.text, *[media.text for media in self.media]])
 
     def to_bytes(self) -> bytes:
         """Print it. Octets that are not UTF-8 leave as they came."""
         return str(self).encode("utf-8", "surrogateescape")
+
+    def _with_text(self, text: str) -> SessionDescription:
+        return SessionDescription(text, self.media)
+
+    def _split_at_origin(self) -> tuple[str, str]:
+        """Give what stands before the `o=` line, or where it should be, and what comes after it."""
+        text = self.text
+        start = text.find("\r\no=")
+        if start < 0:
+            start = end = text.index("\r\n")
+        else:
+            end = text.index("\r\n", start + 2)
+        after = text[end:]
+        return text[:start], after if "\r\no=" not in after else _ORIGIN_LINE.sub("", after)
 
 
 def parse_description(data: bytes | str) -> SessionDescription:
@@ -321,34 +374,53 @@ def parse_description(data: bytes | str) -> SessionDescription:
         SdpError: it does not begin with `v=0`, a line is not a letter with a value, or an `m=` line is malformed.
     """
     text = data.decode("utf-8", "surrogateescape") if isinstance(data, bytes) else data
-    if "\r" in text:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-    lines = [line for line in text.split("\n") if line]
-    if not lines or lines[0].rstrip() != "v=0":
+    if _LINES.fullmatch(text) is None:
+        text = _mend_lines(text)
+    if not text.startswith("v=0\r\n") and text.partition("\r\n")[0].rstrip() != "v=0":
         raise SdpError("not a session description: it does not begin with v=0")
-    starts = []
+    session, *streams = text[:-2].split("\r\nm=")
+    return SessionDescription(session + "\r\n", tuple([_parse_media(f"m={each}\r\n") for each in streams]))
+
+
+def _join(lines: Iterable[str]) -> str:
+    """Give lines in one piece."""
+    return "\r\n".join(lines) + "\r\n"
+
+
+def _mend_lines(text: str) -> str:
+    """Give the lines of a description, each ended with CRLF and none empty, or raise `SdpError` if one is no line."""
+    lines = [line for line in text.replace("\r", "\n").split("\n") if line]
     for place, line in enumerate(lines):
-        if line[1:2] != "=" or not line[0].isalpha():
+        if not _LINES.fullmatch(line + "\r\n"):
             raise SdpError(f"line {place + 1} of the session description is not one: {line[:40]!r}")
-        if line[0] == "m":
-            _check_media_line(line)
-            starts.append(place)
-    starts.append(len(lines))
-    return SessionDescription(
-        lines=tuple(lines[: starts[0]]),
-        media=tuple(MediaDescription(lines=tuple(lines[start:end])) for start, end in pairwise(starts)),
-    )
+    return _join(lines)
 
 
-def _check_media_line(line: str) -> None:
-    """Raise `SdpError` unless `line` is `m=kind port[/count] protocol format ...`."""
-    fields = line[2:].split()
-    if line[2:3].isspace() or len(fields) < 3:
-        raise SdpError(f"media line that lacks a field: {line[:40]!r}")
-    port, slash, count = fields[1].partition("/")
-    _port(port)
-    if slash and not (count.isascii() and count.isdigit() and 0 < len(count) < 6 and int(count)):
-        raise SdpError(f"media line with a number of ports that is none: {line[:40]!r}")
+def _parse_media(text: str) -> MediaDescription:
+    """Give a media part, or raise `SdpError` unless it begins with `m=kind port[/count] protocol`."""
+    found = _MEDIA_LINE.match(text)
+    if found is None or int(found[1]) > 65535 or (found[2] is not None and not int(found[2])):
+        raise SdpError(f"media line that is not one: {text[:40]!r}")
+    return MediaDescription(text)
+
+
+def _parse_connection(text: str) -> Connection:
+    """See `Connection.parse`."""
+    match text.split():
+        case [network, "IP4" | "IP6" as address_type, address] if network.upper() == "IN":
+            host, slash, scope = address.partition("/")
+            if host:
+                return Connection(address_type=AddressType(address_type), host=host, scope=slash + scope)
+    raise SdpError(f"connection address that is not one: {text!r}")
+
+
+_parse_short_connection = lru_cache(maxsize=_MEMORY)(_parse_connection)
+
+
+@lru_cache
+def _attribute_lines(names: tuple[str, ...]) -> re.Pattern[str]:
+    """Give what finds the lines of attributes of those names, each with the line end before it."""
+    return re.compile(rf"\r\na=(?:{'|'.join(map(re.escape, names))})(?::[^\r\n]*)?(?=\r\n)")
 
 
 def _port(text: str) -> int:
@@ -356,8 +428,3 @@ def _port(text: str) -> int:
     if text.isascii() and text.isdigit() and len(text) < 6 and (port := int(text)) <= 65535:
         return port
     raise SdpError(f"port that is none: {text[:40]!r}")
-
-
-def _is_attribute(line: str, name: str) -> bool:
-    """Say whether that line is an attribute of that name."""
-    return line.startswith("a=") and line[2:].partition(":")[0] == name

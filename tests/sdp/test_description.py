@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -13,6 +11,7 @@ from sipd.sdp.description import (
     AddressType,
     Connection,
     Direction,
+    MediaDescription,
     RtcpAddress,
     parse_description,
 )
@@ -208,7 +207,7 @@ class ChangeTests(SynchronousTestCase):
         self.assertEqual(audio.with_connection(address).lines[1:4], ("i=the voice", line, "a=rtpmap:0 PCMU/8000"))
         self.assertEqual(video.with_connection(address).lines[1:3], (line, video.lines[2]))
         self.assertEqual(slides.with_connection(address).lines[1:], (line,))
-        twice = replace(audio, lines=(audio.lines[0], "c=IN IP4 224.0.0.1", "c=IN IP4 224.0.0.2", "a=x"))
+        twice = MediaDescription(lines=(audio.lines[0], "c=IN IP4 224.0.0.1", "c=IN IP4 224.0.0.2", "a=x"))
         self.assertEqual(twice.with_connection(address).lines[1:], (line, "a=x"))
 
     def test_attribute(self) -> None:
