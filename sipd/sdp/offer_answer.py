@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from sipd.errors import SdpError
-from sipd.sdp.description import AddressType, Direction, MediaDescription, SessionDescription
+from sipd.sdp.description import Direction, MediaDescription, SessionDescription
 
 #: Direction to (sends, receives).
 _FLOWS = {
@@ -53,12 +53,13 @@ class LocalOrigin:
         Returns:
             The same with this leg's `o=` line.
         """
-        content = description.without_origin()
-        if self._sent != content:
+        sent, self._sent = self._sent, description
+        if sent is None or description.differs_from(sent):
             self._version += 1
-            self._sent = content
-        address = f"IN {AddressType.of(self._host).value} {self._host}"
-        return description.with_origin(f"- {self._session_id} {self._version} {address}")
+        host = self._host
+        return description.with_origin(
+            f"- {self._session_id} {self._version} IN {'IP6' if ':' in host else 'IP4'} {host}"
+        )
 
 
 def reverse(direction: Direction) -> Direction:
