@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sipd.errors import SdpError
 from sipd.media.latch import Address
@@ -28,12 +29,16 @@ _ICE = (
     "remote-candidates",
 )
 
+#: The longest text of a numeric address. What was read and written lately is remembered: phones say the same again.
+_LONGEST = 45
+_MEMORY = 1024
+
 #: First octets of the addresses of multicast groups: 224.0.0.0/4 and ff00::/8.
 _MULTICAST4 = range(224, 240)
 _MULTICAST6 = range(255, 256)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)
 class SignalledStream:
     """Where a party wants one stream.
 
@@ -50,7 +55,7 @@ class SignalledStream:
     wants_mux: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)
 class StreamPlace:
     """Where the relay takes one stream: RTP on `port`, RTCP on the next one."""
 
@@ -71,17 +76,12 @@ def read_streams(description: SessionDescription) -> list[SignalledStream | None
     Raises:
         SdpError: an address is missing, malformed, or that of a multicast group.
     """
-    relayed = {
-        place: media.connection
-        for place, media in enumerate(description.media)
-        if not media.is_disabled and is_datagrams(media)
-    }
-    # Looked for once, and not by each stream: both the streams and the lines of the session may be many.
-    inherited = description.connection if None in relayed.values() else None
-    return [
-        _read_stream(media, relayed[place] or inherited) if place in relayed else None
-        for place, media in enumerate(description.media)
-    ]
+    inherited = description.connection
+    streams: list[SignalledStream | None] = []
+    for media in description.media:
+        port = media.port
+        streams.append(_read_stream(media, port, inherited) if port and is_datagrams(media) else None)
+    return streams
 
 
 def is_datagrams(media: MediaDescription) -> bool:
@@ -105,23 +105,21 @@ def rewrite(
         SdpError: an address is malformed.
     """
     inherited = description.connection
-    owns = [media.connection for media in description.media]
-    hosts = [
-        _host(own or inherited, default_host if place is None else place.host)
-        for own, place in zip(owns, places, strict=True)
-    ]
-    session = description.without_attributes(_ICE)
     session_host: str | None = None
-    if inherited is not None:
-        session_host = next((host for own, host in zip(owns, hosts, strict=True) if own is None), default_host)
-        session = session.with_connection(_connection(session_host))
-    rewritten = []
-    for media, own, place, host in zip(description.media, owns, places, hosts, strict=True):
+    streams = []
+    for media, place in zip(description.media, places, strict=True):
+        own = media.connection
+        host = _host(own or inherited, default_host if place is None else place.host)
+        if own is None and session_host is None and inherited is not None:
+            session_host = host
         result = media.without_attributes(_ICE).with_port(0 if place is None else place.port)
         if own is not None or (place is not None and host != session_host):
             result = result.with_connection(_connection(host))
-        rewritten.append(_rewrite_rtcp(result, place, host))
-    return SessionDescription(session.text, tuple(rewritten))
+        streams.append(_rewrite_rtcp(result, place, host))
+    session = description.without_attributes(_ICE)
+    if inherited is not None:
+        session = session.with_connection(_connection(session_host or default_host))
+    return SessionDescription(session.text, tuple(streams))
 
 
 def _rewrite_rtcp(media: MediaDescription, place: StreamPlace | None, host: str) -> MediaDescription:
@@ -135,35 +133,44 @@ def _rewrite_rtcp(media: MediaDescription, place: StreamPlace | None, host: str)
     return media.with_attribute("rtcp", str(address))
 
 
-def _read_stream(media: MediaDescription, connection: Connection | None) -> SignalledStream:
-    """Find out where a party wants one stream, given its own address or the session's, or raise `SdpError`."""
+def _read_stream(media: MediaDescription, port: int, inherited: Connection | None) -> SignalledStream:
+    """Find out where a party wants one stream, given its port and the session's address, or raise `SdpError`."""
+    connection = media.connection or inherited
     if connection is None:
         raise SdpError(f"no connection address for the {media.media} stream")
-    port = media.port
-    rtp = _address(connection, port)
+    host = _numeric(connection.host)
+    rtp = None if host is None else (host, port)
     rtcp = media.rtcp
     if rtcp is not None:
-        rtcp_address = _address(rtcp.connection or connection, rtcp.port)
+        if rtcp.connection is not None:
+            host = _numeric(rtcp.connection.host)
+        port = rtcp.port
     else:
-        rtcp_address = (rtp[0], port + 1) if rtp is not None and port < 65535 else None
+        port += 1
     return SignalledStream(
         address_type=connection.address_type if rtp is None else AddressType.of(rtp[0]),
         rtp=rtp,
-        rtcp=rtcp_address,
+        rtcp=(host, port) if host is not None and 0 < port <= 65535 else None,
         wants_mux=media.has_rtcp_mux and media.is_rtp,
     )
 
 
-def _address(connection: Connection, port: int) -> Address | None:
-    """Give where to send to, `None` if that is not known as a number; raise `SdpError` for a multicast group."""
-    family, multicast = (socket.AF_INET6, _MULTICAST6) if ":" in connection.host else (socket.AF_INET, _MULTICAST4)
+def _numeric(host: str) -> str | None:
+    """Give an address as the system spells it, `None` if it is none or nowhere; `SdpError` for a multicast group."""
+    return _spell(host) if len(host) <= _LONGEST else None
+
+
+@lru_cache(maxsize=_MEMORY)
+def _spell(host: str) -> str | None:
+    """See `_numeric`."""
+    family, multicast = (socket.AF_INET6, _MULTICAST6) if ":" in host else (socket.AF_INET, _MULTICAST4)
     try:
-        packed = socket.inet_pton(family, connection.host)
+        packed = socket.inet_pton(family, host)
     except (OSError, ValueError):
         return None
     if packed[0] in multicast:
-        raise SdpError(f"multicast address {connection.host}: multicast is not relayed")
-    return (socket.inet_ntop(family, packed), port) if any(packed) and 0 < port <= 65535 else None
+        raise SdpError(f"multicast address {host}: multicast is not relayed")
+    return socket.inet_ntop(family, packed) if any(packed) else None
 
 
 def _host(connection: Connection | None, host: str) -> str:
@@ -173,6 +180,7 @@ def _host(connection: Connection | None, host: str) -> str:
     return host
 
 
+@lru_cache(maxsize=_MEMORY)
 def _connection(host: str) -> Connection:
     """Give the value of a `c=` line for a numeric address."""
     return Connection(address_type=AddressType.of(host), host=host)
