@@ -53,7 +53,7 @@ class ReplacesTests(SynchronousTestCase):
     def test_refuses_what_is_none(self) -> None:
         """Both tags have to be there, once."""
         for text in (
-            "", "c", "c;to-tag=1", "c;from-tag=1", "c;to-tag;from-tag=1", ";to-tag=1;from-tag=2", 
+            "", "c", "c;to-tag=1", "c;from-tag=1", "c;to-tag;from-tag=1", ";to-tag=1;from-tag=2",
             "c d;to-tag=1;from-tag=2", "c;to-tag=1;to-tag=2;from-tag=3",
         ):  # fmt: skip
             with self.assertRaises(ParseError):

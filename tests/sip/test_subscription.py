@@ -48,7 +48,7 @@ class NotifierTests(SynchronousTestCase):
             self.assertEqual(notifier.feed(event, fragment)[-1], Notify(state, fragment))
 
     def test_ends_in_other_ways(self) -> None:
-        """Time and SUBSCRIBE with 0 end it with a NOTIFY; a NOTIFY that is refused, and the end of the dialog, without."""
+        """Time and SUBSCRIBE with 0 end it with a NOTIFY; a refused NOTIFY and the end of the dialog without one."""
         for state in (State.PENDING, State.ACTIVE):
             for event, expected in (
                 (Event.EXPIRY, (StopTimers(), Notify(TIMED_OUT, TRYING))),
