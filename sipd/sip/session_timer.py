@@ -292,9 +292,8 @@ class SessionTimer(Machine[State]):
         return Refresher.UAC if self.state is State.THEIRS else Refresher.UAS
 
     def _agree(self, interval: int | None, event: Event) -> Effects:
-        if self.state is not State.EXPIRED:
-            self.interval = interval
-            self._attempts = 0
+        self.interval = interval
+        self._attempts = 0
         return self.feed(event)
 
     def _expiry(self) -> StartTimer:

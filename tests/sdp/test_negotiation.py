@@ -336,6 +336,27 @@ class FailureTests(Case):
         self.assert_agreed(unanswered, AUDIO, OTHER)
         self.assertFalse(unanswered.is_doubtful)
 
+    def test_prack_of_another_invite(self) -> None:
+        """A withdrawn offer whose 1xx was lost does not spoil the PRACK of the next INVITE."""
+        negotiation = established()
+        negotiation.receive(Carrier.INVITE)
+        negotiation.send(Carrier.RELIABLE, THIRD)
+        negotiation.refuse(Carrier.INVITE)
+        negotiation.receive(Carrier.INVITE, OTHER)
+        negotiation.send(Carrier.RELIABLE, AUDIO)
+        self.assertIs(negotiation.receive(Carrier.PRACK, THIRD), Meaning.OFFER)
+
+    def test_failure_of_an_invite_that_is_not_there(self) -> None:
+        """It changes nothing of the one that is."""
+        negotiation = established()
+        negotiation.receive(Carrier.INVITE, THIRD)
+        negotiation.refused(Carrier.INVITE)
+        self.assertIs(negotiation.state, State.REMOTE_OFFER)
+        negotiation.refuse(Carrier.INVITE)
+        negotiation.send(Carrier.INVITE, AUDIO)
+        negotiation.refuse(Carrier.INVITE)
+        self.assertIs(negotiation.state, State.LOCAL_OFFER)
+
     def test_failed_invite_after_an_answer_nobody_acknowledged(self) -> None:
         """The callee goes back to what was; so does a caller who never saw the answer."""
         caller, callee = established(), established()
@@ -508,3 +529,12 @@ class ForkTests(Case):
         first.refused(Carrier.UPDATE)
         self.assertIs(second.state, State.LOCAL_OFFER)
         self.assertFalse(second.can_send(Carrier.UPDATE))
+
+    def test_fork_knows_what_was_answered(self) -> None:
+        """A copy is a copy in everything."""
+        first = make()
+        first.send(Carrier.INVITE, AUDIO)
+        first.receive(Carrier.RELIABLE, OTHER)
+        second = first.fork()
+        self.assertIs(second.receive(Carrier.SUCCESS, THIRD), Meaning.NOTHING)
+        self.assert_agreed(second, AUDIO, OTHER)
