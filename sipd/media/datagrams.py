@@ -37,7 +37,7 @@ class DatagramBuffer:
         self.view = memoryview(self.octets)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class RelayContext:
     """What all sockets of a session share.
 
@@ -59,47 +59,31 @@ class RelaySocket(ABC):
 
     Args:
         bound: bound and non-blocking; whoever bound it closes it, after `close`.
-        name: for events: `a/0 RTP`.
         latch: decides about sources.
         statistics: of the stream.
         context: of the session.
     """
 
-    __slots__ = (
-        "_buffer",
-        "_context",
-        "_foreign",
-        "_is_connected",
-        "_name",
-        "_recv_into",
-        "_socket",
-        "_view",
-        "latch",
-        "peer",
-        "receive",
-        "statistics",
-        "transmit",
-    )
+    __slots__ = ("_buffer", "_context", "_foreign", "_is_connected", "_socket", "latch", "peer", "statistics")
 
-    def __init__(
-        self, bound: socket.socket, name: str, latch: Latch, statistics: StreamStatistics, context: RelayContext
-    ) -> None:
+    #: What it carries, for events.
+    kind: str
+
+    def __init__(self, bound: socket.socket, latch: Latch, statistics: StreamStatistics, context: RelayContext) -> None:
         self._socket = bound
-        self._name = name
         self._context = context
-        self._buffer = context.buffer.octets
-        self._view = context.buffer.view
-        self._recv_into = bound.recv_into
+        self._buffer = context.buffer
         self._is_connected = False
-        self._foreign: set[Address] = set()
+        #: Foreign sources that were reported.
+        self._foreign: set[Address] | None = None
         self.latch = latch
         self.statistics = statistics
         #: Where datagrams go; nowhere while the leg is not connected with another.
         self.peer: RelaySocket | None = None
-        self.receive: Callable[[], None] = self._receive_checked
-        #: Sends to the party behind this socket; raises `OSError`.
-        self.transmit: Callable[[memoryview], object] = self._send_to_remote
         context.poller.add(self)
+
+    def __str__(self) -> str:
+        return f"{self.statistics.leg}/{self.statistics.stream} {self.kind}"
 
     def fileno(self) -> int:
         """Give the descriptor."""
@@ -118,7 +102,32 @@ class RelaySocket(ABC):
         """Relay nothing any more."""
         self._context.poller.remove(self)
         self.connect_to(None)
-        self.receive = self.transmit = _ignore  # and no bound methods, which would be cycles for the collector
+
+    def receive(self) -> None:
+        """Take one datagram.
+
+        On a connected socket the kernel has looked at its source. There an error is news of an earlier datagram
+        (ECONNREFUSED: the party does not listen yet, or no more), or that there was nothing to read.
+        """
+        if not self._is_connected:
+            self._receive_checked()
+            return
+        try:
+            size = self._socket.recv_into(self._buffer.octets)
+        except OSError:
+            return
+        self._forward(size)
+
+    def transmit(self, data: memoryview) -> None:
+        """Send to the party behind this socket, where it is believed to be.
+
+        Raises:
+            OSError: nobody is there (ECONNREFUSED), there is no room, or no route.
+        """
+        if self._is_connected:
+            self._socket.send(data)
+        elif (remote := self.latch.remote) is not None:
+            self._socket.sendto(data, remote)
 
     @abstractmethod
     def _forward(self, size: int) -> None:
@@ -127,7 +136,7 @@ class RelaySocket(ABC):
     def _receive_checked(self) -> None:
         """Take one datagram whose source is not certain yet."""
         try:
-            size, origin = self._socket.recvfrom_into(self._buffer)
+            size, origin = self._socket.recvfrom_into(self._buffer.octets)
         except OSError:
             return
         source = origin[:2]
@@ -142,34 +151,15 @@ class RelaySocket(ABC):
         if verdict is Verdict.LATCHED:
             self._report_latch(source)
 
-    def _receive_connected(self) -> None:
-        """Take one datagram; the kernel has looked at its source.
-
-        An error is news of an earlier datagram (ECONNREFUSED: the party does not listen yet, or no more), or that there
-        was nothing to read.
-        """
-        try:
-            size = self._recv_into(self._buffer)
-        except OSError:
-            return
-        self._forward(size)
-
-    def _send_to_remote(self, data: memoryview) -> None:
-        """Send to where the party is believed to be."""
-        remote = self.latch.remote
-        if remote is not None:
-            self._socket.sendto(data, remote)
-
     def _connect(self, source: Address) -> None:
         """Leave it to the kernel to check sources. What was queued before is still checked here."""
         try:
             self._socket.connect(source)
         except OSError:
             return  # as unreachable as before: go on without
-        self._is_connected = True
         for _ in range(_QUEUE_LIMIT):
             try:
-                size, origin = self._socket.recvfrom_into(self._buffer)
+                size, origin = self._socket.recvfrom_into(self._buffer.octets)
             except BlockingIOError:
                 break
             except OSError:
@@ -178,8 +168,7 @@ class RelaySocket(ABC):
                 self._forward(size)
             else:
                 self.statistics.dropped += 1
-        self.receive = self._receive_connected
-        self.transmit = self._socket.send
+        self._is_connected = True
 
     def _disconnect(self) -> None:
         """Take datagrams from everywhere again, and check them here.
@@ -190,20 +179,19 @@ class RelaySocket(ABC):
         unspecified = bytes(16)
         ctypes.CDLL(None).connect(self._socket.fileno(), unspecified, len(unspecified))
         self._is_connected = False
-        self.receive = self._receive_checked
-        self.transmit = self._send_to_remote
 
     def _drop(self, source: Address) -> None:
         """Count a datagram that is not passed on, and report its source once."""
         self.statistics.dropped += 1
-        if self.peer is None or source in self._foreign or len(self._foreign) >= _REPORT_LIMIT:
+        foreign = self._foreign
+        if foreign is None:
+            foreign = self._foreign = set()
+        if self.peer is None or source in foreign or len(foreign) >= _REPORT_LIMIT:
             return
-        self._foreign.add(source)
+        foreign.add(source)
         remote = self.latch.remote
         expected = "unknown" if remote is None else print_address(remote)
-        self._context.event(
-            "foreign-source", f"{self._name} from {print_address(source)} dropped, expected from {expected}"
-        )
+        self._context.event("foreign-source", f"{self} from {print_address(source)} dropped, expected from {expected}")
 
     def _report_latch(self, source: Address) -> None:
         """Say where the media comes from."""
@@ -211,7 +199,7 @@ class RelaySocket(ABC):
         note = (
             " as signalled" if source == signalled else f", signalled {print_address(signalled)}" if signalled else ""
         )
-        self._context.event("latched", f"{self._name} comes from {print_address(source)}{note}")
+        self._context.event("latched", f"{self} comes from {print_address(source)}{note}")
 
 
 class RtpSocket(RelaySocket):
@@ -219,10 +207,10 @@ class RtpSocket(RelaySocket):
 
     __slots__ = ("rtcp_peer",)
 
-    def __init__(
-        self, bound: socket.socket, name: str, latch: Latch, statistics: StreamStatistics, context: RelayContext
-    ) -> None:
-        super().__init__(bound, name, latch, statistics, context)
+    kind = "RTP"
+
+    def __init__(self, bound: socket.socket, latch: Latch, statistics: StreamStatistics, context: RelayContext) -> None:
+        super().__init__(bound, latch, statistics, context)
         #: Where multiplexed RTCP goes; `None` if the leg does not multiplex.
         self.rtcp_peer: RelaySocket | None = None
 
@@ -237,14 +225,14 @@ class RtpSocket(RelaySocket):
         if peer is None:
             statistics.dropped += 1
             return
-        if self.rtcp_peer is not None and size > 1 and FIRST_RTCP_OCTET <= self._buffer[1] <= LAST_RTCP_OCTET:
+        if self.rtcp_peer is not None and size > 1 and FIRST_RTCP_OCTET <= self._buffer.octets[1] <= LAST_RTCP_OCTET:
             peer = self.rtcp_peer
             statistics.rtcp_packets += 1
         else:
             statistics.packets += 1
             statistics.size_octets += size
         try:
-            peer.transmit(self._view[:size])
+            peer.transmit(self._buffer.view[:size])
         except OSError:
             return  # nobody there (ECONNREFUSED), no room, no route
 
@@ -258,13 +246,15 @@ class RtcpSocket(RelaySocket):
 
     __slots__ = ()
 
+    kind = "RTCP"
+
     def _forward(self, size: int) -> None:
         if self.peer is None:
             self.statistics.dropped += 1
             return
         self.statistics.rtcp_packets += 1
         try:
-            self.peer.transmit(self._view[:size])
+            self.peer.transmit(self._buffer.view[:size])
         except OSError:
             return  # as for RTP
 
@@ -273,7 +263,3 @@ def print_address(address: Address) -> str:
     """Give `host:port` for people; an IPv6 address in brackets."""
     host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _ignore(*_: object) -> None:
-    """Receive nothing, send nothing."""

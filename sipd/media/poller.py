@@ -40,10 +40,11 @@ class MediaReactor(Protocol):
 class Receiver(Protocol):
     """A socket that can be read."""
 
-    receive: Callable[[], None]
-
     def fileno(self) -> int:
         """Give the descriptor; the same from `Poller.add` to `Poller.remove`."""
+
+    def receive(self) -> None:
+        """Take one datagram, if there is one."""
 
 
 class Poller(Protocol):
@@ -85,14 +86,16 @@ class EpollPoller:
         if self._epoll is None:
             self._epoll = select.epoll()
             self._reactor.addReader(self)
-        self._epoll.register(receiver.fileno(), select.EPOLLIN)
-        self._receivers[receiver.fileno()] = receiver
+        descriptor = receiver.fileno()
+        self._epoll.register(descriptor, select.EPOLLIN)
+        self._receivers[descriptor] = receiver
 
     def remove(self, receiver: Receiver) -> None:
         """See `Poller`."""
-        if self._receivers.pop(receiver.fileno(), None) is None or self._epoll is None:
+        descriptor = receiver.fileno()
+        if self._receivers.pop(descriptor, None) is None or self._epoll is None:
             return
-        self._epoll.unregister(receiver.fileno())
+        self._epoll.unregister(descriptor)
         if not self._receivers:
             if self._resumption is not None:
                 self._resumption.cancel()

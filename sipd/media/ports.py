@@ -20,7 +20,8 @@ from sipd.sdp.description import AddressType
 #: How many pairs are tried for one that nobody else has bound, before that is called exhaustion.
 _ATTEMPTS = 100
 
-_FAMILIES = {AddressType.IP4: socket.AF_INET, AddressType.IP6: socket.AF_INET6}
+#: Non-blocking from the start, where the system can do that.
+_NONBLOCKING: int = getattr(socket, "SOCK_NONBLOCK", 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,7 @@ class MediaAddress:
         return AddressType.of(self.host)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)
 class PortPair:
     """Two bound, non-blocking sockets."""
 
@@ -127,7 +128,7 @@ class PortAllocator:
                     continue
                 raise ResourcesExhaustedError(f"no socket for media on {host}: {error.strerror}") from error
             pool.used.add(port)
-            return PortPair(host=host, port=port, rtp=rtp, rtcp=rtcp)
+            return PortPair(host, port, rtp, rtcp)
         raise ResourcesExhaustedError(
             f"no media ports left on {host}: of the {len(self._evens)} pairs in {self._low}-{self._high} "
             f"{len(pool.used)} are in use and {len(resting)} rest"
@@ -176,10 +177,11 @@ def _bind_pair(host: str, port: int) -> tuple[socket.socket, socket.socket]:
 
 def _bind(host: str, port: int) -> socket.socket:
     """Bind one socket, or raise `OSError`."""
-    family = _FAMILIES[AddressType.of(host)]
-    bound = socket.socket(family, socket.SOCK_DGRAM)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_DGRAM | _NONBLOCKING)
     try:
-        bound.setblocking(False)
+        if not _NONBLOCKING:
+            bound.setblocking(False)
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         bound.bind((host, port))

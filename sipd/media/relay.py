@@ -55,6 +55,7 @@ class ReactorRelay:
         self._poller = make_poller(reactor, pause=pause)
         self._buffer = DatagramBuffer()
         self._sessions: dict[RelaySession, str] = {}
+        self._forget = self._sessions.pop
 
     def __len__(self) -> int:
         """Count the sessions that are open."""
@@ -63,7 +64,7 @@ class ReactorRelay:
     def open_session(self, call_id: str, event: Callable[[str, str], None]) -> RelaySession:
         """See `IMediaRelay`."""
         context = RelayContext(reactor=self._reactor, poller=self._poller, buffer=self._buffer, event=event)
-        session = RelaySession(self._settings, context, self._sessions.pop)
+        session = RelaySession(self._settings, context, self._forget)
         self._sessions[session] = call_id
         return session
 

@@ -40,40 +40,64 @@ class RelaySettings:
     stream_limit: int
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, eq=False)
 class _Leg:
     """One leg.
 
     Args:
-        streams: those in force, by media line; `None` where there is none.
+        streams: all of its streams: those in force, and those that an exchange plans with.
         family: the version of IP that it is to be offered, if somebody said so.
     """
 
-    streams: list[RelayStream | None] = field(default_factory=list)
+    streams: list[RelayStream] = field(default_factory=list)
     family: AddressType | None = None
 
+    def current(self, index: int) -> RelayStream | None:
+        """Give the stream in force on a media line."""
+        for stream in self.streams:
+            if stream.index == index and stream.is_in_force:
+                return stream
+        return None
 
-@dataclass(slots=True, kw_only=True)
-class _Exchange:
-    """An offer, and what it became. All lists are by media line.
+    def any_current(self) -> RelayStream | None:
+        """Give the first stream in force."""
+        return min((stream for stream in self.streams if stream.is_in_force), key=_index_of, default=None)
+
+
+@dataclass(slots=True, eq=False)
+class _Line:
+    """One media line of an exchange.
 
     Args:
-        offer: as it came.
+        outer: the stream of the party that offered; `None` where nothing is relayed.
+        inner: the same of the party that is to answer.
         asked: where the party that offered wants its media.
-        outer: its streams.
-        inner: the streams of the party that is to answer.
-        answer: as it came last.
         given: where the party that answered wants its media.
-        answered: what the party that offered was told.
     """
 
+    outer: RelayStream | None = None
+    inner: RelayStream | None = None
+    asked: SignalledStream | None = None
+    given: SignalledStream | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Exchange:
+    """An offer, and what it became.
+
+    Args:
+        offerer: the leg that offered.
+        answerer: the leg that is to answer, or has.
+        offer: as it came.
+        lines: what is planned or agreed, by media line.
+        is_agreed: whether it was answered.
+    """
+
+    offerer: str
+    answerer: str
     offer: SessionDescription
-    asked: list[SignalledStream | None]
-    outer: list[RelayStream | None]
-    inner: list[RelayStream | None]
-    answer: SessionDescription | None = None
-    given: list[SignalledStream | None] = field(default_factory=list)
-    answered: SessionDescription | None = None
+    lines: list[_Line]
+    is_agreed: bool = False
 
 
 @implementer(IMediaSession)
@@ -86,6 +110,8 @@ class RelaySession:
         closed: called once, when everything is released.
     """
 
+    __slots__ = ("_closed", "_context", "_exchanges", "_is_open", "_legs", "_settings", "_statistics")
+
     def __init__(
         self, settings: RelaySettings, context: RelayContext, closed: Callable[[RelaySession], object]
     ) -> None:
@@ -94,11 +120,8 @@ class RelaySession:
         self._closed = closed
         self._is_open = True
         self._legs: dict[str, _Leg] = {}
-        #: All that hold ports.
-        self._streams: dict[tuple[str, int, AddressType], RelayStream] = {}
-        #: By (who offered, who answers): offers that wait for an answer, and what was agreed on last.
-        self._pending: dict[tuple[str, str], _Exchange] = {}
-        self._agreed: dict[tuple[str, str], _Exchange] = {}
+        #: Of each two legs: the offer of either that waits for an answer, and what was agreed on last.
+        self._exchanges: list[_Exchange] = []
         self._statistics: dict[tuple[str, int, str], StreamStatistics] = {}
 
     def prefer_family(self, leg: str, family: AddressType) -> None:
@@ -119,15 +142,18 @@ class RelaySession:
 
     def offer_rejected(self, sender: str, receiver: str) -> None:
         """See `IMediaSession`."""
-        self._pending.pop((sender, receiver), None)
+        self._forget_offer(sender, receiver)
         self._release_unused()
 
     def leg_ended(self, leg: str) -> None:
         """See `IMediaSession`."""
-        self._legs.pop(leg, None)
-        for exchanges in (self._pending, self._agreed):
-            for key in [key for key in exchanges if leg in key]:
-                del exchanges[key]
+        self._exchanges = [
+            exchange for exchange in self._exchanges if leg != exchange.offerer and leg != exchange.answerer
+        ]
+        ended = self._legs.pop(leg, None)
+        if ended is not None:
+            for stream in ended.streams:
+                self._release(stream)
         self._release_unused()
 
     def statistics(self) -> Sequence[StreamStatistics]:
@@ -138,10 +164,11 @@ class RelaySession:
         """See `IMediaSession`."""
         if self._is_open:
             self._is_open = False
+            self._exchanges.clear()
+            for leg in self._legs.values():
+                for stream in leg.streams:
+                    self._release(stream)
             self._legs.clear()
-            self._pending.clear()
-            self._agreed.clear()
-            self._release_unused()
             self._closed(self)
 
     def _offer(self, sender: str, receiver: str, description: SessionDescription) -> SessionDescription:
@@ -152,14 +179,13 @@ class RelaySession:
         if wanted > self._settings.stream_limit:
             raise SdpError(f"offer of {wanted} streams, more than {self._settings.stream_limit}")
         try:
-            exchange = _Exchange(
-                offer=description,
-                asked=asked,
-                outer=self._plan(sender, description, asked, self._family_for_sender),
-                inner=self._plan(receiver, description, asked, self._family_for_receiver),
-            )
-            offered = self._rewrite(description, receiver, exchange.inner)
-            self._pending[sender, receiver] = exchange
+            lines = [
+                _Line() if signalled is None else self._plan(sender, receiver, index, media.media, signalled)
+                for index, (media, signalled) in enumerate(zip(description.media, asked, strict=True))
+            ]
+            offered = self._rewrite(description, receiver, [line.inner for line in lines])
+            self._forget_offer(sender, receiver)
+            self._exchanges.append(_Exchange(sender, receiver, description, lines))
         finally:
             self._release_unused()
         for index, media in enumerate(description.media):
@@ -170,98 +196,105 @@ class RelaySession:
     def _answer(self, sender: str, receiver: str, description: SessionDescription) -> SessionDescription:
         """Put a plan into force."""
         self._check_open()
-        key = (receiver, sender)
-        exchange = self._pending.get(key) or self._agreed.get(key)
-        if exchange is None:
-            raise InvalidStateError(f"leg {receiver} has offered nothing to leg {sender}")
-        answered = exchange.answered
-        if answered is None or exchange.answer is None or not _is_same(exchange.answer, description):
-            check_answer(exchange.offer, description)
-            given = read_streams(description)
-            accepted = [
-                outer is not None and inner is not None and signalled is not None
-                for outer, inner, signalled in zip(exchange.outer, exchange.inner, given, strict=True)
+        exchange = self._find_offer(receiver, sender)
+        check_answer(exchange.offer, description)
+        given = read_streams(description)
+        lines = exchange.lines
+        outer = [None if signalled is None else line.outer for line, signalled in zip(lines, given, strict=True)]
+        answered = _accept_mux(self._rewrite(description, receiver, outer), lines)
+        for line, stream, signalled in zip(lines, outer, given, strict=True):
+            line.outer, line.given = stream, signalled
+            if stream is None:
+                line.inner = None
+        if not exchange.is_agreed:
+            self._exchanges = [
+                other
+                for other in self._exchanges
+                if not other.is_agreed or {other.offerer, other.answerer} != {sender, receiver}
             ]
-            outer = [stream if wanted else None for stream, wanted in zip(exchange.outer, accepted, strict=True)]
-            answered = _accept_mux(self._rewrite(description, receiver, outer), exchange.asked)
-            exchange.outer = outer
-            exchange.inner = [
-                stream if wanted else None for stream, wanted in zip(exchange.inner, accepted, strict=True)
-            ]
-            exchange.answer, exchange.given, exchange.answered = description, given, answered
-            self._pending.pop(key, None)
-            self._agreed.pop((sender, receiver), None)
-            self._agreed[key] = exchange
-        self._put_into_force(receiver, sender, exchange)
+            exchange.is_agreed = True
+        self._put_into_force(exchange)
         self._release_unused()
         return answered
 
-    def _put_into_force(self, offerer: str, answerer: str, exchange: _Exchange) -> None:
+    def _forget_offer(self, offerer: str, answerer: str) -> None:
+        """Forget an offer that waits for an answer, if there is one."""
+        for exchange in self._exchanges:
+            if not exchange.is_agreed and exchange.offerer == offerer and exchange.answerer == answerer:
+                self._exchanges.remove(exchange)
+                return
+
+    def _find_offer(self, offerer: str, answerer: str) -> _Exchange:
+        """Give the offer that is waiting for an answer, or else the one that has been answered."""
+        found = None
+        for exchange in self._exchanges:
+            if exchange.offerer == offerer and exchange.answerer == answerer:
+                if not exchange.is_agreed:
+                    return exchange
+                found = exchange
+        if found is None:
+            raise InvalidStateError(f"leg {offerer} has offered nothing to leg {answerer}")
+        return found
+
+    def _put_into_force(self, exchange: _Exchange) -> None:
         """Latch and connect as agreed."""
-        for name, streams in ((offerer, exchange.outer), (answerer, exchange.inner)):
-            leg = self._leg(name)
-            for stream in leg.streams:
-                if stream is not None and stream not in streams:
+        lines = exchange.lines
+        for name in (exchange.offerer, exchange.answerer):
+            for stream in self._leg(name).streams:
+                if stream.is_in_force and not any(stream is line.outer or stream is line.inner for line in lines):
+                    stream.is_in_force = False
                     stream.disconnect()
-            leg.streams = streams
         closes_at = self._context.reactor.seconds() + self._settings.latch_window
-        lines = zip(exchange.offer.media, exchange.outer, exchange.asked, exchange.inner, exchange.given, strict=True)
-        for index, (media, outer, asked, inner, given) in enumerate(lines):
-            if outer is None or asked is None or inner is None or given is None:
+        for media, line in zip(exchange.offer.media, lines, strict=True):
+            outer, inner, asked, given = line.outer, line.inner, line.asked, line.given
+            if outer is None or inner is None or asked is None or given is None:
                 continue
             outer.multiplex(asked.wants_mux)
             inner.multiplex(asked.wants_mux and given.wants_mux)
             for stream, signalled in ((outer, asked), (inner, given)):
-                stream.count_in(self._counters(stream.leg, index, media.media))
+                stream.is_in_force = True
+                if stream.statistics.media != media.media:
+                    stream.count_in(self._counters(stream.leg, stream.index, media.media))
                 stream.signal(signalled, closes_at)
             outer.connect_to(inner)
 
-    def _plan(
-        self,
-        leg: str,
-        description: SessionDescription,
-        asked: Sequence[SignalledStream | None],
-        family: Callable[[str, int, SignalledStream], AddressType],
-    ) -> list[RelayStream | None]:
-        """Give a stream for each media line that needs one: what the leg has already, or new ones."""
-        return [
-            None if signalled is None else self._stream(leg, index, media.media, family(leg, index, signalled))
-            for index, (media, signalled) in enumerate(zip(description.media, asked, strict=True))
-        ]
+    def _plan(self, sender: str, receiver: str, index: int, media: str, signalled: SignalledStream) -> _Line:
+        """Give each side a stream for a media line: what it has already, or a new one."""
+        return _Line(
+            outer=self._stream(sender, index, media, self._family_for_sender(sender, index, signalled)),
+            inner=self._stream(receiver, index, media, self._family_for_receiver(receiver, index, signalled)),
+            asked=signalled,
+        )
 
     def _stream(self, leg: str, index: int, media: str, family: AddressType) -> RelayStream:
         """Give the stream of that leg, media line and version of IP; take ports for it if there is none yet."""
         address = self._settings.addresses.get(family) or self._default_address
-        key = (leg, index, address.address_type)
-        stream = self._streams.get(key)
-        if stream is None:
-            stream = self._streams[key] = RelayStream(
-                leg=leg,
-                index=index,
-                address=address,
-                pair=self._settings.ports.take(address.host),
-                statistics=self._counters(leg, index, media),
-                context=self._context,
-            )
-            self._context.event("port-taken", str(stream))
+        streams = self._leg(leg).streams
+        for stream in streams:
+            if stream.index == index and stream.address is address:
+                return stream
+        stream = RelayStream(
+            leg=leg,
+            index=index,
+            address=address,
+            pair=self._settings.ports.take(address.host),
+            statistics=self._counters(leg, index, media),
+            context=self._context,
+        )
+        streams.append(stream)
+        self._context.event("port-taken", str(stream))
         return stream
 
     def _family_for_sender(self, leg: str, index: int, signalled: SignalledStream) -> AddressType:
         """Choose by the address it wants its media at; if it names none, nothing changes."""
-        current = self._current(leg, index)
-        return signalled.address_type if signalled.rtp is not None or current is None else current.address.address_type
+        current = None if signalled.rtp is not None else self._leg(leg).current(index)
+        return signalled.address_type if current is None else current.address.address_type
 
     def _family_for_receiver(self, leg: str, index: int, signalled: SignalledStream) -> AddressType:
         """Choose what it has already, what it is said to prefer, or what the offer has."""
-        current = self._current(leg, index) or next(filter(None, self._leg(leg).streams), None)
-        if current is not None:
-            return current.address.address_type
-        return self._leg(leg).family or signalled.address_type
-
-    def _current(self, leg: str, index: int) -> RelayStream | None:
-        """Give the stream in force on a media line of a leg."""
-        streams = self._leg(leg).streams
-        return streams[index] if index < len(streams) else None
+        known = self._leg(leg)
+        current = known.current(index) or known.any_current()
+        return current.address.address_type if current is not None else known.family or signalled.address_type
 
     def _rewrite(
         self, description: SessionDescription, leg: str, streams: Sequence[RelayStream | None]
@@ -274,16 +307,22 @@ class RelaySession:
 
     def _release_unused(self) -> None:
         """Release the ports of each stream that no leg has and no exchange plans with."""
-        used = {stream for leg in self._legs.values() for stream in leg.streams}
-        for exchanges in (self._pending, self._agreed):
-            for exchange in exchanges.values():
-                used.update(exchange.outer, exchange.inner)
-        for key, stream in list(self._streams.items()):
-            if stream not in used:
-                del self._streams[key]
-                stream.close()
-                self._settings.ports.release(stream.pair)
-                self._context.event("port-released", str(stream))
+        planned = set()
+        for exchange in self._exchanges:
+            for line in exchange.lines:
+                planned.add(line.outer)
+                planned.add(line.inner)
+        for leg in self._legs.values():
+            for stream in tuple(leg.streams):
+                if not stream.is_in_force and stream not in planned:
+                    leg.streams.remove(stream)
+                    self._release(stream)
+
+    def _release(self, stream: RelayStream) -> None:
+        """Release the ports of a stream."""
+        stream.close()
+        self._settings.ports.release(stream.pair)
+        self._context.event("port-released", str(stream))
 
     def _counters(self, leg: str, index: int, media: str) -> StreamStatistics:
         """Give what counts one kind of media on one media line of one leg."""
@@ -311,21 +350,22 @@ class RelaySession:
             raise InvalidStateError("the media of this call has ended")
 
 
-def _is_same(one: SessionDescription, other: SessionDescription) -> bool:
-    """Say whether two descriptions differ in `o=` at most."""
-    return one == other or one.without_origin() == other.without_origin()
+def _index_of(stream: RelayStream) -> int:
+    return stream.index
 
 
-def _accept_mux(answer: SessionDescription, asked: Sequence[SignalledStream | None]) -> SessionDescription:
+def _accept_mux(answer: SessionDescription, lines: Sequence[_Line]) -> SessionDescription:
     """Let an answer accept RTCP on the port of RTP wherever that was offered.
 
     The relay takes both apart for a party that does not do so, so who offers need not depend on the other side. Some
     insist on it (RFC 8858).
     """
-    media = tuple(
+    if not any(line.asked is not None and line.asked.wants_mux for line in lines):
+        return answer
+    media = [
         stream.without_attributes(("rtcp",)).with_attribute("rtcp-mux")
-        if signalled is not None and signalled.wants_mux and not stream.is_disabled and not stream.has_rtcp_mux
+        if line.asked is not None and line.asked.wants_mux and not stream.is_disabled and not stream.has_rtcp_mux
         else stream
-        for stream, signalled in zip(answer.media, asked, strict=True)
-    )
-    return SessionDescription(answer.text, media)
+        for stream, line in zip(answer.media, lines, strict=True)
+    ]
+    return SessionDescription(answer.text, tuple(media))

@@ -20,9 +20,12 @@ class RelayStream:
         pair: for this stream alone.
         statistics: to count in.
         context: of the session.
+
+    Attributes:
+        is_in_force: whether its leg uses it; until then it is only planned with.
     """
 
-    __slots__ = ("_context", "_is_muxed", "_peer", "_rtcp", "_rtp", "address", "index", "leg", "pair")
+    __slots__ = ("_context", "_is_muxed", "_peer", "_rtcp", "_rtp", "address", "index", "is_in_force", "leg", "pair")
 
     def __init__(
         self,
@@ -38,12 +41,13 @@ class RelayStream:
         self.index = index
         self.address = address
         self.pair = pair
+        self.is_in_force = False
         self._context = context
         self._peer: RelayStream | None = None
         self._is_muxed = False
         latch = Latch()
-        self._rtp = RtpSocket(pair.rtp, f"{leg}/{index} RTP", latch, statistics, context)
-        self._rtcp = RtcpSocket(pair.rtcp, f"{leg}/{index} RTCP", Latch(latch), statistics, context)
+        self._rtp = RtpSocket(pair.rtp, latch, statistics, context)
+        self._rtcp = RtcpSocket(pair.rtcp, Latch(latch), statistics, context)
 
     def __str__(self) -> str:
         return f"{self.leg}/{self.index} {self.pair}"
@@ -52,6 +56,11 @@ class RelayStream:
     def place(self) -> StreamPlace:
         """What descriptions say of it."""
         return StreamPlace(host=self.address.advertised_host, port=self.pair.port)
+
+    @property
+    def statistics(self) -> StreamStatistics:
+        """Where it counts."""
+        return self._rtp.statistics
 
     def count_in(self, statistics: StreamStatistics) -> None:
         """Count there from now on: the media line may come to mean another kind of media."""

@@ -122,9 +122,10 @@ class RelayingTests(CallTestCase):
     def test_woken_for_nothing(self) -> None:
         """A wake-up without a datagram is no error, neither before nor after the source is settled."""
         for _ in range(2):
-            for stream in self.session._streams.values():
-                stream._rtp.receive()
-                stream._rtcp.receive()
+            for leg in self.session._legs.values():
+                for stream in leg.streams:
+                    stream._rtp.receive()
+                    stream._rtcp.receive()
             self.settle()
 
     def test_leaves_no_cycles(self) -> None:

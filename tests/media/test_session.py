@@ -177,7 +177,7 @@ class NegotiationTests(RelayTestCase):
         events = list(self.events)
         again = describe(("audio", self.bob.port))
         self.assertEqual(self.answer("b1", "a", again), answered)
-        self.assertEqual(self.answer("b1", "a", again.with_origin("- 9 9 IN IP4 127.0.0.1")), answered)
+        self.assertFalse(self.answer("b1", "a", again.with_origin("- 9 9 IN IP4 127.0.0.1")).differs_from(answered))
         self.assertEqual(self.events, events)
         self.check_flows(offered, answered)
 
@@ -215,7 +215,7 @@ class NegotiationTests(RelayTestCase):
             describe(("audio", 4000), address="ff02::1"),
             describe("m=audio 4000 RTP/AVP 0\r\nc=IN IP9 x"),
             describe("m=audio 4000 RTP/AVP 0\r\na=rtcp:x"),
-            SessionDescription(lines=("v=0",), media=describe(("audio", 4000)).media),
+            SessionDescription("v=0\r\n", describe(("audio", 4000)).media),
         ):
             self.failureResultOf(self.session.offer("a", "b1", wrong), SdpError)
         self.assertEqual(self.events, [])
