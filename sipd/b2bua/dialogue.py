@@ -10,18 +10,19 @@ from sipd.b2bua.events import Stopped
 from sipd.b2bua.reasons import OTHER_SIDE_GONE, SHUTDOWN, Reasons, reasons_of
 from sipd.b2bua.refusals import Refusal
 from sipd.errors import InvalidStateError, LocalError, ParseError, RemoteError, SdpError
-from sipd.ua.events import Acknowledged, Answered, Cancelled, Ended, EndedBy, Failed, Refused, Reinvited
+from sipd.ua.events import Acknowledged, Answered, Cancelled, Ended, EndedBy, Failed, Refused, Reinvited, Updated
 
 if TYPE_CHECKING:
     from sipd.b2bua.bridge import Bridge
     from sipd.b2bua.leg import Leg
     from sipd.sip.message import Request, Response
     from sipd.ua.answering import Answering
+    from sipd.ua.updating import Updating
 
 
 @dataclass(slots=True)
 class Change:
-    """A re-INVITE on its way across the bridge.
+    """A re-INVITE or UPDATE on its way across the bridge.
 
     Args:
         leg: who asked for it.
@@ -30,7 +31,7 @@ class Change:
     """
 
     leg: Leg
-    answering: Answering
+    answering: Answering | Updating
     is_late: bool
 
     @property
@@ -73,6 +74,8 @@ class Dialogue:
                 return await self._acknowledged(leg, other, ack)
             case Reinvited(answering):
                 await self._pass(leg, other, answering)
+            case Updated(updating):
+                await self._pass(leg, other, updating)
             case Answered(response):
                 await self._answered(leg, response)
             case Refused(response):
@@ -120,17 +123,23 @@ class Dialogue:
         other.session.acknowledge(content.headers, content.body)
         return False
 
-    async def _pass(self, leg: Leg, other: Leg, answering: Answering) -> None:
-        """Pass a re-INVITE on to the other leg."""
+    async def _pass(self, leg: Leg, other: Leg, answering: Answering | Updating) -> None:
+        """Pass a re-INVITE or UPDATE on to the other leg, which gets an INVITE if it has no UPDATE."""
         request = answering.request
         try:
             description = find_description(request)
             offered = None
+            if description is None and request.method == "UPDATE":
+                answering.accept()
+                return
             if description is not None:
                 offered = await self._bridge.media.offer(leg.name, other.name, description)
             content = other.content(request, offered)
             try:
-                other.session.reinvite(content.headers, content.body)
+                if request.method == "UPDATE" and other.session.allows_update:
+                    other.session.update(content.headers, content.body)
+                else:
+                    other.session.reinvite(content.headers, content.body)
             except InvalidStateError:
                 self._reject(leg, other, answering, 491, "Request Pending")
                 return
@@ -145,7 +154,7 @@ class Dialogue:
         self._bridge.explain("change", "asked for", leg.name)
 
     async def _answered(self, leg: Leg, response: Response) -> None:
-        """Pass the 2xx to a re-INVITE back to who asked."""
+        """Pass the 2xx to a re-INVITE or UPDATE back to who asked."""
         change, self._change = self._change, None
         if change is None:
             leg.session.acknowledge()
@@ -175,12 +184,12 @@ class Dialogue:
         self._bridge.explain("change", "agreed", leg.name)
 
     def _refuse(self, leg: Leg, refusal: Refusal) -> None:
-        """Pass the refusal of a re-INVITE back to who asked; the session is as it was (section 14.1)."""
+        """Pass the refusal of a re-INVITE or UPDATE back to who asked; the session is as it was (section 14.1)."""
         change, self._change = self._change, None
         if change is not None:
             self._reject(change.leg, leg, change.answering, refusal.status, refusal.reason)
 
-    def _reject(self, leg: Leg, other: Leg, answering: Answering, status: int, reason: str) -> None:
+    def _reject(self, leg: Leg, other: Leg, answering: Answering | Updating, status: int, reason: str) -> None:
         self._bridge.explain("change", f"refused: {status} {reason}", other.name)
         self._bridge.media.offer_rejected(leg.name, other.name)
         answering.reject(status, reason)

@@ -174,7 +174,10 @@ def _in_order(table: Table) -> Iterator[Problem]:
         ("registrar", registrar, "minimum_expires", "default_expires", Registrar()),
         ("registrar", registrar, "default_expires", "maximum_expires", Registrar()),
         ("timers", timers, "t1", "t2", Timers()),
+        ("timers", timers, "session_minimum", "session", Timers()),
     ):
+        if values.get(upper) == 0:
+            continue  # which switches it off, where it may be
         low = _number(values, lower, getattr(defaults, lower))
         high = _number(values, upper, getattr(defaults, upper))
         if low is not None and high is not None and low > high:

@@ -10,6 +10,7 @@ from sipd.daemon.sections import Config, Limits, Listen, RouteRule, Tls, User
 from sipd.interfaces import Credentials, Entropy, ListeningPoint
 from sipd.media.ports import MediaAddress
 from sipd.registrar.bindings import RegistrarSettings
+from sipd.sip.session_timer import SessionTimerPolicy
 from sipd.sip.timers import TimerValues
 from sipd.transport.cache import CacheLimits, NameCache
 from sipd.transport.dns import NameClient
@@ -75,7 +76,12 @@ def timer_values(config: Config) -> TimerValues:
 
 def agent_settings(config: Config) -> AgentSettings:
     """Give what the user agent is told about itself."""
-    return AgentSettings(timers=timer_values(config), target_timeout=config.dns.target_timeout)
+    timers = config.timers
+    return AgentSettings(
+        timers=timer_values(config),
+        target_timeout=config.dns.target_timeout,
+        session_timer=SessionTimerPolicy(interval=timers.session or None, minimum=timers.session_minimum),
+    )
 
 
 def cache_limits(config: Config) -> CacheLimits:

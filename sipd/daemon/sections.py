@@ -167,12 +167,14 @@ class Limits(Section):
 
 
 class Timers(Section):
-    """`[timers]`: RFC 3261 section 17, table 4."""
+    """`[timers]`: RFC 3261 section 17, table 4; how long phones ring; session timers (RFC 4028)."""
 
     t1: Seconds = 0.5
     t2: Seconds = 4.0
     t4: Seconds = 5.0
     ring: Seconds = 60.0
+    session: int = Field(default=1800, ge=0)
+    session_minimum: int = Field(default=90, ge=90)
 
 
 class Logging(Section):

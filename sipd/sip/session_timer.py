@@ -263,15 +263,16 @@ class SessionTimer(Machine[State]):
         """Take an INVITE or UPDATE of the peer that is accepted now (section 9, table 2).
 
         Returns:
-            What to put into its 2xx, and effects. A peer without session timers never refreshes, but a session with it
-            can be refreshed.
+            What to put into its 2xx, and effects. A peer without session timers never refreshes; where somebody on the
+            way asked for a timer all the same, this side does.
 
         Raises:
             ParseError: as for `check`, which comes first.
         """
         asked, supports = _session_expires(request), _supports(request)
         wanted = self.policy.interval
-        if asked is None and wanted is None:
+        if asked is None and (wanted is None or not supports):
+            # A timer of this side's own would have a peer refreshed that does not know why.
             return (), self._agree(None, Event.NOT_AGREED)
         # Not more than was asked for, but never less than either side's minimum (RFC 4028 erratum 1687).
         lowest = max(self._minimum, self.policy.minimum)

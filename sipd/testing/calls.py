@@ -162,7 +162,7 @@ class PeerCall:
             offer = self.invite.body
             body = builders.sdp_answer(offer, *self.peer.media) if offer else builders.sdp(*self.peer.media)
         self._accept(200)
-        self._respond(200, body=body)
+        self._respond(200, headers=self.peer.fields, body=body)
 
     def refuse(self, status: int = 486, reason: str | None = None, *, headers: builders.Fields = ()) -> None:
         """Refuse the call."""
@@ -229,7 +229,7 @@ class PeerCall:
             reply(builders.response(request, 200))
             self.cancelled()
             self._end(Outcome.ANSWERED, "them")
-        elif request.method == "INVITE":
+        elif request.method == "INVITE" or (request.method == "UPDATE" and self._knows_update):
             self._reinvited(request, reply)
         else:
             reply(builders.response(request, 200 if request.method in ("INFO", "OPTIONS") else 405))
@@ -301,9 +301,16 @@ class PeerCall:
         outcome = Outcome.CANCELLED if self._is_cancelling and response.status == 487 else Outcome.REFUSED
         self._end(outcome, "us" if outcome is Outcome.CANCELLED else "them", response.status)
 
+    @property
+    def _knows_update(self) -> bool:
+        return any(name == "Allow" and "UPDATE" in value for name, value in self.peer.fields)
+
     def _reinvited(self, request: Request, reply: Reply) -> None:
         if not self.peer.answers_reinvites:
             reply(builders.response(request, 488))
+            return
+        if request.method == "UPDATE" and not request.body:
+            reply(builders.response(request, 200, contact=self.peer.contact, headers=self.peer.fields))
             return
         self._take_description(request.body)
         self._version += 1
@@ -314,7 +321,7 @@ class PeerCall:
         )
         if request.contacts:
             self._remote_target = str(request.contacts[0].uri)
-        reply(builders.response(request, 200, contact=self.peer.contact, body=body))
+        reply(builders.response(request, 200, contact=self.peer.contact, headers=self.peer.fields, body=body))
 
     # --- how it is said
 
@@ -408,8 +415,9 @@ class PeerCall:
         fields.add("CSeq", f"{self._sequence} {method}")
         for route in self._route_set:
             fields.add("Route", route)
-        if method == "INVITE":
+        if method in ("INVITE", "UPDATE"):
             fields.add("Contact", self.peer.contact)
+            fields.extend(self.peer.fields)
         for name, value in headers:
             fields.add(name, value)
         if body and "Content-Type" not in fields:

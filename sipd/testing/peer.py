@@ -56,7 +56,11 @@ class Peer:
     Attributes:
         calls: all calls, in and out, in order.
         on_call: what is done with an incoming call; at first it is left alone.
-        answers_reinvites: whether it takes a re-INVITE; otherwise it refuses it with 488.
+        messages: every MESSAGE that came from outside of a dialog, in order.
+        on_message: gives the answer to one of these, or `None` for none; at first 200.
+        answers_reinvites: whether it takes a re-INVITE, or an offer in an UPDATE; otherwise it refuses it with 488.
+        fields: more header fields of each INVITE, UPDATE and 2xx to one: what it can do (`Allow`, `Supported`). It
+            takes an UPDATE if it says so in an `Allow` here.
         seen: every message that came, repeated ones included.
     """
 
@@ -83,7 +87,10 @@ class Peer:
         self.media = media or (host, 40000)
         self.calls: list[PeerCall] = []
         self.on_call: Callable[[PeerCall], None] = _leave_alone
+        self.messages: list[Request] = []
+        self.on_message: Callable[[Request], Response | None] = _take_note
         self.answers_reinvites = True
+        self.fields: tuple[tuple[str, str], ...] = ()
         self.seen: list[Request | Response] = []
         self.exchanges = Exchanges(
             reactor, (host, port), transport, proxy, entropy, self._requested, self._unacknowledged
@@ -140,13 +147,40 @@ class Peer:
             call_id=new_call_id(self.entropy),
             via=None,
             contact=self.contact,
-            headers=headers,
+            headers=(*self.fields, *headers),
             body=builders.sdp(*self.media) if body is None else body,
         )
         call = PeerCall.outgoing(self, invite)
         self.calls.append(call)
         call.start()
         return call
+
+    def message(
+        self, uri: str, body: bytes = b"hello", *, content_type: str = "text/plain", headers: builders.Fields = ()
+    ) -> Deferred[Response | None]:
+        """Send a message (RFC 3428); a Deferred of its final response, or of `None` if there is none.
+
+        Args:
+            uri: whom to; an AOR, or a user's name in the own domain.
+            body: what it says.
+            content_type: of the body.
+            headers: more header fields.
+        """
+        target = uri if ":" in uri else f"sip:{uri}@{self.domain}"
+        request = builders.request(
+            "MESSAGE",
+            target,
+            caller=self.aor,
+            callee=target,
+            from_tag=new_tag(self.entropy),
+            call_id=new_call_id(self.entropy),
+            via=None,
+            contact=None,
+            headers=headers,
+            body=body,
+            content_type=content_type,
+        )
+        return self.ask(request)
 
     def ask(self, request: Request, destination: Address | None = None) -> Deferred[Response | None]:
         """Send any request but INVITE and ACK, without a Via; a Deferred of its final response.
@@ -171,10 +205,10 @@ class Peer:
     # --- what it does with incoming calls
 
     def auto_answer(self, after: float = 1.0, *, ring_after: float | None = 0.1) -> None:
-        """Ring and answer every call, so many seconds after its INVITE; `ring_after=None` to answer without."""
+        """Ring and answer every call, so many seconds after its INVITE; without ringing where that would come later."""
 
         def take(call: PeerCall) -> None:
-            if ring_after is not None:
+            if ring_after is not None and ring_after < after:
                 call.later(ring_after, call.ring)
             call.later(after, call.answer)
 
@@ -257,6 +291,11 @@ class Peer:
             call = PeerCall.incoming(self, request, reply)
             self.calls.append(call)
             self.on_call(call)
+        elif method == "MESSAGE":
+            self.messages.append(request)
+            answer = self.on_message(request)
+            if answer is not None:
+                reply(answer)
         elif method == "OPTIONS":
             reply(builders.response(request, 200, to_tag=new_tag(self.entropy)))
         else:
@@ -294,6 +333,10 @@ def _cancelling(timer: Any) -> Callable[[Any], Any]:
         return result
 
     return cancel
+
+
+def _take_note(message: Request) -> Response:
+    return builders.response(message, 200)
 
 
 def _leave_alone(call: PeerCall) -> None:

@@ -61,6 +61,8 @@ class Answering:
         response = self._response(200, None, headers, body)
         self._session.add_dialog_fields(self.request, response)
         self._session.add_capabilities(response)
+        response.headers.extend(self._session.refreshing.accepted(self.request))
+        self._session.said(response)
         self._feed(Event.SUCCESS, response)
 
     def reject(self, status: int, reason: str | None = None, headers: Fields = (), body: bytes = b"") -> None:

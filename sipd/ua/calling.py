@@ -36,14 +36,16 @@ class Calling:
     Args:
         session: whose INVITE it is.
         request: the INVITE without Via.
+        is_refresh: it is to change nothing; the user hears nothing of it.
 
     Attributes:
         request: the INVITE as it was sent last.
         early: the early dialogs by the callee's tag (section 12.1.2).
     """
 
-    def __init__(self, session: Session, request: Request) -> None:
+    def __init__(self, session: Session, request: Request, *, is_refresh: bool = False) -> None:
         self.request = request
+        self.is_refresh = is_refresh
         self.early: dict[str, Dialog] = {}
         self._session = session
         self._machine = CallMachine()
@@ -130,7 +132,7 @@ class Calling:
                 self._feed(Event.PROVISIONAL, response)
         elif response.is_success:
             self._take_success(response)
-        elif self._machine.state is State.CALLING and response.status in (401, 407) and self._answer(response):
+        elif self._machine.state is State.CALLING and response.status in (401, 407, 422) and self._answer(response):
             return
         elif self._machine.state is State.CALLING and response.status == 503 and self._target is not None:
             self._leave(f"503 {response.reason}", retry_after(response))
@@ -206,7 +208,7 @@ class Calling:
         self._session.agent.explain(self._session, text)
 
     def _answer(self, response: Response) -> bool:
-        """Send the INVITE again with credentials, if there are any for the challenge."""
+        """Send the INVITE again with credentials, or for as long as the peer wants; say whether that can be done."""
         assert self._transaction is not None
         renewed = self._session.renew(self.request, response)
         if renewed is None:

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
     from twisted.python.failure import Failure
 
+#: What sessions and the core understand by themselves.
+_METHODS = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "UPDATE")
 #: How often one request is sent again for a challenge; every proxy on the way may ask once, and once more when stale.
 MAX_CHALLENGES = 5
 #: Seconds for which a late answer to an INVITE that was given up is waited for, and how many such INVITEs are known.
@@ -313,10 +315,10 @@ class UserAgent:
         transaction.respond(request.response(status, reason, to_tag=new_tag(self.entropy), headers=headers))
 
     def _methods(self) -> frozenset[str]:
-        return frozenset(("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", *self.handlers))
+        return frozenset((*_METHODS, *self.handlers))
 
     def _allow(self) -> str:
-        return ", ".join(("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", *sorted(self.handlers.keys() - {"OPTIONS"})))
+        return ", ".join((*_METHODS, *sorted(self.handlers.keys() - {*_METHODS})))
 
     # --- requests that go out -------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sipd.errors import RemoteError
     from sipd.sip.message import Request, Response
     from sipd.ua.answering import Answering
+    from sipd.ua.updating import Updating
 
 
 class EndedBy(Enum):
@@ -30,21 +31,24 @@ class Progressed:
 
 @dataclass(slots=True)
 class Answered:
-    """The callee took the INVITE, the first or a later one: a 2xx. It waits for `Session.acknowledge`."""
+    """The peer took the INVITE, the first or a later one, or the UPDATE: a 2xx.
+
+    That to INVITE waits for `Session.acknowledge`.
+    """
 
     response: Response
 
 
 @dataclass(slots=True)
 class Refused:
-    """The callee refused the INVITE, the first or a later one: 300 to 699."""
+    """The peer refused the INVITE, the first or a later one, or the UPDATE: 300 to 699."""
 
     response: Response
 
 
 @dataclass(slots=True)
 class Failed:
-    """The INVITE, the first or a later one, got no final response, or could not be sent."""
+    """The INVITE, the first or a later one, or the UPDATE got no final response, or could not be sent."""
 
     error: RemoteError
 
@@ -72,6 +76,13 @@ class Reinvited:
 
 
 @dataclass(slots=True)
+class Updated:
+    """The peer wants to change the session, and asks by UPDATE: answer it by `updating`."""
+
+    updating: Updating
+
+
+@dataclass(slots=True)
 class Ended:
     """The session is over, and this side did not end it.
 
@@ -86,4 +97,4 @@ class Ended:
     request: Request | None = None
 
 
-SessionEvent = Progressed | Answered | Refused | Failed | Cancelled | Acknowledged | Reinvited | Ended
+SessionEvent = Progressed | Answered | Refused | Failed | Cancelled | Acknowledged | Reinvited | Updated | Ended

@@ -22,11 +22,16 @@ class IncomingCall(Session):
     Attributes:
         invite: the INVITE.
         transaction: its server transaction.
+
+    Raises:
+        RequestRefusedError: what it asks of the session timer is refused: 422.
     """
 
     def __init__(self, agent: UserAgent, transaction: IServerTransaction, local_tag: str) -> None:
         request = transaction.request
-        super().__init__(agent, call_id=request.call_id, local_tag=local_tag)
+        super().__init__(agent, call_id=request.call_id, local_tag=local_tag, is_caller=False)
+        self.refreshing.check(request)
+        self.learn(request)
         self.invite: Request = request
         self.transaction = transaction
         contact = agent.contact(transaction.flow, request.to.uri)
@@ -57,7 +62,7 @@ class IncomingCall(Session):
     def reject(self, status: int, reason: str | None = None, headers: Fields = (), body: bytes = b"") -> None:
         """Send a final response of 300 to 699; the session is over. Absorbed after another one."""
         if not self.is_answered:
-            self.is_over = True
+            self.finish()
             self._first.reject(status, reason, headers, body)
             self.agent.forget(self)
 

@@ -60,7 +60,7 @@ class OutgoingCall(Session):
     """A call offered to a peer. Made by `UserAgent.call`."""
 
     def __init__(self, agent: UserAgent, call: CallRequest, *, call_id: str, local_tag: str) -> None:
-        super().__init__(agent, call_id=call_id, local_tag=local_tag)
+        super().__init__(agent, call_id=call_id, local_tag=local_tag, is_caller=True)
         self.credentials = call.credentials
         self.call = call
         self._calling: Calling = Calling(self, self._build())
@@ -146,5 +146,6 @@ class OutgoingCall(Session):
         )
         fields = Headers(own)
         self.agent.add_capabilities(fields)
+        fields.extend(self.refreshing.request_fields())
         fields.extend(call.headers)
         return Request("INVITE", uri, fields, call.body)

@@ -15,6 +15,8 @@ from sipd.errors import (
 from sipd.interfaces import Credentials, IFlow, IServerTransaction
 from sipd.sip.dialog import Dialog, DialogState
 from sipd.sip.digest import answer_challenges, set_credentials
+from sipd.sip.glare import retry_after
+from sipd.sip.grammar import quote
 from sipd.sip.headers import Fields
 from sipd.sip.message import Request, Response
 from sipd.ua.answering import Answering
@@ -31,6 +33,8 @@ from sipd.ua.events import (
 )
 from sipd.ua.flows import is_behind_nat
 from sipd.ua.interfaces import ISessionUser
+from sipd.ua.refreshing import Refreshing
+from sipd.ua.updating import Updates
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -51,9 +55,12 @@ class Session:
         credentials: for challenges of the peer, or `None`.
         nonce_counts: how often each nonce of the peer's was used.
         is_over: nothing more will happen, and nothing more can be asked for.
+        allows_update: whether the peer understands UPDATE, as it says itself.
+        refreshing: its session timer.
+        updates: its UPDATEs.
     """
 
-    def __init__(self, agent: UserAgent, *, call_id: str, local_tag: str) -> None:
+    def __init__(self, agent: UserAgent, *, call_id: str, local_tag: str, is_caller: bool) -> None:
         self.agent = agent
         self.call_id = call_id
         self.local_tag = local_tag
@@ -67,6 +74,11 @@ class Session:
         self._bye_headers: tuple[tuple[str, str], ...] = ()
         self._answering: Answering | None = None
         self._calling: Calling | None = None
+        self.allows_update = False
+        self.refreshing = Refreshing(self, is_caller=is_caller)
+        self.updates = Updates(self)
+        #: Content-Type and octets of the description that this side gave last and the peer took.
+        self._said: tuple[str, bytes] | None = None
 
     # --- for the user ---------------------------------------------------------------------------------------
 
@@ -77,11 +89,19 @@ class Session:
 
     @property
     def is_changing(self) -> bool:
-        """Whether an INVITE, of either side, waits for its final response or its ACK (section 14)."""
+        """Whether an INVITE or UPDATE, of either side, waits for its final response or its ACK (section 14)."""
         answering, calling = self._answering, self._calling
-        return (answering is not None and (not answering.is_answered or answering.awaits_ack)) or (
-            calling is not None and (not calling.is_over or calling.awaits_ack)
+        return (
+            (answering is not None and (not answering.is_answered or answering.awaits_ack))
+            or (calling is not None and (not calling.is_over or calling.awaits_ack))
+            or self.updates.is_sending
+            or self.updates.is_answering
         )
+
+    @property
+    def is_being_asked(self) -> bool:
+        """Whether an INVITE of the peer waits for its final response."""
+        return self._answering is not None and not self._answering.is_answered
 
     def reinvite(self, headers: Fields = (), body: bytes = b"") -> None:
         """Send an INVITE inside the dialog (section 14.1); `Answered`, `Refused` or `Failed` follows.
@@ -91,9 +111,17 @@ class Session:
         """
         if self.dialog is None or not self.is_established or self.is_changing:
             raise InvalidStateError("The session cannot be changed now")
-        request = self.dialog.request("INVITE", headers, body)
-        self._calling = Calling(self, request)
-        self._calling.start_within(self.dialog, self._known_flow())
+        self._invite_again(self.dialog, headers, body)
+
+    def update(self, headers: Fields, body: bytes) -> None:
+        """Send an UPDATE with an offer (RFC 3311 section 5.1); `Answered`, `Refused` or `Failed` follows.
+
+        Raises:
+            InvalidStateError: the session is not established, or is changing already.
+        """
+        if self.dialog is None or not self.is_established or self.is_changing:
+            raise InvalidStateError("The session cannot be changed now")
+        self.updates.ask(self.dialog, headers, body)
 
     def withdraw(self, headers: Sequence[tuple[str, str]] = ()) -> None:
         """Cancel the INVITE that `reinvite` sent; its outcome is told as ever, and may be `Answered` (section 9.1)."""
@@ -127,7 +155,8 @@ class Session:
         if self.is_over:
             return
         self._bye_headers = tuple(headers)
-        self.is_over = True
+        self.finish()
+        self.updates.end()
         self._leave()
 
     def _leave(self) -> None:
@@ -151,7 +180,7 @@ class Session:
 
     def close(self) -> None:
         """Stop all timers; neither the user nor the peer hears anything."""
-        self.is_over = True
+        self.finish()
         if self._answering is not None:
             self._answering.close()
         if self._calling is not None:
@@ -171,12 +200,16 @@ class Session:
                 transaction.respond(request.response(481))
             elif request.method == "INVITE":
                 self._invite_received(transaction)
+            elif request.method == "UPDATE":
+                self.updates.received(transaction)
             elif request.method == "OPTIONS":
                 self.agent.answer_options(transaction)
             else:
                 self.agent.refuse_method(transaction)
         except RequestRefusedError as error:
             transaction.respond(request.response(error.status, error.reason, headers=error.headers))
+        except ParseError as error:
+            transaction.respond(request.response(400, error.reason))
 
     def ack_received(self, ack: Request) -> None:
         """Take an ACK inside the dialog; it counts if it is for the INVITE that waits for one."""
@@ -193,7 +226,12 @@ class Session:
         """Make an INVITE ready for the flow that it will leave on."""
 
     def renew(self, request: Request, response: Response) -> Request | None:
-        """Build a challenged request again, with credentials and the next CSeq; `None` to give up (section 22)."""
+        """Build a refused request again, with the next CSeq; `None` to give up.
+
+        With credentials where they were asked for (section 22), or with a longer interval (RFC 4028 section 7.3).
+        """
+        if response.status == 422:
+            return self._build_again(request) if self.refreshing.may_retry(response) else None
         if self.credentials is None:
             return None
         try:
@@ -202,10 +240,16 @@ class Session:
             return None
         if not answers:
             return None
-        renewed = request.copy()
-        renewed.headers.remove("Via")
-        renewed.headers.set("CSeq", f"{self.next_sequence(request)} {request.method}")
+        renewed = self._build_again(request)
         set_credentials(renewed, answers)
+        return renewed
+
+    def _build_again(self, request: Request) -> Request:
+        renewed = request.copy()
+        for name in ("Via", "Session-Expires", "Min-SE"):
+            renewed.headers.remove(name)
+        renewed.headers.extend(self.refreshing.request_fields())
+        renewed.headers.set("CSeq", f"{self.next_sequence(request)} {request.method}")
         return renewed
 
     def next_sequence(self, request: Request) -> int:
@@ -218,26 +262,30 @@ class Session:
     def calling_answered(self, calling: Calling, event: Answered) -> None:
         """Take the 2xx of an INVITE of ours."""
         assert self.dialog is not None
-        try:
-            self.dialog.refresh_target(event.response)
-        except ParseError as error:
-            self.agent.explain(self, f"the Contact of the 2xx is ignored: {error.reason}")
+        self.take_answer(event.response)
+        self.said(calling.request)
         if self.is_over:
+            calling.acknowledge(self.dialog)
+        elif calling.is_refresh:
+            # What it says of the media is what it said before: the offer was, too.
             calling.acknowledge(self.dialog)
         else:
             self.tell(event)
 
     def calling_refused(self, calling: Calling, event: Refused) -> None:
         """Take the refusal of an INVITE of ours; 408 and 481 end the dialog (section 14.1)."""
-        self.tell(event)
+        if not calling.is_refresh:
+            self.tell(event)
+        self.refreshing.refused(event.response)
         if event.response.status in (408, 481):
-            self._lost(f"{event.response.status} {event.response.reason}")
+            self.lost(f"{event.response.status} {event.response.reason}")
 
     def calling_failed(self, calling: Calling, event: Failed) -> None:
         """Take note that an INVITE of ours came to nothing; silence and a lost connection end the dialog, too."""
-        self.tell(event)
-        if isinstance(event.error, TransactionTimeoutError | TransportError):
-            self._lost(event.error.reason)
+        if not calling.is_refresh:
+            self.tell(event)
+        self.refreshing.failed(event.error)
+        self.gone(event.error)
 
     def answering_cancelled(self, answering: Answering, event: Cancelled) -> None:
         """Take note that the peer cancelled its INVITE: a later one changes nothing."""
@@ -252,6 +300,29 @@ class Session:
         if self.dialog is not None and self.dialog.state is not DialogState.TERMINATED:
             self._leave_no_invite()
             self.agent.end_dialog(self.dialog, self._known_flow(), self, self._bye_headers)
+
+    def expired(self, text: str) -> None:
+        """End the session, which nobody refreshed, on both sides (RFC 4028 section 10)."""
+        if not self.is_over:
+            self._bye_headers = (("Reason", f"SIP;cause=408;text={quote(text)}"),)
+            self.send_bye()
+            self._end(Ended(EndedBy.FAILURE, text))
+
+    def learn(self, message: Request | Response) -> None:
+        """Take note of what the peer says it can do."""
+        methods = message.headers.get("Allow")
+        if methods is not None:
+            self.allows_update = "UPDATE" in methods
+
+    def said(self, message: Request | Response) -> None:
+        """Remember the description in an INVITE, UPDATE or 2xx of this side that the peer took."""
+        if message.body:
+            self._said = message.headers.get("Content-Type") or "", message.body
+
+    def finish(self) -> None:
+        """Let nothing more happen. Idempotent."""
+        self.is_over = True
+        self.refreshing.close()
 
     def add_dialog_fields(self, request: Request, response: Response) -> None:
         """Put what makes a dialog into a 1xx or 2xx: Record-Route and Contact (section 12.1.1)."""
@@ -272,28 +343,66 @@ class Session:
 
     def dialog_ended(self) -> None:
         """Take note that the BYE of this side has its outcome (lesson 55)."""
-        self.is_over = True
+        self.finish()
         self.agent.forget(self)
 
     def _invite_received(self, transaction: IServerTransaction) -> None:
         request = transaction.request
         answering = self._answering
-        if answering is not None and not answering.is_answered:
-            raise RequestRefusedError(
-                "An INVITE is being answered", status=500, headers=(("Retry-After", _retry_after(self.agent)),)
-            )
-        if self._calling is not None and not self._calling.is_over:
+        if self.is_being_asked or self.updates.is_answering:
+            raise self.too_early()
+        if self.updates.is_sending or (self._calling is not None and not self._calling.is_over):
             raise RequestRefusedError("Request Pending", status=491)
+        self.refreshing.check(request)
         if answering is not None and answering.awaits_ack:
             if not answering.request.body:
                 raise RequestRefusedError("Request Pending", status=491)
             # The caller goes on, so it has the 2xx: its ACK is late or lost (RFC 5407 section 3.1, lesson 28).
             answering.ack_received(None)
-        assert self.dialog is not None
-        self.dialog.refresh_target(request)
-        self.take_flow(request, transaction.flow)
+        self.take_change(transaction)
         self._answering = Answering(self, transaction)
         self.tell(Reinvited(self._answering))
+
+    def take_change(self, transaction: IServerTransaction) -> None:
+        """Take from an INVITE or UPDATE in the dialog where the peer is reached now, and what it can do."""
+        assert self.dialog is not None
+        self.dialog.refresh_target(transaction.request)
+        self.take_flow(transaction.request, transaction.flow)
+        self.learn(transaction.request)
+
+    def take_answer(self, response: Response) -> None:
+        """Take the same from the 2xx to one of this side."""
+        assert self.dialog is not None
+        try:
+            self.dialog.refresh_target(response)
+        except ParseError as error:
+            self.agent.explain(self, f"the Contact of the 2xx is ignored: {error.reason}")
+        self.learn(response)
+        if not self.is_over:
+            self.refreshing.answered(response)
+
+    def invite_as_before(self) -> None:
+        """Send an INVITE that changes nothing: it refreshes the session where the peer has no UPDATE."""
+        assert self.dialog is not None
+        content_type, body = self._said or ("", b"")
+        self._invite_again(self.dialog, (("Content-Type", content_type),) if body else (), body, is_refresh=True)
+
+    def _invite_again(self, dialog: Dialog, headers: Fields, body: bytes, *, is_refresh: bool = False) -> None:
+        request = dialog.request("INVITE", headers, body)
+        self.add_what_we_can(request)
+        self._calling = Calling(self, request, is_refresh=is_refresh)
+        self._calling.start_within(dialog, self._known_flow())
+
+    def add_what_we_can(self, request: Request) -> None:
+        """Put into an INVITE or UPDATE in the dialog what this side can do, and wants of the session timer."""
+        self.agent.add_capabilities(request.headers)
+        request.headers.extend(self.refreshing.request_fields())
+
+    def too_early(self) -> RequestRefusedError:
+        """Give the refusal of an INVITE or UPDATE that comes while another is answered (section 14.2, RFC 3311 5.2)."""
+        seconds = retry_after(self.agent.entropy)
+        headers = (("Retry-After", str(seconds)),)
+        return RequestRefusedError("Another request is being answered", status=500, headers=headers)
 
     def _bye_received(self, transaction: IServerTransaction) -> None:
         bye = transaction.request
@@ -312,7 +421,12 @@ class Session:
             self.acknowledge()
             self._calling.withdraw()
 
-    def _lost(self, text: str) -> None:
+    def gone(self, error: BaseException | None) -> None:
+        """Take note that a request in the dialog has no answer: silence and a lost connection end the session."""
+        if isinstance(error, TransactionTimeoutError | TransportError):
+            self.lost(error.reason)
+
+    def lost(self, text: str) -> None:
         """The peer is gone: end the dialog here and, as far as it goes, there (section 12.2.1.2)."""
         if not self.is_over:
             self.send_bye()
@@ -321,7 +435,8 @@ class Session:
     def _end(self, event: SessionEvent) -> None:
         """Tell the user, whose `hang_up` does nothing any more; the BYE that may be under way goes its way."""
         if not self.is_over:
-            self.is_over = True
+            self.finish()
+            self.updates.end()
             if self.user is not None:
                 self.user.session_event(self, event)
         if self.dialog is None or self.dialog.state is DialogState.TERMINATED:
@@ -329,19 +444,13 @@ class Session:
 
     def _request_answered(self, response: Response) -> Response:
         if response.status in (408, 481):
-            self._lost(f"{response.status} {response.reason}")
+            self.lost(f"{response.status} {response.reason}")
         return response
 
     def _request_failed(self, failure: Failure) -> Failure:
-        if failure.check(TransactionTimeoutError, TransportError):
-            self._lost(failure.getErrorMessage())
+        self.gone(failure.value)
         return failure
 
     def _known_flow(self) -> IFlow:
         assert self.flow is not None
         return self.flow
-
-
-def _retry_after(agent: UserAgent) -> str:
-    """A number of seconds from 0 to 10, chosen by chance (section 14.2)."""
-    return str(agent.entropy(1)[0] % 11)

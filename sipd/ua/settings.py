@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from sipd.sip.session_timer import SessionTimerPolicy
 from sipd.sip.timers import TimerValues
 
 #: Methods that are known to the protocol; of the others nobody has heard: 501, not 405 (RFC 3261 section 8.2.1).
@@ -29,11 +30,13 @@ class AgentSettings:
             up tags would have a storm sent to whom it likes.
         target_timeout: seconds after which a target that has said nothing is left for the next one, where there is
             one; the last has 64*T1 (RFC 3263 section 4.3).
+        session_timer: how long a session lives without a refresh (RFC 4028).
     """
 
     name: str = "sipd"
     timers: TimerValues = field(default_factory=TimerValues)
-    supported: frozenset[str] = frozenset()
+    supported: frozenset[str] = frozenset(("timer",))
     accepted: frozenset[str] = frozenset(("application/sdp", "multipart/mixed", "multipart/alternative"))
     max_early_dialogs: int = 32
     target_timeout: float = 4.0
+    session_timer: SessionTimerPolicy = field(default_factory=SessionTimerPolicy)

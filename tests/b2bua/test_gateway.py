@@ -244,10 +244,10 @@ class InviteTests(GatewayCase):
         self.finish()
 
     def test_methods_within_a_call(self) -> None:
-        """INFO, UPDATE, PRACK and REFER inside a call get 405 with Allow, and the call goes on (8.2.1)."""
+        """INFO, PRACK and REFER inside a call get 405 with Allow, and the call goes on (8.2.1)."""
         call = self.calling()
         self.say(200, port=41000)
-        for method in ("INFO", "UPDATE", "PRACK", "REFER", "MESSAGE", "SUBSCRIBE"):
+        for method in ("INFO", "PRACK", "REFER", "MESSAGE", "SUBSCRIBE"):
             answer = call.request(method)
             self.clock.advance(0.5)
             response = self.successResultOf(answer)
@@ -266,11 +266,11 @@ class InviteTests(GatewayCase):
         """A re-INVITE that requires what is not served gets 420, and the session is as it was."""
         call = self.calling()
         self.say(200, port=41000)
-        answer = call.request("OPTIONS", headers=[("Require", "timer")])
+        answer = call.request("OPTIONS", headers=[("Require", "replaces")])
         self.clock.advance(0.5)
         response = self.successResultOf(answer)
         assert response is not None
-        self.assertEqual((response.status, response.headers.get("Unsupported")), (420, "timer"))
+        self.assertEqual((response.status, response.headers.get("Unsupported")), (420, "replaces"))
         self.end(call)
         self.finish()
 

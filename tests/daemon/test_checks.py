@@ -127,6 +127,10 @@ class RelationTests(ConfigCase):
                 "registrar.maximum_expires: default_expires no greater than maximum_expires expected "
                 "(got 3600 and 600)",
             ),
+            (
+                "[timers]\nsession = 60",
+                "timers.session: session_minimum no greater than session expected (got 90 and 60)",
+            ),
             ("[timers]\nt1 = 5.0", "timers.t1: t1 no greater than t2 expected (got 5.0 and 4.0)"),
             (
                 "[limits]\nconnections = 10\nconnections_per_source = 11",

@@ -214,6 +214,12 @@ class CalleeTests(SynchronousTestCase):
         self.assertEqual(self.answer(timer, SUPPORTED), ((), (StopTimers(),)))
         self.assertEqual((timer.state, timer.interval), (State.OFF, None))
 
+    def test_peer_without_timers(self) -> None:
+        """Nothing is asked of a peer that does not know session timers, and has not asked either."""
+        timer = make(interval=600)
+        self.assertEqual(self.answer(timer), ((), (StopTimers(),)))
+        self.assertEqual((timer.state, timer.interval), (State.OFF, None))
+
     def test_too_short(self) -> None:
         """422 with Min-SE to whoever can choose again; for others it is made longer (erratum 1687)."""
         timer = make(minimum=120)

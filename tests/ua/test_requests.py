@@ -227,14 +227,14 @@ class HandlerTests(AgentCase):
         self.assertEqual(self._status("MESSAGE", to_tag="x").status, 481)
         self.assertEqual(self._status("INFO").status, 405)
         allowed = self._status("OPTIONS").headers.get("Allow")
-        self.assertEqual(allowed, "INVITE, ACK, CANCEL, BYE, OPTIONS, MESSAGE")
+        self.assertEqual(allowed, "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, MESSAGE")
         self.settle()
 
     def test_handler_of_options(self) -> None:
         """OPTIONS may have a handler, and stands in Allow once."""
         self.agent.handlers["OPTIONS"] = Handler()
         self.assertEqual(self._status("OPTIONS").status, 202)
-        self.assertEqual(self._status("INFO").headers.get("Allow"), "INVITE, ACK, CANCEL, BYE, OPTIONS")
+        self.assertEqual(self._status("INFO").headers.get("Allow"), "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE")
         self.settle()
 
     def test_extensions(self) -> None:
@@ -254,7 +254,7 @@ class HandlerTests(AgentCase):
     def test_who_this_is(self) -> None:
         """The name stands in what this side can do, unless it has none."""
         self.assertEqual(self._status("OPTIONS").headers.get("User-Agent"), "sipd")
-        self.agent.settings = AgentSettings(name="")
+        self.agent.settings = AgentSettings(name="", supported=frozenset())
         response = self._status("OPTIONS")
         self.assertNotIn("User-Agent", response.headers)
         self.assertNotIn("Supported", response.headers)
@@ -290,7 +290,7 @@ class ContactTests(AgentCase):
             self.assertEqual(self.agent.contact(flow, parse_uri(uri)), contact)
         fields = Headers()
         self.agent.add_capabilities(fields)
-        self.assertEqual([name for name, _ in fields.items()], ["Allow", "User-Agent"])
+        self.assertEqual([name for name, _ in fields.items()], ["Allow", "Supported", "User-Agent"])
         wire.hang_up()
         self.settle()
 
