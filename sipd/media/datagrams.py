@@ -37,7 +37,7 @@ class DatagramBuffer:
         self.view = memoryview(self.octets)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class RelayContext:
     """What all sockets of a session share.
 

@@ -51,9 +51,6 @@ class PortPair:
     rtp: socket.socket
     rtcp: socket.socket
 
-    def __str__(self) -> str:
-        return f"{self.port}-{self.port + 1}"
-
 
 @dataclass(slots=True, kw_only=True)
 class _Pool:

@@ -63,7 +63,7 @@ class ReactorRelay:
 
     def open_session(self, call_id: str, event: Callable[[str, str], None]) -> RelaySession:
         """See `IMediaRelay`."""
-        context = RelayContext(reactor=self._reactor, poller=self._poller, buffer=self._buffer, event=event)
+        context = RelayContext(self._reactor, self._poller, self._buffer, event)
         session = RelaySession(self._settings, context, self._forget)
         self._sessions[session] = call_id
         return session

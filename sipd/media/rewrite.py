@@ -77,16 +77,12 @@ def read_streams(description: SessionDescription) -> list[SignalledStream | None
         SdpError: an address is missing, malformed, or that of a multicast group.
     """
     inherited = description.connection
-    streams: list[SignalledStream | None] = []
-    for media in description.media:
-        port = media.port
-        streams.append(_read_stream(media, port, inherited) if port and is_datagrams(media) else None)
-    return streams
+    return [_read_stream(media, inherited) for media in description.media]
 
 
 def is_datagrams(media: MediaDescription) -> bool:
     """Say whether a stream is one of datagrams: everything that does not name TCP (RFC 4145, RFC 4975)."""
-    return "TCP" not in media.protocol.upper()
+    return not _is_stream_oriented(media.protocol)
 
 
 def rewrite(
@@ -122,9 +118,13 @@ def rewrite(
     return SessionDescription(session.text, tuple(streams))
 
 
+def _is_stream_oriented(protocol: str) -> bool:
+    return "TCP" in protocol.upper()
+
+
 def _rewrite_rtcp(media: MediaDescription, place: StreamPlace | None, host: str) -> MediaDescription:
     """Name the relay's port for RTCP where a port is named, and none where it shares that of RTP."""
-    rtcp = media.rtcp
+    rtcp = media.rtcp if media.mentions_rtcp else None
     if rtcp is None:
         return media
     if place is None or media.has_rtcp_mux:
@@ -133,25 +133,28 @@ def _rewrite_rtcp(media: MediaDescription, place: StreamPlace | None, host: str)
     return media.with_attribute("rtcp", str(address))
 
 
-def _read_stream(media: MediaDescription, port: int, inherited: Connection | None) -> SignalledStream:
-    """Find out where a party wants one stream, given its port and the session's address, or raise `SdpError`."""
+def _read_stream(media: MediaDescription, inherited: Connection | None) -> SignalledStream | None:
+    """Find out where a party wants one stream, given the session's address, or raise `SdpError`."""
+    port, protocol = media.transport
+    if not port or _is_stream_oriented(protocol):
+        return None
     connection = media.connection or inherited
     if connection is None:
         raise SdpError(f"no connection address for the {media.media} stream")
     host = _numeric(connection.host)
+    address_type = connection.address_type if host is None else AddressType.of(host)
     rtp = None if host is None else (host, port)
-    rtcp = media.rtcp
-    if rtcp is not None:
-        if rtcp.connection is not None:
-            host = _numeric(rtcp.connection.host)
-        port = rtcp.port
-    else:
-        port += 1
+    wants_mux = False
+    port += 1
+    if media.mentions_rtcp:
+        wants_mux = media.has_rtcp_mux and media.is_rtp
+        rtcp = media.rtcp
+        if rtcp is not None:
+            port = rtcp.port
+            if rtcp.connection is not None:
+                host = _numeric(rtcp.connection.host)
     return SignalledStream(
-        address_type=connection.address_type if rtp is None else AddressType.of(rtp[0]),
-        rtp=rtp,
-        rtcp=(host, port) if host is not None and 0 < port <= 65535 else None,
-        wants_mux=media.has_rtcp_mux and media.is_rtp,
+        address_type, rtp, (host, port) if host is not None and 0 < port <= 65535 else None, wants_mux
     )
 
 

@@ -188,8 +188,8 @@ class RelaySession:
             self._exchanges.append(_Exchange(sender, receiver, description, lines))
         finally:
             self._release_unused()
-        for index, media in enumerate(description.media):
-            if not is_datagrams(media):
+        for index, (media, line) in enumerate(zip(description.media, lines, strict=True)):
+            if line.asked is None and not is_datagrams(media):
                 self._context.event("not-relayed", f"{sender}/{index} {media.media} over {media.protocol} refused")
         return offered
 
@@ -301,9 +301,12 @@ class RelaySession:
     ) -> SessionDescription:
         """Give the description as a leg is to see it."""
         places = [None if stream is None else stream.place for stream in streams]
+        for place in places:
+            if place is not None:
+                return rewrite(description, places, place.host)
         family = self._leg(leg).family
         address = (self._settings.addresses.get(family) if family else None) or self._default_address
-        return rewrite(description, places, next((place.host for place in places if place), address.advertised_host))
+        return rewrite(description, places, address.advertised_host)
 
     def _release_unused(self) -> None:
         """Release the ports of each stream that no leg has and no exchange plans with."""

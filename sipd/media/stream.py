@@ -7,7 +7,6 @@ from sipd.media.datagrams import RelayContext, RtcpSocket, RtpSocket
 from sipd.media.latch import Address, Latch
 from sipd.media.ports import MediaAddress, PortPair
 from sipd.media.rewrite import SignalledStream, StreamPlace
-from sipd.sdp.description import AddressType
 
 
 class RelayStream:
@@ -50,12 +49,13 @@ class RelayStream:
         self._rtcp = RtcpSocket(pair.rtcp, Latch(latch), statistics, context)
 
     def __str__(self) -> str:
-        return f"{self.leg}/{self.index} {self.pair}"
+        port = self.pair.port
+        return f"{self.leg}/{self.index} {port}-{port + 1}"
 
     @property
     def place(self) -> StreamPlace:
         """What descriptions say of it."""
-        return StreamPlace(host=self.address.advertised_host, port=self.pair.port)
+        return StreamPlace(self.address.advertised_host, self.pair.port)
 
     @property
     def statistics(self) -> StreamStatistics:
@@ -119,4 +119,4 @@ class RelayStream:
 
     def _reachable(self, address: Address | None) -> Address | None:
         """Give the address if these sockets can send to its version of IP."""
-        return address if address is not None and AddressType.of(address[0]) is self.address.address_type else None
+        return address if address is not None and (":" in address[0]) is (":" in self.address.host) else None

@@ -40,7 +40,11 @@ class AddressType(Enum):
     @classmethod
     def of(cls, host: str) -> AddressType:
         """Give the type of a numeric address, without brackets."""
-        return cls.IP6 if ":" in host else cls.IP4
+        return _IP6 if ":" in host else _IP4
+
+
+#: To look a member up in its class takes longer.
+_IP4, _IP6 = AddressType.IP4, AddressType.IP6
 
 
 class Direction(Enum):
@@ -81,7 +85,7 @@ class Connection:
         return _parse_short_connection(text) if len(text) <= _SHORT else _parse_connection(text)
 
     def __str__(self) -> str:
-        return f"IN {'IP6' if self.address_type is AddressType.IP6 else 'IP4'} {self.host}{self.scope}"
+        return f"IN {'IP6' if self.address_type is _IP6 else 'IP4'} {self.host}{self.scope}"
 
     @property
     def is_unspecified(self) -> bool:
@@ -155,13 +159,14 @@ class Section:
         """Give the value of the first attribute of that name: empty for a property attribute, `None` if absent."""
         text = self.text
         flag = f"\r\na={name}"
-        end = text.find(flag) + len(flag)
-        while end >= len(flag):
+        start = text.find(flag)
+        while start >= 0:
+            end = start + len(flag)
             if text[end] == ":":
                 return text[end + 1 : text.index("\r", end)]
             if text[end] == "\r":
                 return ""
-            end = text.find(flag, end) + len(flag)
+            start = text.find(flag, end)
         return None
 
     @property
@@ -171,8 +176,12 @@ class Section:
         Raises:
             SdpError: it is malformed, or not of the Internet.
         """
-        start = self.text.find("\r\nc=") + 4
-        return None if start < 4 else Connection.parse(self.text[start : self.text.index("\r", start)])
+        text = self.text
+        start = text.find("\r\nc=")
+        if start < 0:
+            return None
+        value = text[start + 4 : text.index("\r", start + 4)]
+        return _parse_short_connection(value) if len(value) <= _SHORT else _parse_connection(value)
 
     @property
     def direction(self) -> Direction | None:
@@ -203,13 +212,16 @@ class Section:
     def with_connection(self, connection: Connection) -> Self:
         """Give a copy with that `c=` line and no other: in the place of the first, or where section 5 wants it."""
         text = self.text
-        first = _CONNECTION_LINE.search(text)
-        if first is not None:
-            rest = _CONNECTION_LINE.sub("", text[first.end() :])
-            return self._with_text(f"{text[: first.start()]}\r\nc={connection}{rest}")
-        after = _AFTER_CONNECTION.search(text)
-        place = len(text) - 2 if after is None else after.start()
-        return self._with_text(f"{text[:place]}\r\nc={connection}{text[place:]}")
+        start = text.find("\r\nc=")
+        if start < 0:
+            after = _AFTER_CONNECTION.search(text)
+            start = len(text) - 2 if after is None else after.start()
+            rest = text[start:]
+        else:
+            rest = text[text.index("\r", start + 2) :]
+            if "\r\nc=" in rest:
+                rest = _CONNECTION_LINE.sub("", rest)
+        return self._with_text(f"{text[:start]}\r\nc={connection}{rest}")
 
     def _with_text(self, text: str) -> Self:
         return type(self)(text)
@@ -221,6 +233,13 @@ class MediaDescription(Section):
     __slots__ = ()
 
     @property
+    def transport(self) -> tuple[int, str]:
+        """The port and the protocol, read together: `(49170, "RTP/AVP")`."""
+        fields = self.text.split(None, 3)
+        port = fields[1]
+        return int(port.partition("/")[0] if "/" in port else port), fields[2]
+
+    @property
     def media(self) -> str:
         """The kind: `audio`, `video`, `image`, ..."""
         return self.text[2:].split(None, 1)[0]
@@ -228,7 +247,7 @@ class MediaDescription(Section):
     @property
     def port(self) -> int:
         """The transport port; 0 for a stream that is refused or ended (RFC 3264 sections 6 and 8.2)."""
-        return int(self.text.split(None, 2)[1].partition("/")[0])
+        return self.transport[0]
 
     @property
     def port_count(self) -> int:
@@ -238,7 +257,7 @@ class MediaDescription(Section):
     @property
     def protocol(self) -> str:
         """The transport protocol: `RTP/AVP`, `udptl`, ..."""
-        return self.text.split(None, 3)[2]
+        return self.transport[1]
 
     @property
     def formats(self) -> tuple[str, ...]:
@@ -264,6 +283,11 @@ class MediaDescription(Section):
         """
         value = self.attribute("rtcp")
         return None if value is None else RtcpAddress.parse(value)
+
+    @property
+    def mentions_rtcp(self) -> bool:
+        """Whether there may be any of the attributes about RTCP, such as `a=rtcp` and `a=rtcp-mux`."""
+        return "\r\na=rtcp" in self.text
 
     @property
     def has_rtcp_mux(self) -> bool:
@@ -355,7 +379,7 @@ class SessionDescription(Section):
         if start < 0:
             start = end = text.index("\r\n")
         else:
-            end = text.index("\r\n", start + 2)
+            end = text.index("\r", start + 2)
         after = text[end:]
         return text[:start], after if "\r\no=" not in after else _ORIGIN_LINE.sub("", after)
 
