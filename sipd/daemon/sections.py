@@ -163,6 +163,7 @@ class Limits(Section):
     idle_timeout: Seconds = 3900.0
     transactions: Count = 100_000
     calls: Count = 2000
+    messages: Count = 1000
     drain: float = Field(default=30.0, ge=0)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -219,11 +219,12 @@ class SipService(Service):
 
     async def _end_calls(self, stack: Stack) -> None:
         """Let calls end by themselves, then end them; give each the time that its records and its BYE take."""
-        idle = stack.b2bua.drain()
+        idle = gatherResults([stack.b2bua.drain(), stack.messages.drain()])
         count, limit = len(stack.b2bua), self.config.limits.drain
-        if count and not self._is_hurried:
+        if (count or len(stack.messages)) and not self._is_hurried:
             self._log.info("no new calls; {count} have {limit:g} s to end", count=count, limit=limit)
             await self._wait(limit, until=idle)
+        stack.messages.stop()
         if len(stack.b2bua):
             self._log.info("ending {count} calls", count=len(stack.b2bua))
             stack.b2bua.stop_calls("sipd is being stopped")
@@ -235,7 +236,7 @@ class SipService(Service):
                 break
             await deferLater(self._reactor, _LOOK)
 
-    def _wait(self, seconds: float, *, until: Deferred[None]) -> Deferred[None]:
+    def _wait(self, seconds: float, *, until: Deferred[Any]) -> Deferred[None]:
         """Give a Deferred of what comes first: that time, that event, or `end_now`."""
         pause = _Pause(over=Deferred(), timer=self._reactor.callLater(seconds, self._go_on))
         self._pause = pause

@@ -10,6 +10,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from sipd.b2bua.messages import Messages
 from sipd.b2bua.records import JsonLinesRecords, SyncPolicy
 from sipd.b2bua.routing import RouteTable
 from sipd.b2bua.service import B2bua, B2buaSettings
@@ -161,6 +162,8 @@ class Stack:
                 max_calls=config.limits.calls,
             ),
         )
+        self.messages = Messages(self.b2bua, max_pending=config.limits.messages)
+        self.agent.handlers["MESSAGE"] = self.messages
 
     def _domains(self) -> frozenset[str]:
         """Give every host that means us in a request URI: the domains, and the addresses of the listening points."""

@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
+from sipd.b2bua.messages import Messages
 from sipd.b2bua.routing import RouteTable, StaticRoute
 from sipd.b2bua.service import B2bua, B2buaSettings
 from sipd.interfaces import CallRecord, Credentials, Decision, ICallObserver, ListeningPoint
@@ -75,10 +76,11 @@ class SimulatedServer:
         timers: T1, T2 and T4.
         ring_timeout: seconds for which registered contacts ring.
         max_calls: further ones are refused with 503.
+        max_messages: further ones that are pending are refused with 503.
         observers: watch calls, beside those that are always there.
 
     Attributes:
-        transport, transactions, agent, location, b2bua: the layers.
+        transport, transactions, agent, location, b2bua, messages: the layers.
         relay: the fake media relay.
         ledger, explanations, capture, records: the observers that are always there.
     """
@@ -94,6 +96,7 @@ class SimulatedServer:
         timers: TimerValues | None = None,
         ring_timeout: float = 60.0,
         max_calls: int = 2000,
+        max_messages: int = 1000,
         observers: Sequence[ICallObserver] = (),
     ) -> None:
         self.host = host
@@ -153,6 +156,8 @@ class SimulatedServer:
             now=host.seconds,
             settings=B2buaSettings(realm=domain, domains=domains, host=host.address, max_calls=max_calls),
         )
+        self.messages = Messages(self.b2bua, max_pending=max_messages)
+        self.agent.handlers["MESSAGE"] = self.messages
         for address in host.addresses:
             self._listen(address, Transport.UDP)
             self._listen(address, Transport.TCP)
@@ -188,6 +193,7 @@ class SimulatedServer:
             "transactions": len(self.transactions),
             "sessions": len(self.agent),
             "calls": len(self.b2bua),
+            "messages": len(self.messages),
             "calls in the ledger": len(self.ledger),
             "leaked resources": self.ledger.leaks,
             "pairs of media ports": len(self.relay.taken),

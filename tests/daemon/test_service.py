@@ -295,6 +295,20 @@ class StoppingTests(ServiceCase):
         await call.when_ended()
         self.assertEqual([record["ended_by"] for record in self.records()], ["sipd"])
 
+    async def test_a_message_that_waits(self) -> None:
+        """A message that nobody answers is waited for, but not longer than the limit; then its sender gets 503."""
+        service = await self.start(self.table(limits={"drain": 0.2}))
+        alice, bob = await self.register(service, "alice"), await self.register(service, "bob")
+        bob.on_message = lambda message: None
+        waiting = alice.message("bob")
+        await deferLater(real_reactor, 0.1)
+        stopped = service.stopService()
+        self.assert_status(await alice.message("bob"), 503)
+        self.assertEqual((len(bob.messages), waiting.called, stopped.called), (1, False, False))
+        self.assert_status(await waiting, 503)
+        await stopped
+        self.assertEqual(self.records(), [])
+
     async def test_a_ringing_call(self) -> None:
         """A call that still rings is cancelled at the callee and refused at the caller."""
         service = await self.start(self.table(limits={"drain": 0.2}))
