@@ -13,6 +13,7 @@ from sipd.sip.headers import Fields
 from sipd.sip.invite import AnswerMachine, Event, State
 from sipd.sip.message import Request, Response
 from sipd.ua.events import Acknowledged, Cancelled, Ended, EndedBy
+from sipd.ua.provisional import ProvisionalResponses
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
@@ -38,6 +39,7 @@ class Answering:
         self._timers: dict[Event, IDelayedCall] = {}
         self._cancel: Request | None = None
         self._machine = AnswerMachine(session.agent.settings.timers, self._response(487))
+        self._provisional: ProvisionalResponses | None = None
         transaction.user = self
 
     @property
@@ -51,7 +53,12 @@ class Answering:
         return self._machine.state in (State.ACCEPTED, State.LEAVING)
 
     def ring(self, status: int, reason: str | None = None, headers: Fields = (), body: bytes = b"") -> None:
-        """Send a provisional response, and again each minute. Absorbed after a final one."""
+        """Send a provisional response, and again each minute. Absorbed after a final one.
+
+        It is sent until the caller acknowledges it if that is what the caller wants (RFC 3262).
+        """
+        if self._provisional is None:
+            self._provisional = ProvisionalResponses(self._session.agent, self, self._unacknowledged)
         response = self._response(status, reason, headers, body)
         self._session.add_dialog_fields(self.request, response)
         self._feed(Event.PROVISIONAL, response)
@@ -62,6 +69,13 @@ class Answering:
         self._session.add_dialog_fields(self.request, response)
         self._session.add_capabilities(response)
         response.headers.extend(self._session.refreshing.accepted(self.request))
+        if self._provisional is None:
+            self.accepted(response)
+        else:
+            self._provisional.accept(response)
+
+    def accepted(self, response: Response) -> None:
+        """Send the 2xx that `accept` has made, now that nothing stands before it."""
         self._session.said(response)
         self._feed(Event.SUCCESS, response)
 
@@ -78,6 +92,17 @@ class Answering:
         """Take the ACK of the 2xx."""
         self._feed(Event.ACK, ack)
 
+    def prack_received(self, transaction: IServerTransaction) -> None:
+        """Take a PRACK (RFC 3262 section 3).
+
+        Raises:
+            ParseError: it has no RAck that can be read.
+        """
+        if self._provisional is not None:
+            self._provisional.prack_received(transaction)
+        else:
+            transaction.respond(transaction.request.response(481))
+
     def bye_received(self) -> None:
         """Take note that the peer ended the dialog: 487 if there is no answer yet (section 15.1.2)."""
         self._feed(Event.BYE)
@@ -89,6 +114,8 @@ class Answering:
     def close(self) -> None:
         """Stop all timers."""
         self._stop_timers()
+        if self._provisional is not None:
+            self._provisional.stop()
 
     def transaction_failed(self, error: RemoteError) -> None:
         """See `IServerTransactionUser`."""
@@ -100,6 +127,8 @@ class Answering:
     def _feed(self, event: Event, argument: object = None) -> None:
         for effect in self._machine.feed(event, argument):
             match effect:
+                case invite.Respond(response) if response.is_provisional and self._provisional is not None:
+                    self._provisional.send(response)
                 case invite.Respond(response):
                     self.transaction.respond(response)
                 case invite.StartTimer(timer, duration):
@@ -115,6 +144,12 @@ class Answering:
                     self._session.answering_cancelled(self, Cancelled(self._cancel))
                 case invite.Failed(error):
                     self._session.answering_failed(self, Ended(EndedBy.FAILURE, error.reason))
+        if self._provisional is not None and self.is_answered:
+            self._provisional.stop()
+
+    def _unacknowledged(self, error: RemoteError) -> None:
+        self.reject(error.status, error.reason)
+        self._session.answering_failed(self, Ended(EndedBy.FAILURE, error.reason))
 
     def _start_timer(self, timer: Event, duration: float) -> None:
         running = self._timers.pop(timer, None)

@@ -18,6 +18,7 @@ from sipd.sip.dialog import Dialog
 from sipd.sip.headers import Fields
 from sipd.sip.invite import CallMachine, Event, State
 from sipd.sip.message import Request, Response
+from sipd.sip.reliable import Acknowledge, ReliableCallMachine
 from sipd.ua.events import Answered, Failed, Progressed, Refused
 from sipd.ua.failover import retry_after
 from sipd.ua.flows import stays_on
@@ -57,6 +58,7 @@ class Calling:
         self._cancel_headers: tuple[tuple[str, str], ...] = ()
         self._tag: str | None = None
         self._refused: set[str] = set()
+        self._reliable: dict[str, ReliableCallMachine] = {}
         self._acks: dict[str, tuple[Request, IFlow]] = {}
 
     @property
@@ -129,7 +131,8 @@ class Calling:
         if response.is_provisional:
             if response.status > 100:
                 self._take_early(response)
-                self._feed(Event.PROVISIONAL, response)
+                if "RSeq" not in response.headers or self._is_next(response):
+                    self._feed(Event.PROVISIONAL, response)
         elif response.is_success:
             self._take_success(response)
         elif self._machine.state is State.CALLING and response.status in (401, 407, 422) and self._answer(response):
@@ -224,6 +227,23 @@ class Calling:
                 self.early[tag] = Dialog.of_caller(self.request, response)
             except ParseError:
                 return  # A provisional response without a Contact makes no dialog; the 2xx will.
+
+    def _is_next(self, response: Response) -> bool:
+        """Acknowledge a reliable provisional response (RFC 3262 section 4); say whether it tells anything new."""
+        tag = response.to.tag or ""
+        dialog = self._session.dialog or self.early.get(tag)
+        if dialog is None:
+            return False
+        machine = self._reliable.setdefault(tag, ReliableCallMachine())
+        try:
+            event = machine.event_of(response)
+        except ParseError as error:
+            self._explain(f"a provisional response that cannot be acknowledged: {error.reason}")
+            return False
+        for effect in machine.feed(event, response) if event is not None else ():
+            if isinstance(effect, Acknowledge):
+                self._session.acknowledge_early(dialog, effect.rack, self._flow())
+        return event is not None
 
     def _take_success(self, response: Response) -> None:
         tag = response.to.tag or ""

@@ -27,6 +27,7 @@ from sipd.sip.headers import Headers
 from sipd.sip.identifiers import new_call_id, new_tag
 from sipd.sip.locate import Transport, targets_for_size
 from sipd.sip.message import Request, Response
+from sipd.sip.reliable import EXTENSION
 from sipd.sip.uri import SipUri, Uri
 from sipd.sip.validation import find_unsupported_body, find_unsupported_extension, find_unsupported_scheme
 from sipd.ua.answering import Answering
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
 #: What sessions and the core understand by themselves.
-_METHODS = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "UPDATE")
+_METHODS = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "PRACK", "UPDATE")
 #: How often one request is sent again for a challenge; every proxy on the way may ask once, and once more when stale.
 MAX_CHALLENGES = 5
 #: Seconds for which a late answer to an INVITE that was given up is waited for, and how many such INVITEs are known.
@@ -180,11 +181,18 @@ class UserAgent:
         parameter = "" if transport is Transport.UDP else f";transport={transport.uri_parameter}"
         return f"<sip:{name}{flow.point.sent_by}{parameter}>"
 
-    def add_capabilities(self, headers: Headers) -> None:
-        """Add Allow, Supported, and who this is."""
+    def add_capabilities(self, headers: Headers, *, has_offer: bool = True) -> None:
+        """Add Allow, Supported, and who this is.
+
+        Args:
+            headers: of a message of this side.
+            has_offer: not so of an INVITE that asks for one: it must not come in a reliable provisional response, since
+                the answer would be due in the PRACK, and nobody would be asked for it in time.
+        """
         headers.add("Allow", self._allow())
-        if self.settings.supported:
-            headers.add("Supported", ", ".join(sorted(self.settings.supported)))
+        supported = self.settings.supported if has_offer else self.settings.supported - {EXTENSION}
+        if supported:
+            headers.add("Supported", ", ".join(sorted(supported)))
         if self.settings.name:
             headers.add("User-Agent", self.settings.name)
 
@@ -194,11 +202,20 @@ class UserAgent:
         self._sessions.add(session)
         self._dialogs[session.dialog.key] = session
 
+    def add_early_dialog(self, session: Session, dialog: Dialog) -> None:
+        """Find the session by a dialog, too, that its INVITE has made so far with one callee."""
+        if dialog.key not in self._dialogs:
+            self._dialogs[dialog.key] = session
+            session.early_dialogs.append(dialog)
+
     def forget(self, session: Session) -> None:
         """Nothing is to happen to that session any more. Idempotent."""
         self._sessions.discard(session)
         if session.dialog is not None and self._dialogs.get(session.dialog.key) is session:
             del self._dialogs[session.dialog.key]
+        for dialog in session.early_dialogs:
+            self._dialogs.pop(dialog.key, None)
+        session.early_dialogs.clear()
 
     def give_up(self, calling: Calling) -> None:
         """Watch for a 2xx to an INVITE whose CANCEL, or timer, had no answer: the callee may come back and take it."""

@@ -9,7 +9,7 @@ from sipd.sip.dialog import Dialog, DialogState
 from sipd.sip.headers import Fields
 from sipd.sip.message import Request
 from sipd.ua.answering import Answering
-from sipd.ua.events import Cancelled, Ended
+from sipd.ua.events import Cancelled, Ended, EndedBy
 from sipd.ua.session import Session
 
 if TYPE_CHECKING:
@@ -69,7 +69,8 @@ class IncomingCall(Session):
     def answering_cancelled(self, answering: Answering, event: Cancelled) -> None:
         """The call is over before it was answered; a later INVITE that is cancelled changes nothing."""
         if answering.request is self.invite:
-            self._end(event)
+            # Once it is answered, the 2xx may have waited for a PRACK that did not come.
+            self._end(Ended(EndedBy.PEER, "CANCEL", event.request) if self._is_confirmed() else event)
             self.agent.forget(self)
         else:
             super().answering_cancelled(answering, event)

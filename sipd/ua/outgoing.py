@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sipd.errors import ParseError
-from sipd.interfaces import Credentials, IFlow
+from sipd.interfaces import Credentials, IFlow, IServerTransaction
 from sipd.sip.dialog import Dialog
 from sipd.sip.fields import NameAddr
 from sipd.sip.headers import Headers
@@ -83,6 +83,21 @@ class OutgoingCall(Session):
         located = self.agent.resolver.locate(next_hop)
         located.addCallbacks(self._located, lambda failure: self._calling.fail(failure.value))
 
+    def request_received(self, transaction: IServerTransaction) -> None:
+        """Take a request of the callee; of one that has not answered, or was not taken, there is little to do."""
+        request = transaction.request
+        if self.dialog is not None and self.dialog.remote.tag == request.from_.tag:
+            super().request_received(transaction)
+        elif request.method == "UPDATE":
+            # Whether an offer can be taken is not known before there is an answer.
+            response = request.response(488 if request.body else 200)
+            response.headers.add("Contact", self.early_dialogs[0].contact)
+            transaction.respond(response)
+        elif request.method == "OPTIONS":
+            self.agent.answer_options(transaction)
+        else:
+            transaction.respond(request.response(481))
+
     def prepare(self, request: Request, flow: IFlow) -> None:
         """Put the Contact of the flow into the INVITE, the first or a later one."""
         self.flow = flow
@@ -120,7 +135,7 @@ class OutgoingCall(Session):
         response = event.response
         dialog = calling.early.get(response.to.tag or "") or Dialog.of_caller(calling.request, response)
         dialog.confirm(response)
-        dialog.local_sequence = calling.request.cseq.number
+        dialog.local_sequence = max(dialog.local_sequence, calling.request.cseq.number)
         self.dialog = dialog
         if self.flow is not None and not dialog.route_set and not self.is_natted:
             self.is_natted = is_behind_nat(dialog.remote_target, None, self.flow)
@@ -145,7 +160,7 @@ class OutgoingCall(Session):
             ("CSeq", "1 INVITE"),
         )
         fields = Headers(own)
-        self.agent.add_capabilities(fields)
+        self.agent.add_capabilities(fields, has_offer=bool(call.body))
         fields.extend(self.refreshing.request_fields())
         fields.extend(call.headers)
         return Request("INVITE", uri, fields, call.body)

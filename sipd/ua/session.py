@@ -15,6 +15,7 @@ from sipd.errors import (
 from sipd.interfaces import Credentials, IFlow, IServerTransaction
 from sipd.sip.dialog import Dialog, DialogState
 from sipd.sip.digest import answer_challenges, set_credentials
+from sipd.sip.fields import RAck
 from sipd.sip.glare import retry_after
 from sipd.sip.grammar import quote
 from sipd.sip.headers import Fields
@@ -50,6 +51,7 @@ class Session:
         agent: the user agent that it belongs to.
         user: who is told of events; set before anything can happen.
         dialog: once there is one.
+        early_dialogs: of an INVITE of this side without an answer, those in which something was acknowledged.
         flow: what the dialog's messages travel on.
         is_natted: whether the peer's Contact is not where it is reached.
         credentials: for challenges of the peer, or `None`.
@@ -66,6 +68,7 @@ class Session:
         self.local_tag = local_tag
         self.user: ISessionUser | None = None
         self.dialog: Dialog | None = None
+        self.early_dialogs: list[Dialog] = []
         self.flow: IFlow | None = None
         self.is_natted = False
         self.credentials: Credentials | None = None
@@ -200,6 +203,8 @@ class Session:
                 transaction.respond(request.response(481))
             elif request.method == "INVITE":
                 self._invite_received(transaction)
+            elif request.method == "PRACK":
+                self._prack_received(transaction)
             elif request.method == "UPDATE":
                 self.updates.received(transaction)
             elif request.method == "OPTIONS":
@@ -324,6 +329,20 @@ class Session:
         self.is_over = True
         self.refreshing.close()
 
+    def acknowledge_early(self, dialog: Dialog, rack: RAck, flow: IFlow) -> None:
+        """Send the PRACK of a reliable provisional response to an INVITE of ours, in the dialog that it makes."""
+        self.flow = self.flow or flow
+        self.agent.add_early_dialog(self, dialog)
+        prack = dialog.request("PRACK", (("RAck", str(rack)),))
+        self.agent.request_in_dialog(self, dialog, prack).addCallbacks(self._prack_answered, self._prack_failed)
+
+    def _prack_answered(self, response: Response) -> None:
+        if not response.is_success:
+            self.agent.explain(self, f"PRACK: {response.status} {response.reason}")
+
+    def _prack_failed(self, failure: Failure) -> None:
+        self.agent.explain(self, f"PRACK: {failure.getErrorMessage()}")
+
     def add_dialog_fields(self, request: Request, response: Response) -> None:
         """Put what makes a dialog into a 1xx or 2xx: Record-Route and Contact (section 12.1.1)."""
         response.headers.copy_lines(request.headers, "Record-Route")
@@ -363,6 +382,12 @@ class Session:
         self._answering = Answering(self, transaction)
         self.tell(Reinvited(self._answering))
 
+    def _prack_received(self, transaction: IServerTransaction) -> None:
+        if self._answering is not None:
+            self._answering.prack_received(transaction)
+        else:
+            transaction.respond(transaction.request.response(481))
+
     def take_change(self, transaction: IServerTransaction) -> None:
         """Take from an INVITE or UPDATE in the dialog where the peer is reached now, and what it can do."""
         assert self.dialog is not None
@@ -395,7 +420,7 @@ class Session:
 
     def add_what_we_can(self, request: Request) -> None:
         """Put into an INVITE or UPDATE in the dialog what this side can do, and wants of the session timer."""
-        self.agent.add_capabilities(request.headers)
+        self.agent.add_capabilities(request.headers, has_offer=bool(request.body))
         request.headers.extend(self.refreshing.request_fields())
 
     def too_early(self) -> RequestRefusedError:

@@ -35,7 +35,7 @@ class AgentSettings:
 
     name: str = "sipd"
     timers: TimerValues = field(default_factory=TimerValues)
-    supported: frozenset[str] = frozenset(("timer",))
+    supported: frozenset[str] = frozenset(("100rel", "timer"))
     accepted: frozenset[str] = frozenset(("application/sdp", "multipart/mixed", "multipart/alternative"))
     max_early_dialogs: int = 32
     target_timeout: float = 4.0

@@ -23,8 +23,8 @@ EVIL = "X-Evil"
 BREAKS = ("\r", "\r\n ", "\r\n\t", "\n ", "%0d%0a", "%0A", "\\\r\\\n", "\x0b", "\x0c", "\x85", "\u2028", "\0")
 #: What this server writes into a request or response of its own, in the order in which it does.
 OWN = frozenset(
-    ("via", "max-forwards", "from", "to", "call-id", "cseq", "contact", "allow", "user-agent", "content-type",
-     "content-length")
+    ("via", "max-forwards", "from", "to", "call-id", "cseq", "contact", "allow", "user-agent", "supported",
+     "session-expires", "content-type", "content-length")
 )  # fmt: skip
 #: What goes with a body that crosses.
 OF_THE_BODY = frozenset(("content-disposition", "content-encoding", "content-language", "mime-version"))
@@ -156,6 +156,9 @@ class FieldTests(HostileCase):
         for data in crossing.forwarded:
             original, passed = parse_datagram(octets), parse_datagram(data)
             self.assertLessEqual(set(passed.headers.names()) & STAYS.keys(), OWN | OF_THE_BODY)
+            if isinstance(passed, Request) and passed.method == "INVITE":
+                ours = [passed.headers.get_all(name) for name in ("Supported", "Session-Expires")]
+                self.assertEqual(ours, [["100rel, timer"], ["1800"]])
             before, after = (
                 [line for name, line in zip(headers.names(), headers.lines(), strict=True) if name not in STAYS]
                 for headers in (original.headers, passed.headers)

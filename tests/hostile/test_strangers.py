@@ -9,7 +9,7 @@ from tests.hostile.support import ALICE, BOB, SERVER, STRANGER, HostileCase
 
 FROM_STRANGER = f"{STRANGER}:5060"
 #: Of those that the protocol knows but this server does not take outside of a dialog.
-UNKNOWN_HERE = ("PRACK", "INFO", "SUBSCRIBE", "NOTIFY", "PUBLISH", "REFER")
+UNKNOWN_HERE = ("INFO", "SUBSCRIBE", "NOTIFY", "PUBLISH", "REFER")
 
 
 class NobodyTests(HostileCase):
@@ -23,7 +23,7 @@ class NobodyTests(HostileCase):
 
     def test_in_no_dialog(self) -> None:
         """A request with a To tag that nobody gave gets 481, of whatever method; an ACK gets nothing."""
-        for method in ("INVITE", "BYE", "OPTIONS", "REGISTER", "UPDATE", "MESSAGE", *UNKNOWN_HERE):
+        for method in ("INVITE", "BYE", "OPTIONS", "REGISTER", "UPDATE", "PRACK", "MESSAGE", *UNKNOWN_HERE):
             request = builders.request(method, via=FROM_STRANGER, to_tag="nobody", branch=f"z9hG4bK-{method}")
             self.assertEqual(self.ask(request), [481], method)
         self.assertEqual(self.ask(builders.request("ACK", via=FROM_STRANGER, to_tag="nobody")), [])
@@ -32,8 +32,15 @@ class NobodyTests(HostileCase):
         self.assert_unharmed()
 
     def test_outside_of_a_dialog(self) -> None:
-        """Without a To tag what is of a dialog gets 481, MESSAGE 407, other methods 405, those of nobody 501, ACK none."""
-        refused = [("BYE", 481), ("CANCEL", 481), ("UPDATE", 481), ("MESSAGE", 407), ("FROBNICATE", 501)]
+        """Without a To tag BYE, CANCEL, UPDATE get 481, MESSAGE 407, others 405, those of nobody 501; ACK nothing."""
+        refused = [
+            ("BYE", 481),
+            ("CANCEL", 481),
+            ("UPDATE", 481),
+            ("PRACK", 481),
+            ("MESSAGE", 407),
+            ("FROBNICATE", 501),
+        ]
         refused += [(method, 405) for method in UNKNOWN_HERE]
         for method, statuses in [*((method, [status]) for method, status in refused), ("ACK", [])]:
             request = builders.request(method, via=FROM_STRANGER, branch=f"z9hG4bK-{method}", call_id=method)

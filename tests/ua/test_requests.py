@@ -227,14 +227,14 @@ class HandlerTests(AgentCase):
         self.assertEqual(self._status("MESSAGE", to_tag="x").status, 481)
         self.assertEqual(self._status("INFO").status, 405)
         allowed = self._status("OPTIONS").headers.get("Allow")
-        self.assertEqual(allowed, "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, MESSAGE")
+        self.assertEqual(allowed, "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, MESSAGE")
         self.settle()
 
     def test_handler_of_options(self) -> None:
         """OPTIONS may have a handler, and stands in Allow once."""
         self.agent.handlers["OPTIONS"] = Handler()
         self.assertEqual(self._status("OPTIONS").status, 202)
-        self.assertEqual(self._status("INFO").headers.get("Allow"), "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE")
+        self.assertEqual(self._status("INFO").headers.get("Allow"), "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE")
         self.settle()
 
     def test_extensions(self) -> None:
