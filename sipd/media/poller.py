@@ -1,9 +1,10 @@
 """Waits for many media sockets at the price of one reader of the reactor.
 
 The sockets are in an epoll set of their own, and the reactor watches that set: a wake-up costs the reactor's
-book-keeping once, not once for each socket. After a batch the set rests for some milliseconds, so that a wake-up finds
-more than one datagram. Together they save about a third of the processor time of each datagram. Where there is no epoll
-each socket is a reader of the reactor.
+book-keeping once, not once for each socket. After a turn the set rests for some milliseconds, so that the next one
+finds more than one datagram; while media flow, a timer begins each turn, and the reactor need not watch. Together they
+save about a third of the processor time of each datagram. Where there is no epoll each socket is a reader of the
+reactor.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-#: Datagrams taken in one go before the reactor looks after everything else again.
-_BATCH = 256
+#: Datagrams taken in one turn before the reactor looks after everything else again.
+_TURN = 256
 
 
 class MediaReactor(Protocol):
@@ -65,7 +66,7 @@ class EpollPoller:
 
     Args:
         reactor: which waits.
-        pause: seconds to rest after a batch: the most by which a datagram is delayed; 0 for never.
+        pause: seconds to rest after a turn: the most by which a datagram is delayed; 0 for never.
     """
 
     _log = Logger()
@@ -75,7 +76,8 @@ class EpollPoller:
         self._pause = pause
         self._epoll: select.epoll | None = None
         self._receivers: dict[int, Receiver] = {}
-        self._resumption: IDelayedCall | None = None
+        #: Begins the next turn; while there is one, the reactor does not watch.
+        self._next: IDelayedCall | None = None
 
     def __len__(self) -> int:
         """Count the sockets."""
@@ -97,9 +99,9 @@ class EpollPoller:
             return
         self._epoll.unregister(descriptor)
         if not self._receivers:
-            if self._resumption is not None:
-                self._resumption.cancel()
-                self._resumption = None
+            if self._next is not None:
+                self._next.cancel()
+                self._next = None
             else:
                 self._reactor.removeReader(self)
             self._epoll.close()
@@ -110,25 +112,12 @@ class EpollPoller:
         return -1 if self._epoll is None else self._epoll.fileno()
 
     def doRead(self) -> None:
-        """Let each socket that has something take one datagram.
-
-        To take more from one of them costs more than it saves: nearly always the second attempt finds nothing.
-        """
-        if self._epoll is None:
-            return
-        receivers = self._receivers
-        events = self._epoll.poll(0, _BATCH)
-        for descriptor, _ in events:
-            receiver = receivers.get(descriptor)
-            if receiver is None:
-                continue  # closed by one before it
-            try:
-                receiver.receive()
-            except Exception:
-                self._log.failure("a media datagram could not be relayed")
-        if self._pause and len(events) < _BATCH and self._epoll is not None:
+        """Take a turn, and rest after it unless there may be more already."""
+        epoll = self._epoll
+        count = self._take_turn()
+        if self._pause and count < _TURN and epoll is not None and epoll is self._epoll:
             self._reactor.removeReader(self)
-            self._resumption = self._reactor.callLater(self._pause, self._resume)
+            self._next = self._reactor.callLater(self._pause, self._rested)
 
     def logPrefix(self) -> str:
         """See `twisted.internet.interfaces.ILoggingContext`."""
@@ -137,9 +126,39 @@ class EpollPoller:
     def connectionLost(self, reason: Failure) -> None:
         """See `twisted.internet.interfaces.IFileDescriptor`. An epoll set does not hang up."""
 
-    def _resume(self) -> None:
-        self._resumption = None
-        self._reactor.addReader(self)
+    def _take_turn(self) -> int:
+        """Let sockets that have something take one datagram each, again and again; give how many turns they had.
+
+        To let one take several at once costs more than it saves: nearly always the second attempt finds nothing.
+        """
+        receivers = self._receivers
+        count = 0
+        while count < _TURN and self._epoll is not None:
+            events = self._epoll.poll(0, _TURN)
+            if not events:
+                break
+            count += len(events)
+            for descriptor, _ in events:
+                receiver = receivers.get(descriptor)
+                if receiver is None:
+                    continue  # closed by one before it
+                try:
+                    receiver.receive()
+                except Exception:
+                    self._log.failure("a media datagram could not be relayed")
+        return count
+
+    def _rested(self) -> None:
+        """Take the next turn; when it finds nothing, or more than it may take, let the reactor watch again."""
+        self._next = None
+        epoll = self._epoll
+        count = self._take_turn()
+        if epoll is not self._epoll:
+            return  # the last socket went away, and for one that came after it the reactor watches already
+        if 0 < count < _TURN:
+            self._next = self._reactor.callLater(self._pause, self._rested)
+        else:
+            self._reactor.addReader(self)
 
 
 @implementer(IReadDescriptor)

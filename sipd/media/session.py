@@ -59,9 +59,10 @@ class _Leg:
                 return stream
         return None
 
-    def any_current(self) -> RelayStream | None:
-        """Give the first stream in force."""
-        return min((stream for stream in self.streams if stream.is_in_force), key=_index_of, default=None)
+    def first_current(self) -> RelayStream | None:
+        """Give the stream in force on the first media line that has one."""
+        in_force = [stream for stream in self.streams if stream.is_in_force]
+        return min(in_force, key=_index_of) if in_force else None
 
 
 @dataclass(slots=True, eq=False)
@@ -293,7 +294,7 @@ class RelaySession:
     def _family_for_receiver(self, leg: str, index: int, signalled: SignalledStream) -> AddressType:
         """Choose what it has already, what it is said to prefer, or what the offer has."""
         known = self._leg(leg)
-        current = known.current(index) or known.any_current()
+        current = known.current(index) or known.first_current()
         return current.address.address_type if current is not None else known.family or signalled.address_type
 
     def _rewrite(

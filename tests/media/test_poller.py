@@ -139,6 +139,51 @@ class EpollPollerTests(PollerTestCase):
         poller.remove(self.mailbox)
         self.assertEqual((self.reactor.readers, self.reactor.getDelayedCalls()), (set(), []))
 
+    def test_stays_at_it_while_something_comes(self) -> None:
+        """While every rest ends with something to read the timer goes on; then the reactor watches again."""
+        poller = EpollPoller(self.reactor, pause=0.002)
+        poller.add(self.mailbox)
+        self.mailbox.put(b"1")
+        self.reactor.read_all()
+        for number in (b"2", b"3"):
+            self.mailbox.put(number)
+            self.assertEqual(self.reactor.readers, set())
+            self.reactor.advance(0.002)
+            self.assertEqual(self.mailbox.got[-1], number)
+        self.reactor.advance(0.002)
+        self.assertEqual((len(self.reactor.readers), self.reactor.getDelayedCalls()), (1, []))
+        poller.remove(self.mailbox)
+
+    def test_takes_all_of_a_burst_in_one_turn(self) -> None:
+        """Several datagrams of one sender do not wait for a rest each."""
+        poller = EpollPoller(self.reactor, pause=0.002)
+        poller.add(self.mailbox)
+        self.mailbox.put(b"1", b"2", b"3")
+        self.reactor.read_all()
+        self.assertEqual(self.mailbox.got, [b"1", b"2", b"3"])
+        poller.remove(self.mailbox)
+
+    def test_last_one_removes_itself_after_a_rest(self) -> None:
+        """When a turn that the timer began leaves no socket, nothing goes on; and one that comes then is watched."""
+        poller = EpollPoller(self.reactor, pause=0.002)
+        other = self.make_mailbox()
+
+        def replace() -> None:
+            self.mailbox.got.append(self.mailbox.socket.recv(100))
+            if len(self.mailbox.got) > 1:
+                poller.remove(self.mailbox)
+                poller.add(other)
+
+        self.mailbox.receive = replace
+        poller.add(self.mailbox)
+        for _ in range(2):
+            self.mailbox.put(b"1")
+            self.reactor.read_all()
+            self.reactor.advance(0.002)
+        self.assertEqual((len(self.mailbox.got), len(self.reactor.readers)), (2, 1))
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        poller.remove(other)
+
     def test_does_not_rest_with_more_to_do(self) -> None:
         """When more sockets have something than one batch takes, the next batch follows at once."""
         poller = EpollPoller(self.reactor, pause=0.002)
