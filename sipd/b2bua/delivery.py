@@ -60,6 +60,7 @@ class Delivery:
         self._attempts: list[Attempt] = []
         self._open: dict[int, Deferred[None]] = {}
         self._next: IDelayedCall | None = None
+        self._is_over = False
 
     def stop(self) -> None:
         """End it: the outcome is 503."""
@@ -72,6 +73,7 @@ class Delivery:
         try:
             return await self._run(deque(rounds))
         finally:
+            self._is_over = True
             self._stop_waiting()
             if end.active():
                 end.cancel()
@@ -124,10 +126,15 @@ class Delivery:
     def _answered(self, response: Response, number: int) -> None:
         self._inbox.put((number, response))
 
-    def _failed(self, failure: Failure, number: int) -> None:
+    def _failed(self, failure: Failure, number: int) -> Failure | None:
         error = failure.value
-        if error is not None and not isinstance(error, CancelledError):
-            self._inbox.put((number, error))
+        if isinstance(error, CancelledError):
+            return None
+        if self._is_over and not isinstance(error, RemoteError):
+            return failure  # a bug of which nobody would hear
+        assert error is not None
+        self._inbox.put((number, error))
+        return None
 
     def _note(self, number: int, text: str) -> None:
         del self._open[number]

@@ -1,10 +1,9 @@
-"""Where messages outside of calls go: several phones, gateways, large ones, loops; and how many there may be."""
+"""Where messages outside of calls go: several phones, gateways, loops."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from sipd.b2bua.routing import StaticRoute
 from sipd.interfaces import Credentials
@@ -14,7 +13,7 @@ from sipd.sip.uri import parse_uri
 from sipd.testing import builders
 from sipd.testing.stack import SimulatedServer
 from tests.b2bua.support import SIPD, USERS
-from tests.b2bua.writing import LONG, MessageCase, answering, silent
+from tests.b2bua.writing import MessageCase, answering, silent
 from tests.ua.support import Wire
 
 DESK, MOBILE, GATEWAY, SPARE = "192.0.2.5", "192.0.2.6", "192.0.2.7", "192.0.2.8"
@@ -115,6 +114,20 @@ class ForkTests(MessageCase):
         self.desk.exchanges.send(builders.response(late[0], 407), (SIPD, 5060))
         self.clock.advance(1.0)
         self.assertEqual(len(self.seen(self.alice, 200)), 2)
+
+    def test_contacts_that_lead_back(self) -> None:
+        """Ten contacts at this very server are ten requests, not ten for each of ten: 482 (RFC 5393 section 3)."""
+        self.bob.unregister()
+        gone = self.phone(GATEWAY, "bob", transport=Transport.TCP, register=False)
+        gone.contact = ", ".join(f"<sip:bob@{SIPD};x={number}>" for number in range(10))
+        gone.register()
+        self.clock.advance(1.0)
+        gone.close()
+        self.clock.advance(1.0)
+        self.assertEqual(len(self.server.location.lookup(self.bob.aor)), 10)
+        before = len(self.network.log)
+        self.assertEqual(self.answer(self.alice.message("bob")).status, 482)
+        self.assertLess(len(self.network.log) - before, 100)
 
     def test_path(self) -> None:
         """The Path of a registration is its Route (RFC 3327)."""
@@ -219,103 +232,3 @@ class RouteTests(MessageCase):
         self.server.b2bua.router._routes = (there,)  # type: ignore[attr-defined]
         SimulatedServer(self.network.host(SPARE), USERS, routes=(back,))
         self.assertEqual(self.answer(self.alice.message("ring"), 5.0).status, 483)
-
-
-class LargeTests(MessageCase):
-    """Messages above 1300 octets (RFC 3428 section 8)."""
-
-    def transports(self, source: str) -> set[str]:
-        """Give what the octets of a long message went over, from that host."""
-        return {event.transport for event in self.network.log if event.source[0] == source and LONG[:500] in event.data}
-
-    def test_goes_over_tcp(self) -> None:
-        """It goes over TCP to where UDP was meant."""
-        there = StaticRoute(name="there", user=re.compile("away"), to="sip:carol@" + SPARE, authenticate=False)
-        self.server.b2bua.router._routes = (there,)  # type: ignore[attr-defined]
-        home = StaticRoute(name="home", to="sip:carol@example.com", authenticate=False)
-        other = SimulatedServer(self.network.host(SPARE), USERS, routes=(home,))
-        carol = other.peer(self.network.host(DESK), "carol", transport=Transport.TCP)
-        carol.register()
-        self.clock.advance(1.0)
-        self.assertEqual(self.answer(self.alice.message("away", LONG)).status, 200)
-        self.assertEqual(carol.messages[0].body, LONG)
-        self.assertEqual(self.transports(SIPD), {"TCP"})
-        carol.close()
-        self.assertEqual(other.leftovers(), [])
-
-    def test_never_over_udp(self) -> None:
-        """A phone that speaks UDP alone does not get it: 513, not fragments."""
-        response = self.answer(self.alice.message("bob", LONG))
-        self.assertEqual((response.status, response.reason), (513, "Message Too Large"))
-        self.assertEqual((self.bob.messages, self.transports(SIPD)), ([], set()))
-
-    def test_limit(self) -> None:
-        """What arrives over UDP is never above 1300 octets, and just below they do go over UDP."""
-        sizes = []
-        for size in range(700, 1000, 7):
-            self.bob.messages.clear()
-            status = self.answer(self.alice.message("bob", b"y" * size)).status
-            sizes += [len(one.to_bytes()) for one in self.bob.messages]
-            self.assertEqual(status, 200 if self.bob.messages else 513)
-        self.assertLessEqual(max(sizes), 1300)
-        self.assertGreater(max(sizes), 1250)
-
-
-class BoundTests(MessageCase):
-    """How many messages there may be at a time, and how they end."""
-
-    max_messages = 2
-
-    def pending(self) -> list[Any]:
-        """Send two messages that nobody answers."""
-        self.bob.close()
-        waiting = [self.alice.message("bob") for _ in range(2)]
-        self.clock.advance(1.0)
-        self.assertEqual(len(self.server.messages), 2)
-        return waiting
-
-    def test_too_many(self) -> None:
-        """One more gets 503 with Retry-After; that is logged once; with the end of another there is room again."""
-        waiting = self.pending()
-        for _ in range(3):
-            refused = self.answer(self.alice.message("carol"))
-            self.assertEqual((refused.status, refused.reason), (503, "Too Many Messages"))
-            self.assertEqual(refused.headers.get("Retry-After"), "30")
-        self.assertEqual(self.lines, ["2 messages are pending: new ones get 503"])
-        self.clock.advance(30.0)
-        for one in waiting:
-            response = self.successResultOf(one)
-            self.assertEqual(response.status, 480)
-        self.assertEqual(self.answer(self.alice.message("carol")).status, 200)
-
-    def test_drain(self) -> None:
-        """While it drains new messages get 503; it is over when the last one is answered."""
-        waiting = self.pending()
-        drained = self.server.messages.drain()
-        refused = self.answer(self.alice.message("carol"))
-        self.assertEqual((refused.status, refused.reason), (503, "Shutting Down"))
-        self.assertIn("Retry-After", refused.headers)
-        self.assertNoResult(drained)
-        self.clock.advance(40.0)
-        self.successResultOf(drained)
-        self.assertEqual([self.successResultOf(one).status for one in waiting], [480, 480])
-
-    def test_drain_of_nothing(self) -> None:
-        """Without messages it is over at once."""
-        self.successResultOf(self.server.messages.drain())
-
-    def test_stop(self) -> None:
-        """Stopped, every message that waits is answered with 503 at once."""
-        waiting = self.pending()
-        self.server.messages.stop()
-        self.assertEqual([self.answer(one, 0.5).status for one in waiting], [503, 503])
-        self.assertEqual(len(self.server.messages), 0)
-
-    def test_leaves_no_timers(self) -> None:
-        """What is answered holds nothing: no timer of it runs on."""
-        self.answer(self.alice.message("carol"))
-        self.settle()
-        before = len(self.clock.getDelayedCalls())
-        self.answer(self.alice.message("carol"))
-        self.settle()
-        self.assertEqual(len(self.clock.getDelayedCalls()), before)

@@ -42,7 +42,8 @@ class DeliveredTests(MessageCase):
 
     def test_has_a_leg_of_its_own(self) -> None:
         """Call-ID, tags, Via and CSeq are the server's; there is no Contact; one hop is spent (RFC 3428, 4)."""
-        self.assertEqual(self.answer(self.alice.message("bob")).status, 200)
+        waiting = self.alice.message("bob", headers=[("Contact", self.alice.contact)])
+        self.assertEqual(self.answer(waiting).status, 200)
         (received,) = self.bob.messages
         sent = next(one for one in self.seen(self.alice, 200) if one.cseq.method == "MESSAGE")
         self.assertNotEqual(received.call_id, sent.call_id)
