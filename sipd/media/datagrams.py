@@ -232,7 +232,10 @@ class RtpSocket(RelaySocket):
             statistics.packets += 1
             statistics.size_octets += size
         try:
-            peer.transmit(self._buffer.view[:size])
+            if peer._is_connected:
+                peer._socket.send(self._buffer.view[:size])  # what `transmit` does, without a call for each packet
+            else:
+                peer.transmit(self._buffer.view[:size])
         except OSError:
             return  # nobody there (ECONNREFUSED), no room, no route
 
