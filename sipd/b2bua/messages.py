@@ -83,7 +83,7 @@ class Messages:
             delivery.stop()
 
     def _refusal(self) -> RequestRefusedError | None:
-        """Say why no message is taken now; that there are too many is logged once, until there is room again."""
+        """Say why no message is taken now; too many are logged once, until half of them are gone."""
         if self._is_draining:
             reason = "Shutting Down"
         elif len(self._pending) >= self._max_pending:
@@ -157,7 +157,8 @@ class Messages:
 
     def _ended(self, _: None, transaction: IServerTransaction) -> None:
         del self._pending[transaction]
-        self._is_full = False
+        if len(self._pending) <= self._max_pending // 2:
+            self._is_full = False
         self._tell()
 
     def _tell(self) -> None:

@@ -101,7 +101,7 @@ class BoundTests(MessageCase):
         return waiting
 
     def test_too_many(self) -> None:
-        """One more gets 503 with Retry-After; that is logged once; with the end of another there is room again."""
+        """One more gets 503 with Retry-After; with the end of another there is room. Each time it is one line."""
         waiting = self.pending()
         for _ in range(3):
             refused = self.answer(self.alice.message("carol"))
@@ -113,6 +113,11 @@ class BoundTests(MessageCase):
             response = self.successResultOf(one)
             self.assertEqual(response.status, 480)
         self.assertEqual(self.answer(self.alice.message("carol")).status, 200)
+        self.lines.clear()
+        self.pending()
+        for _ in range(2):
+            self.assertEqual(self.answer(self.alice.message("carol")).status, 503)
+        self.assertEqual(self.lines, ["2 messages are pending: new ones get 503"])
 
     def test_drain(self) -> None:
         """While it drains new messages get 503; it is over when the last one is answered."""
@@ -138,13 +143,26 @@ class BoundTests(MessageCase):
         self.assertEqual(len(self.server.messages), 0)
 
     def test_leaves_no_timers(self) -> None:
-        """What is answered holds nothing: no timer of it runs on."""
-        self.answer(self.alice.message("carol"))
-        self.settle()
+        """A delivery that is over has none of its two timers left."""
+        found: Deferred[Sequence[Target]] = Deferred()
+        self.server.agent.resolver.locate = lambda uri: found  # type: ignore[method-assign]
+        delivery = Delivery(self.server.agent, builders.request("MESSAGE", via=None))
         before = len(self.clock.getDelayedCalls())
-        self.answer(self.alice.message("carol"))
-        self.settle()
+        done = Deferred.fromCoroutine(delivery.run([[Attempt(uri=SipUri("bob.example"), label="bob")]]))
+        self.assertEqual(len(self.clock.getDelayedCalls()), before + 2)
+        delivery.stop()
+        self.assertEqual((self.successResultOf(done).status, delivery.notes), (503, ["bob: stopped"]))
         self.assertEqual(len(self.clock.getDelayedCalls()), before)
+
+    def test_given_up(self) -> None:
+        """What the sender was told is given up is not sent any more, whatever is found out later."""
+        found: Deferred[Sequence[Target]] = Deferred()
+        self.server.agent.resolver.locate = lambda uri: found  # type: ignore[method-assign]
+        waiting = self.alice.message("bob")
+        self.assertEqual(self.answer(waiting, 31.0).status, 480)
+        found.callback([Target(transport=Transport.UDP, host=BOB, port=5060)])
+        self.clock.advance(1.0)
+        self.assertEqual(self.bob.messages, [])
 
 
 class FaultTests(MessageCase):

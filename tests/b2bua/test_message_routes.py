@@ -90,6 +90,20 @@ class ForkTests(MessageCase):
         self.assertEqual(self.answer(waiting, 0.5).status, 202)
         self.bob.close()
 
+    def test_each_round_has_its_time(self) -> None:
+        """The four seconds begin anew with each round."""
+        self.prefer("0.9", "0.5", "0.1")
+        late: list[Request] = []
+        self.desk.on_message = lambda message: late.append(message)
+        self.mobile.on_message = silent
+        waiting = self.alice.message("bob")
+        self.clock.advance(2.0)
+        self.desk.exchanges.send(builders.response(late[0], 486), (SIPD, 5060))
+        self.clock.advance(3.5)
+        self.assertEqual(self.counts(), [1, 1, 0])
+        self.assertEqual(self.answer(waiting).status, 200)
+        self.assertEqual(self.counts(), [1, 1, 1])
+
     def test_declined_for_all(self) -> None:
         """After a 6xx no further phone gets it; a 2xx of one that has it already is still better (16.7 step 5)."""
         self.prefer("0.9", "0.9", "0.1")
