@@ -80,6 +80,7 @@ def agent_settings(config: Config) -> AgentSettings:
     return AgentSettings(
         timers=timer_values(config),
         target_timeout=config.dns.target_timeout,
+        ping_interval=timers.ping,
         session_timer=SessionTimerPolicy(interval=timers.session or None, minimum=timers.session_minimum),
     )
 

@@ -176,6 +176,7 @@ class Timers(Section):
     ring: Seconds = 60.0
     session: int = Field(default=1800, ge=0)
     session_minimum: int = Field(default=90, ge=90)
+    ping: float = Field(default=0, ge=0)
 
 
 class Logging(Section):

@@ -58,6 +58,7 @@ class IncomingCall(Session):
         if not self.is_answered and self.dialog is not None:
             self.dialog.state = DialogState.CONFIRMED
             self._first.accept(headers, body)
+            self.pinging.start()
 
     def reject(self, status: int, reason: str | None = None, headers: Fields = (), body: bytes = b"") -> None:
         """Send a final response of 300 to 699; the session is over. Absorbed after another one."""

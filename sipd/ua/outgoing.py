@@ -140,6 +140,7 @@ class OutgoingCall(Session):
         if self.flow is not None and not dialog.route_set and not self.is_natted:
             self.is_natted = is_behind_nat(dialog.remote_target, None, self.flow)
         self.agent.add_dialog(self)
+        self.pinging.start()
 
     def _located(self, targets: Sequence[Target]) -> None:
         request = self._calling.request

@@ -34,6 +34,7 @@ from sipd.ua.events import (
 )
 from sipd.ua.flows import is_behind_nat
 from sipd.ua.interfaces import ISessionUser
+from sipd.ua.pinging import Pinging
 from sipd.ua.refreshing import Refreshing
 from sipd.ua.updating import Updates
 
@@ -59,6 +60,7 @@ class Session:
         is_over: nothing more will happen, and nothing more can be asked for.
         allows_update: whether the peer understands UPDATE, as it says itself.
         refreshing: its session timer.
+        pinging: what it has instead.
         updates: its UPDATEs.
     """
 
@@ -79,6 +81,7 @@ class Session:
         self._calling: Calling | None = None
         self.allows_update = False
         self.refreshing = Refreshing(self, is_caller=is_caller)
+        self.pinging = Pinging(self)
         self.updates = Updates(self)
         #: Content-Type and octets of the description that this side gave last and the peer took.
         self._said: tuple[str, bytes] | None = None
@@ -328,6 +331,7 @@ class Session:
         """Let nothing more happen. Idempotent."""
         self.is_over = True
         self.refreshing.close()
+        self.pinging.stop()
 
     def acknowledge_early(self, dialog: Dialog, rack: RAck, flow: IFlow) -> None:
         """Send the PRACK of a reliable provisional response to an INVITE of ours, in the dialog that it makes."""

@@ -30,6 +30,7 @@ class AgentSettings:
             up tags would have a storm sent to whom it likes.
         target_timeout: seconds after which a target that has said nothing is left for the next one, where there is
             one; the last has 64*T1 (RFC 3263 section 4.3).
+        ping_interval: seconds between questions to a peer without session timers whether it is there; 0 for none.
         session_timer: how long a session lives without a refresh (RFC 4028).
     """
 
@@ -39,4 +40,5 @@ class AgentSettings:
     accepted: frozenset[str] = frozenset(("application/sdp", "multipart/mixed", "multipart/alternative"))
     max_early_dialogs: int = 32
     target_timeout: float = 4.0
+    ping_interval: float = 0.0
     session_timer: SessionTimerPolicy = field(default_factory=SessionTimerPolicy)

@@ -238,3 +238,61 @@ class CalleeTests(RefreshingCase):
         self.them.send(builders.ack(self.invite, refusal))
         self.assertEqual(self.user.calls, [])
         self.settle()
+
+
+class PingTests(RefreshingCase):
+    """A peer that knows no session timers is asked whether it is there."""
+
+    def setUp(self) -> None:
+        """Ask every minute."""
+        super().setUp()
+        self.agent.settings = AgentSettings(ping_interval=60.0)
+
+    def test_is_there(self) -> None:
+        """Any answer will do, on either side; the next question comes a minute after it."""
+        for make in (self.incoming, self.outgoing):
+            call = make()
+            for status in (200, 405, 500):
+                self.clock.advance(60.0)
+                self.reply("OPTIONS", status)
+                self.assertEqual(self.them.kinds(), [])
+            self.assertTrue(call.is_established)
+            call.hang_up()
+            self.clock.advance(0.1)
+            self.reply("BYE", 200)
+        self.settle()
+
+    def test_is_gone(self) -> None:
+        """481 and silence end the session."""
+        for status in (481, 0):
+            call = self.outgoing()
+            self.clock.advance(60.0)
+            if status:
+                self.reply("OPTIONS", status)
+            else:
+                self.clock.advance(33.0)
+            self.assertEqual(self.user.last(Ended).by, EndedBy.FAILURE)
+            self.assertTrue(call.is_over)
+            self.clock.advance(0.1)
+            self.reply("BYE", 200)
+        self.settle()
+
+    def test_has_timers(self) -> None:
+        """A peer with a session timer is not asked besides."""
+        call = self.outgoing(("Session-Expires", "600;refresher=uas"))
+        self.clock.advance(500.0)
+        self.assertEqual(self.them.kinds(), [])
+        self.hung_up(call)
+
+    def test_is_changing(self) -> None:
+        """Nor is one that is busy with a change: the answer to that will tell."""
+        call = self.outgoing()
+        call.reinvite((("Content-Type", "application/sdp"),), builders.sdp(US))
+        self.clock.advance(0.1)
+        self.them.send(builders.response(self.them.request("INVITE"), 180))
+        self.them.take()
+        self.clock.advance(100.0)
+        self.assertNotIn("OPTIONS", self.them.kinds())
+        call.hang_up()
+        self.clock.advance(100.0)
+        self.settle()
