@@ -1,0 +1,1 @@
+Calls change by UPDATE as well as by re-INVITE, early media arrive for certain (100rel), and session timers (`timers.session`) or OPTIONS (`timers.ping`) end a call whose other side has vanished; each of these ends at its leg, so that two phones need not know the same.
