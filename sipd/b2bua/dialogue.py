@@ -7,10 +7,22 @@ from typing import TYPE_CHECKING
 
 from sipd.b2bua.bodies import find_description
 from sipd.b2bua.events import Stopped
+from sipd.b2bua.infos import Infos
 from sipd.b2bua.reasons import OTHER_SIDE_GONE, SHUTDOWN, Reasons, reasons_of
 from sipd.b2bua.refusals import Refusal
 from sipd.errors import InvalidStateError, LocalError, ParseError, RemoteError, SdpError
-from sipd.ua.events import Acknowledged, Answered, Cancelled, Ended, EndedBy, Failed, Refused, Reinvited, Updated
+from sipd.ua.events import (
+    Acknowledged,
+    Answered,
+    Cancelled,
+    Ended,
+    EndedBy,
+    Failed,
+    Refused,
+    Reinvited,
+    Requested,
+    Updated,
+)
 
 if TYPE_CHECKING:
     from sipd.b2bua.bridge import Bridge
@@ -48,6 +60,8 @@ class Dialogue:
         self._caller = caller
         self._callee = callee
         self._change: Change | None = None
+        #: By the name of the leg that they come from.
+        self._infos: dict[str, Infos] = {}
         #: Whose ACK carries the answer to an offer made in a 2xx; at first the caller's, if it offered nothing.
         self._owes_answer: Leg | None = caller if bridge.offer is None else None
 
@@ -76,6 +90,10 @@ class Dialogue:
                 await self._pass(leg, other, answering)
             case Updated(updating):
                 await self._pass(leg, other, updating)
+            case Requested(requesting):
+                if leg.name not in self._infos:
+                    self._infos[leg.name] = Infos(self._bridge, other)
+                self._infos[leg.name].take(requesting)
             case Answered(response):
                 await self._answered(leg, response)
             case Refused(response):

@@ -55,7 +55,6 @@ STAYS = {
     "target-dialog": "names a dialog of the other side (RFC 4538)",
     "in-reply-to": "names calls of the other side",
     "join": "names a dialog of the other side (RFC 3911)",
-    "recv-info": "says what this user agent can do (RFC 6086)",
     "max-breadth": "counts the forks of the other side's proxies (RFC 5393)",
     "security-client": "is agreed with the next hop (RFC 3329)",
     "security-server": "is agreed with the next hop (RFC 3329)",

@@ -231,8 +231,11 @@ class PeerCall:
             self._end(Outcome.ANSWERED, "them")
         elif request.method == "INVITE" or (request.method == "UPDATE" and self._knows_update):
             self._reinvited(request, reply)
+        elif request.method in ("INFO", "MESSAGE"):
+            self.peer.infos.append(request)
+            self.peer.on_info(request, reply)
         else:
-            reply(builders.response(request, 200 if request.method in ("INFO", "OPTIONS") else 405))
+            reply(builders.response(request, 200 if request.method == "OPTIONS" else 405))
 
     def is_cancelled_by(self, cancel: Request) -> bool:
         """Say whether a CANCEL is for the INVITE of this call."""

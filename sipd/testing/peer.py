@@ -58,6 +58,8 @@ class Peer:
         on_call: what is done with an incoming call; at first it is left alone.
         messages: every MESSAGE that came from outside of a dialog, in order.
         on_message: gives the answer to one of these, or `None` for none; at first 200.
+        infos: every INFO and MESSAGE that came inside of a call, in order.
+        on_info: gives the answer to one of these, now, later or never; at first 200 at once.
         answers_reinvites: whether it takes a re-INVITE, or an offer in an UPDATE; otherwise it refuses it with 488.
         fields: more header fields of each INVITE, UPDATE and 2xx to one: what it can do (`Allow`, `Supported`). It
             takes an UPDATE if it says so in an `Allow` here.
@@ -89,6 +91,8 @@ class Peer:
         self.on_call: Callable[[PeerCall], None] = _leave_alone
         self.messages: list[Request] = []
         self.on_message: Callable[[Request], Response | None] = _take_note
+        self.infos: list[Request] = []
+        self.on_info: Callable[[Request, Reply], None] = _agree
         self.answers_reinvites = True
         self.fields: tuple[tuple[str, str], ...] = ()
         self.seen: list[Request | Response] = []
@@ -337,6 +341,10 @@ def _cancelling(timer: Any) -> Callable[[Any], Any]:
 
 def _take_note(message: Request) -> Response:
     return builders.response(message, 200)
+
+
+def _agree(request: Request, reply: Reply) -> None:
+    reply(builders.response(request, 200))
 
 
 def _leave_alone(call: PeerCall) -> None:

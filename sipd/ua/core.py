@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
 #: What sessions and the core understand by themselves.
-_METHODS = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "PRACK", "UPDATE")
+_METHODS = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "PRACK", "UPDATE", "INFO", "MESSAGE")
 #: How often one request is sent again for a challenge; every proxy on the way may ask once, and once more when stale.
 MAX_CHALLENGES = 5
 #: Seconds for which a late answer to an INVITE that was given up is waited for, and how many such INVITEs are known.

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sipd.errors import RemoteError
     from sipd.sip.message import Request, Response
     from sipd.ua.answering import Answering
+    from sipd.ua.requesting import Requesting
     from sipd.ua.updating import Updating
 
 
@@ -83,6 +84,13 @@ class Updated:
 
 
 @dataclass(slots=True)
+class Requested:
+    """The peer asks for something that is the user's affair, by INFO or MESSAGE: answer it by `requesting`."""
+
+    requesting: Requesting
+
+
+@dataclass(slots=True)
 class Ended:
     """The session is over, and this side did not end it.
 
@@ -97,4 +105,6 @@ class Ended:
     request: Request | None = None
 
 
-SessionEvent = Progressed | Answered | Refused | Failed | Cancelled | Acknowledged | Reinvited | Updated | Ended
+SessionEvent = (
+    Progressed | Answered | Refused | Failed | Cancelled | Acknowledged | Reinvited | Updated | Requested | Ended
+)

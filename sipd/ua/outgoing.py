@@ -17,6 +17,7 @@ from sipd.sip.uri import SipUri, Uri
 from sipd.ua.calling import Calling
 from sipd.ua.events import Answered, Failed, Refused
 from sipd.ua.flows import is_behind_nat
+from sipd.ua.requesting import USER_METHODS
 from sipd.ua.session import Session
 
 if TYPE_CHECKING:
@@ -95,6 +96,9 @@ class OutgoingCall(Session):
             transaction.respond(response)
         elif request.method == "OPTIONS":
             self.agent.answer_options(transaction)
+        elif request.method in USER_METHODS and self.dialog is None:
+            # Refused for now, since it is not established.
+            self.requests.received(transaction)
         else:
             transaction.respond(request.response(481))
 

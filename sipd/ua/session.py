@@ -36,6 +36,7 @@ from sipd.ua.flows import is_behind_nat
 from sipd.ua.interfaces import ISessionUser
 from sipd.ua.pinging import Pinging
 from sipd.ua.refreshing import Refreshing
+from sipd.ua.requesting import USER_METHODS, Requests
 from sipd.ua.updating import Updates
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class Session:
         refreshing: its session timer.
         pinging: what it has instead.
         updates: its UPDATEs.
+        requests: those of the peer that the user answers.
     """
 
     def __init__(self, agent: UserAgent, *, call_id: str, local_tag: str, is_caller: bool) -> None:
@@ -83,6 +85,7 @@ class Session:
         self.refreshing = Refreshing(self, is_caller=is_caller)
         self.pinging = Pinging(self)
         self.updates = Updates(self)
+        self.requests = Requests(self)
         #: Content-Type and octets of the description that this side gave last and the peer took.
         self._said: tuple[str, bytes] | None = None
 
@@ -163,6 +166,7 @@ class Session:
         self._bye_headers = tuple(headers)
         self.finish()
         self.updates.end()
+        self.requests.end()
         self._leave()
 
     def _leave(self) -> None:
@@ -212,6 +216,11 @@ class Session:
                 self.updates.received(transaction)
             elif request.method == "OPTIONS":
                 self.agent.answer_options(transaction)
+            elif request.method in USER_METHODS:
+                self.requests.received(transaction)
+            elif request.method == "NOTIFY":
+                # Of a subscription that nobody made (RFC 6665 section 4.1.3).
+                transaction.respond(request.response(481))
             else:
                 self.agent.refuse_method(transaction)
         except RequestRefusedError as error:
@@ -466,6 +475,7 @@ class Session:
         if not self.is_over:
             self.finish()
             self.updates.end()
+            self.requests.end()
             if self.user is not None:
                 self.user.session_event(self, event)
         if self.dialog is None or self.dialog.state is DialogState.TERMINATED:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from sipd.errors import RemoteError, RequestRefusedError
-from sipd.interfaces import IServerTransaction, IServerTransactionUser
+from sipd.interfaces import IServerTransaction
 from sipd.sip.dialog import Dialog
 from sipd.sip.headers import Fields
 from sipd.sip.message import Request, Response
 from sipd.ua.events import Answered, Failed, Refused, Updated
+from sipd.ua.requesting import Requesting
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -128,21 +128,14 @@ class Updates:
         transaction.respond(response)
 
 
-@implementer(IServerTransactionUser)
-class Updating:
-    """One UPDATE with an offer that waits for its answer, as `Answering` is one INVITE. There is no ACK.
+class Updating(Requesting):
+    """One UPDATE with an offer that waits for its answer."""
 
-    Attributes:
-        request: the UPDATE.
-        is_answered: whether a final response was given, or would come too late.
-    """
+    __slots__ = ("_updates",)
 
     def __init__(self, updates: Updates, transaction: IServerTransaction) -> None:
-        self.request = transaction.request
-        self.is_answered = False
+        super().__init__(transaction)
         self._updates = updates
-        self._transaction = transaction
-        transaction.user = self
 
     def accept(self, headers: Fields = (), body: bytes = b"") -> None:
         """Send 200. Absorbed after a final response."""
@@ -152,13 +145,7 @@ class Updating:
 
     def reject(self, status: int, reason: str | None = None, headers: Fields = (), body: bytes = b"") -> None:
         """Send a final response of 300 to 699. Absorbed after another one."""
-        if not self.is_answered:
-            self.is_answered = True
-            self._transaction.respond(self.request.response(status, reason, headers=headers, body=body))
-
-    def transaction_failed(self, error: RemoteError) -> None:
-        """See `IServerTransactionUser`: it is too late for an answer."""
-        self.is_answered = True
+        self.answer(status, reason, headers, body)
 
 
 def _remote_error(failure: Failure) -> RemoteError:

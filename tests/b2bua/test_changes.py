@@ -206,9 +206,9 @@ class ReinviteTests(BridgeCase):
     def test_options_in_the_dialog(self) -> None:
         """OPTIONS inside a call is answered by the leg itself; a method that is not served gives 405."""
         call, _ = self.established()
-        options, message = call.request("OPTIONS"), call.request("MESSAGE")
+        options, publish = call.request("OPTIONS"), call.request("PUBLISH")
         self.clock.advance(2.0)
-        self.assertEqual((self._status(options), self._status(message)), (200, 405))
+        self.assertEqual((self._status(options), self._status(publish)), (200, 405))
         call.hang_up()
         self.finish()
 

@@ -46,7 +46,7 @@ class CrossingTests(SynchronousTestCase):
         }  # fmt: skip
         capabilities = {
             "allow", "allow-events", "supported", "require", "proxy-require", "unsupported", "accept",
-            "accept-encoding", "recv-info", "user-agent", "server",
+            "accept-encoding", "user-agent", "server",
         }  # fmt: skip
         extensions = {"rseq", "rack", "session-expires", "min-se", "expires", "retry-after", "warning"}
         secrets = {

@@ -9,7 +9,7 @@ from tests.hostile.support import ALICE, BOB, SERVER, STRANGER, HostileCase
 
 FROM_STRANGER = f"{STRANGER}:5060"
 #: Of those that the protocol knows but this server does not take outside of a dialog.
-UNKNOWN_HERE = ("INFO", "SUBSCRIBE", "NOTIFY", "PUBLISH", "REFER")
+UNKNOWN_HERE = ("SUBSCRIBE", "NOTIFY", "PUBLISH", "REFER")
 
 
 class NobodyTests(HostileCase):
@@ -23,7 +23,7 @@ class NobodyTests(HostileCase):
 
     def test_in_no_dialog(self) -> None:
         """A request with a To tag that nobody gave gets 481, of whatever method; an ACK gets nothing."""
-        for method in ("INVITE", "BYE", "OPTIONS", "REGISTER", "UPDATE", "PRACK", "MESSAGE", *UNKNOWN_HERE):
+        for method in ("INVITE", "BYE", "OPTIONS", "REGISTER", "UPDATE", "PRACK", "INFO", "MESSAGE", *UNKNOWN_HERE):
             request = builders.request(method, via=FROM_STRANGER, to_tag="nobody", branch=f"z9hG4bK-{method}")
             self.assertEqual(self.ask(request), [481], method)
         self.assertEqual(self.ask(builders.request("ACK", via=FROM_STRANGER, to_tag="nobody")), [])
@@ -32,12 +32,13 @@ class NobodyTests(HostileCase):
         self.assert_unharmed()
 
     def test_outside_of_a_dialog(self) -> None:
-        """Without a To tag BYE, CANCEL, UPDATE get 481, MESSAGE 407, others 405, those of nobody 501; ACK nothing."""
+        """Without a To tag BYE, CANCEL, INFO get 481, MESSAGE 407, others 405, those of nobody 501; ACK nothing."""
         refused = [
             ("BYE", 481),
             ("CANCEL", 481),
             ("UPDATE", 481),
             ("PRACK", 481),
+            ("INFO", 481),
             ("MESSAGE", 407),
             ("FROBNICATE", 501),
         ]
@@ -147,7 +148,7 @@ class DialogTests(HostileCase):
         """Methods that are not served get 405 or 501 within a dialog as well."""
         self.assertEqual(self.forge("REFER", cseq=100), [405])
         self.assertEqual(self.forge("FROBNICATE", cseq=101), [501])
-        self.assertEqual(self.forge("INFO", cseq=102), [405])
+        self.assertEqual(self.forge("SUBSCRIBE", cseq=102), [405])
         self.finish()
 
     def test_acks_with_wrong_numbers(self) -> None:

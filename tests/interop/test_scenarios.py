@@ -45,6 +45,10 @@ class ScenarioTests(InteropTestCase):
         """A call is refused with 486."""
         await self.meet("uac_refused", "uas_busy", status=486)
 
+    async def test_digits(self) -> None:
+        """Each side says a digit in the call."""
+        await self.meet("uac_dials", "uas_is_dialled")
+
     async def test_wrong_refusal(self) -> None:
         """A call that is refused otherwise than expected fails the test."""
         with self.assertRaises(ProgramError) as caught:

@@ -62,6 +62,11 @@ class RoutedCallTests(InteropTestCase):
         record = await self.call("uac_refused", "uas_cancelled", status=480)
         self.assertEqual(record["status"], 480)
 
+    async def test_digits(self) -> None:
+        """Digits that either side says by INFO reach the other as they are, and each is answered."""
+        record = await self.call("uac_dials", "uas_is_dialled")
+        self.assertEqual((record["status"], record["ended_by"]), (200, "caller"))
+
     async def test_unreachable(self) -> None:
         """Where nobody listens the caller is told so at once: 502."""
         server = Server(self)

@@ -262,7 +262,7 @@ class CallerTests(AgentCase):
         self.said(183, 1)
         self.pracks()
         for number, (method, body, status) in enumerate(
-            (("UPDATE", b"", 200), ("UPDATE", OFFER, 488), ("OPTIONS", b"", 200), ("INFO", b"", 481)), 2
+            (("UPDATE", b"", 200), ("UPDATE", OFFER, 488), ("OPTIONS", b"", 200), ("INFO", b"", 500)), 2
         ):
             self.them.send(
                 builders.request(

@@ -221,20 +221,27 @@ class HandlerTests(AgentCase):
 
     def test_method_with_a_handler(self) -> None:
         """It gets the requests of its method, and those of the dialogs of others, never."""
-        self.assertEqual(self._status("MESSAGE").status, 405)
-        self.agent.handlers["MESSAGE"] = Handler()
-        self.assertEqual(self._status("MESSAGE").status, 202)
-        self.assertEqual(self._status("MESSAGE", to_tag="x").status, 481)
-        self.assertEqual(self._status("INFO").status, 405)
+        self.assertEqual(self._status("PUBLISH").status, 405)
+        self.agent.handlers["PUBLISH"] = Handler()
+        self.assertEqual(self._status("PUBLISH").status, 202)
+        self.assertEqual(self._status("PUBLISH", to_tag="x").status, 481)
         allowed = self._status("OPTIONS").headers.get("Allow")
-        self.assertEqual(allowed, "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, MESSAGE")
+        self.assertEqual(allowed, "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, MESSAGE, PUBLISH")
+        self.settle()
+
+    def test_methods_of_a_call(self) -> None:
+        """INFO outside of a dialog gets 481 (RFC 6086), and so does a MESSAGE that nobody takes there."""
+        self.assertEqual([self._status(method).status for method in ("INFO", "MESSAGE")], [481, 481])
+        self.agent.handlers["MESSAGE"] = Handler()
+        self.assertEqual([self._status(method).status for method in ("INFO", "MESSAGE")], [481, 202])
         self.settle()
 
     def test_handler_of_options(self) -> None:
         """OPTIONS may have a handler, and stands in Allow once."""
         self.agent.handlers["OPTIONS"] = Handler()
         self.assertEqual(self._status("OPTIONS").status, 202)
-        self.assertEqual(self._status("INFO").headers.get("Allow"), "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE")
+        allowed = self._status("REFER").headers.get("Allow")
+        self.assertEqual(allowed, "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, MESSAGE")
         self.settle()
 
     def test_extensions(self) -> None:
