@@ -30,6 +30,7 @@ class Sipp:
         status: what `@status@` stands for in it: the refusal that is expected.
         linger: what `@linger@` stands for in it, in seconds: how long it answers a BYE that comes again.
         host: the address to use.
+        transport: `u1` for UDP, `t1` for TCP.
         limit: seconds until it gives up.
     """
 
@@ -51,6 +52,7 @@ class Sipp:
         status: int = 0,
         linger: float = 0.1,
         host: str = HOST,
+        transport: str = "u1",
         limit: float = 20.0,
     ) -> None:
         text = (_SCENARIOS / f"{scenario}.xml").read_text()
@@ -62,7 +64,7 @@ class Sipp:
         media = case.ports.take_range(_MEDIA_PORTS, host)
         arguments = ["-sf", str(file), "-i", host, "-mi", host, "-p", str(port), "-mp", str(media[0])]
         arguments += ["-m", str(calls), "-r", str(rate), "-d", str(int(hold * 1000)), "-s", service]
-        arguments += ["-nostdin", "-timeout", f"{limit:.0f}s", "-timeout_error"]
+        arguments += ["-t", transport, "-nostdin", "-timeout", f"{limit:.0f}s", "-timeout_error"]
         arguments += ["-trace_err", "-error_file", str(self._errors)]
         arguments += ["-key", "caller", caller, "-key", "contact_port", str(contact_port or port)]
         if credentials is not None:

@@ -37,6 +37,36 @@ class RoutedMessageTests(InteropTestCase):
         """A refusal comes back."""
         await self.write(488)
 
+    async def test_long(self) -> None:
+        """More than 1300 octets go on over TCP, although the route says nothing of it."""
+        server = Server(self)
+        port = self.ports.take()
+        server.add_route("sipp", "callee", port)
+        await server.start()
+        reading = Sipp(self, "uas_reads", port=port, status=200, transport="t1")
+        await self.pause(0.3)
+        writing = Sipp(
+            self, "uac_writes_at_length", port=self.ports.take(), target=server.address, status=200, transport="t1"
+        )
+        await writing.succeeds()
+        await reading.succeeds()
+        self.assertEqual(await server.finish(), [])
+
+    async def test_too_long(self) -> None:
+        """Where only UDP is spoken the sender of as much is told 513, and nothing comes."""
+        server = Server(self)
+        port = self.ports.take()
+        server.add_route("sipp", "callee", port)
+        await server.start()
+        reading = Sipp(self, "uas_reads", port=port, status=200)
+        await self.pause(0.3)
+        writing = Sipp(
+            self, "uac_writes_at_length", port=self.ports.take(), target=server.address, status=513, transport="t1"
+        )
+        await writing.succeeds()
+        self.assertIsNone(reading.program.exit_status)
+        self.assertEqual(await server.finish(), [])
+
     async def test_nobody_there(self) -> None:
         """Where nobody listens the sender is told 502 at once."""
         server = Server(self)
