@@ -348,6 +348,22 @@ class TimeTests(InfoCase):
         call.hang_up()
         self.finish()
 
+    def test_loss_on_both_legs(self) -> None:
+        """Digits of both sides, each said when the last one is answered, arrive once each, in order."""
+        call, answered = self.established()
+        for address in (ALICE, BOB):
+            self.network.set_links(SIPD, address, Link(delay=0.02, jitter=0.02, loss=0.2, duplication=0.1))
+        bodies = [b"Signal=%d" % number for number in range(8)]
+        for body in bodies:
+            waiting = [self.info(call, body), self.info(answered, body)]
+            self.clock.advance(30.0)
+            self.assertEqual([self.status(one) for one in waiting], [200, 200])
+        for peer in (self.alice, self.bob):
+            self.assertEqual([info.body for info in peer.infos], bodies)
+            self.assertGreater(len(self.seen(peer, "INFO")), len(bodies))
+        call.hang_up()
+        self.finish()
+
 
 class EarlyTests(GatewayCase):
     """Before the answer there is nobody to tell anything."""
