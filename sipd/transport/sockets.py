@@ -29,7 +29,8 @@ from zope.interface import implementer
 
 #: Larger than any datagram.
 _MAX_DATAGRAM_OCTETS = 65535
-_MAX_DATAGRAMS_PER_TURN = 100
+#: Of one socket before others have their turn: a call takes a millisecond of them, and media should not wait for more.
+MAX_DATAGRAMS_PER_TURN = 32
 #: Asked of the kernel, which may give less: what comes while a garbage collection pauses us should wait, not be lost.
 _RECEIVE_BUFFER_OCTETS = 4 * 1024 * 1024
 #: Connections that wait to be accepted.
@@ -110,7 +111,7 @@ class _UdpSocket(udp.Port):
         """See `udp.Port`."""
         receive = self.socket.recvfrom
         take = self.protocol.datagramReceived
-        for _ in range(_MAX_DATAGRAMS_PER_TURN):
+        for _ in range(MAX_DATAGRAMS_PER_TURN):
             try:
                 data, address = receive(_MAX_DATAGRAM_OCTETS)
             except BlockingIOError:  # nothing more is there
@@ -132,7 +133,7 @@ class _UdpSocket(udp.Port):
         """Tell the protocol what is kept; it would keep the reactor busy."""
         if sys.platform != "linux":
             return
-        for _ in range(_MAX_DATAGRAMS_PER_TURN):
+        for _ in range(MAX_DATAGRAMS_PER_TURN):
             try:
                 _, ancillary, _, address = self.socket.recvmsg(0, 512, socket.MSG_ERRQUEUE)
             except OSError:  # no more
