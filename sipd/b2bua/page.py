@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING
 
 from sipd.b2bua.headers import body_fields, crossing
 from sipd.errors import LocalError, RemoteError, TransportError
-from sipd.sip.digest import answer_challenges, set_credentials
 from sipd.sip.headers import Headers
 from sipd.sip.identifiers import new_call_id, new_tag
 from sipd.sip.locate import MAX_UDP_REQUEST_OCTETS, Transport, targets_for_size
 from sipd.sip.message import Request, Response
 from sipd.sip.uri import SipUri
-from sipd.ua.core import MAX_CHALLENGES
+from sipd.ua.core import next_number
 from sipd.ua.failover import ask_in_turn
 
 if TYPE_CHECKING:
-    from sipd.interfaces import Attempt, Credentials, IFlow
+    from sipd.interfaces import Attempt, IFlow
     from sipd.ua.core import UserAgent
 
 #: Octets to expect of what a message has not yet when its size is judged: the Via.
@@ -72,7 +71,7 @@ class Page:
         fits = len(request.to_bytes()) + _SIZE_OF_THE_REST <= MAX_UDP_REQUEST_OCTETS
 
         async def send(flow: IFlow, heard: Callable[[Response], None] | None) -> Response:
-            return await self._ask(request.copy(), flow, attempt.credentials, heard)
+            return await agent.ask(request.copy(), flow, attempt.credentials, {}, next_number, heard)
 
         flow = agent.transport.find_flow(attempt.source) if attempt.source is not None else None
         if flow is not None and (fits or flow.transport.is_reliable):
@@ -96,26 +95,3 @@ class Page:
         fields = Headers([("Route", route) for route in attempt.route_set])
         fields.extend(self._fields)
         return Request(self._method, uri, fields, self._body)
-
-    async def _ask(
-        self,
-        request: Request,
-        flow: IFlow,
-        credentials: Credentials | None,
-        heard: Callable[[Response], None] | None,
-    ) -> Response:
-        """Send it on a flow; answer challenges (RFC 3261 section 22.3)."""
-        agent = self._agent
-        counts: dict[str, int] = {}
-        for attempts_left in reversed(range(MAX_CHALLENGES)):
-            plain = request.copy()
-            response = await agent.transactions.request(request, flow, heard)
-            if credentials is None or response.status not in (401, 407) or not attempts_left:
-                return response
-            answers = answer_challenges(response, plain, (credentials,), agent.entropy, counts)
-            if not answers:
-                return response
-            request = plain
-            request.headers.set("CSeq", f"{plain.cseq.number + 1} {plain.method}")
-            set_credentials(request, answers)
-        raise AssertionError("the last attempt returns")

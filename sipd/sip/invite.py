@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from sipd.errors import RemoteError, TransactionTimeoutError
-from sipd.sip.machine import Machine, table
+from sipd.sip.machine import Machine, StartTimer, StopTimers, table
 from sipd.sip.message import Request, Response
 from sipd.sip.timers import TimerValues
 
@@ -61,19 +61,6 @@ class Respond:
     """Send a response through the INVITE's server transaction."""
 
     response: Response
-
-
-@dataclass(slots=True)
-class StartTimer:
-    """Feed `event` in `duration` seconds; a timer of the same event starts anew."""
-
-    event: Event
-    duration: float
-
-
-@dataclass(slots=True)
-class StopTimers:
-    """Stop all timers of this INVITE."""
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ touches nothing but the machine. It runs with the next state already entered. Wh
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -15,6 +16,19 @@ Action = Callable[[Any, Any], tuple[Any, ...]]
 Row = tuple[Enum, Enum, Enum, Action]
 #: A row of another machine's states would be found by its tests, not by types.
 Table = Mapping[tuple[Enum, Enum], tuple[Any, Action]]
+
+
+@dataclass(slots=True)
+class StartTimer:
+    """An effect: feed `event` in `duration` seconds; a timer of the same event starts anew."""
+
+    event: Enum
+    duration: float
+
+
+@dataclass(slots=True)
+class StopTimers:
+    """An effect: stop all timers of this machine."""
 
 
 def table(*rows: Row) -> Table:

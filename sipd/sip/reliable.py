@@ -15,7 +15,7 @@ from enum import Enum
 from sipd.errors import ParseError, RemoteError
 from sipd.sip.fields import RAck
 from sipd.sip.grammar import parse_number
-from sipd.sip.machine import Machine, table
+from sipd.sip.machine import Machine, StartTimer, StopTimers, table
 from sipd.sip.message import Request, Response
 from sipd.sip.timers import TimerValues
 
@@ -70,19 +70,6 @@ class Respond:
     """Send a provisional response through the INVITE's server transaction."""
 
     response: Response
-
-
-@dataclass(slots=True)
-class StartTimer:
-    """Feed `event` in `duration` seconds; a timer of the same event starts anew."""
-
-    event: Event
-    duration: float
-
-
-@dataclass(slots=True)
-class StopTimers:
-    """Stop all timers of this machine."""
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from enum import Enum
 from sipd.errors import ParseError, RequestRefusedError
 from sipd.sip.glare import retry_after_of
 from sipd.sip.grammar import WHITESPACE, parse_number, parse_parameters
-from sipd.sip.machine import Machine, table
+from sipd.sip.machine import Machine, StartTimer, StopTimers, table
 from sipd.sip.message import Request, Response
 
 #: The option tag, in lower case.
@@ -112,19 +112,6 @@ class Event(Enum):
     EXPIRY = "no refresh in time"
 
     __hash__ = object.__hash__
-
-
-@dataclass(slots=True)
-class StartTimer:
-    """Feed `event` in `duration` seconds; a timer of the same event starts anew."""
-
-    event: Event
-    duration: float
-
-
-@dataclass(slots=True)
-class StopTimers:
-    """Stop all timers of this machine."""
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from sipd.sip.machine import Machine, table
+from sipd.sip.machine import Machine, StartTimer, StopTimers, table
 from sipd.sip.refer import Fragment, SubscriptionState
 from sipd.sip.timers import TimerValues
 
@@ -51,19 +51,6 @@ class Notify:
 
     state: SubscriptionState
     fragment: Fragment
-
-
-@dataclass(slots=True)
-class StartTimer:
-    """Feed `event` in `duration` seconds; a timer of the same event starts anew."""
-
-    event: Event
-    duration: float
-
-
-@dataclass(slots=True)
-class StopTimers:
-    """Stop all timers of this subscription."""
 
 
 @dataclass(slots=True)

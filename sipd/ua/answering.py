@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from zope.interface import implementer
@@ -11,13 +12,13 @@ from sipd.interfaces import IServerTransaction, IServerTransactionUser
 from sipd.sip import invite
 from sipd.sip.headers import Fields
 from sipd.sip.invite import AnswerMachine, Event, State
+from sipd.sip.machine import StartTimer, StopTimers
 from sipd.sip.message import Request, Response
 from sipd.ua.events import Acknowledged, Cancelled, Ended, EndedBy
 from sipd.ua.provisional import ProvisionalResponses
+from sipd.ua.timers import Timers
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IDelayedCall
-
     from sipd.ua.session import Session
 
 
@@ -36,7 +37,7 @@ class Answering:
         self.request = transaction.request
         self.transaction = transaction
         self._session = session
-        self._timers: dict[Event, IDelayedCall] = {}
+        self._timers = Timers(session.agent.clock, self._feed)
         self._cancel: Request | None = None
         self._machine = AnswerMachine(session.agent.settings.timers, self._response(487))
         self._provisional: ProvisionalResponses | None = None
@@ -113,7 +114,7 @@ class Answering:
 
     def close(self) -> None:
         """Stop all timers."""
-        self._stop_timers()
+        self._timers.stop()
         if self._provisional is not None:
             self._provisional.stop()
 
@@ -124,17 +125,17 @@ class Answering:
     def _response(self, status: int, reason: str | None = None, headers: Fields = (), body: bytes = b"") -> Response:
         return self.request.response(status, reason, to_tag=self._session.local_tag, headers=headers, body=body)
 
-    def _feed(self, event: Event, argument: object = None) -> None:
+    def _feed(self, event: Enum, argument: object = None) -> None:
         for effect in self._machine.feed(event, argument):
             match effect:
                 case invite.Respond(response) if response.is_provisional and self._provisional is not None:
                     self._provisional.send(response)
                 case invite.Respond(response):
                     self.transaction.respond(response)
-                case invite.StartTimer(timer, duration):
-                    self._start_timer(timer, duration)
-                case invite.StopTimers():
-                    self._stop_timers()
+                case StartTimer(event, duration):
+                    self._timers.start(event, duration)
+                case StopTimers():
+                    self._timers.stop()
                 case invite.SendBye():
                     self._session.send_bye()
                 case invite.Acknowledged(ack):
@@ -150,18 +151,3 @@ class Answering:
     def _unacknowledged(self, error: RemoteError) -> None:
         self.reject(error.status, error.reason)
         self._session.answering_failed(self, Ended(EndedBy.FAILURE, error.reason))
-
-    def _start_timer(self, timer: Event, duration: float) -> None:
-        running = self._timers.pop(timer, None)
-        if running is not None:
-            running.cancel()
-        self._timers[timer] = self._session.agent.clock.callLater(duration, self._timer_fired, timer)
-
-    def _timer_fired(self, timer: Event) -> None:
-        del self._timers[timer]
-        self._feed(timer)
-
-    def _stop_timers(self) -> None:
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()

@@ -15,12 +15,12 @@ from sipd.errors import LocalError, ParseError, RemoteError, TransportError
 from sipd.interfaces import IClientTransaction, IFlow, ITransactionUser
 from sipd.sip import invite
 from sipd.sip.dialog import Dialog
+from sipd.sip.glare import retry_after_of
 from sipd.sip.headers import Fields
 from sipd.sip.invite import CallMachine, Event, State
 from sipd.sip.message import Request, Response
 from sipd.sip.reliable import Acknowledge, ReliableCallMachine
 from sipd.ua.events import Answered, Failed, Progressed, Refused
-from sipd.ua.failover import retry_after
 from sipd.ua.flows import stays_on
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class Calling:
         elif self._machine.state is State.CALLING and response.status in (401, 407, 422) and self._answer(response):
             return
         elif self._machine.state is State.CALLING and response.status == 503 and self._target is not None:
-            self._leave(f"503 {response.reason}", retry_after(response))
+            self._leave(f"503 {response.reason}", retry_after_of(response))
             if not self._go_on():
                 self._feed(Event.FAILURE, response)
         else:

@@ -235,6 +235,43 @@ class UserAgent:
         """Send a request that the dialog has built, other than INVITE; answers challenges."""
         return Deferred.fromCoroutine(self._request_in_dialog(session, dialog, request))
 
+    async def ask(
+        self,
+        request: Request,
+        flow: IFlow,
+        credentials: Credentials | None,
+        nonce_counts: dict[str, int],
+        next_number: Callable[[Request], int],
+        heard: Callable[[Response], None] | None,
+    ) -> Response:
+        """Give the final response to a request on a flow; answer challenges (section 22).
+
+        Args:
+            request: without Via; it is used up.
+            flow: what it leaves on.
+            credentials: for challenges, or `None`.
+            nonce_counts: how often each nonce was used.
+            next_number: gives the CSeq number of the request that follows a challenged one.
+            heard: told of provisional responses.
+
+        Raises:
+            RemoteError: there is none.
+        """
+        if credentials is None:
+            return await self.transactions.request(request, flow, heard)
+        for attempts_left in reversed(range(MAX_CHALLENGES)):
+            plain = request.copy()
+            response = await self.transactions.request(request, flow, heard)
+            if response.status not in (401, 407) or not attempts_left:
+                return response
+            answers = answer_challenges(response, plain, (credentials,), self.entropy, nonce_counts)
+            if not answers:
+                return response
+            request = plain
+            request.headers.set("CSeq", f"{next_number(plain)} {plain.method}")
+            set_credentials(request, answers)
+        raise AssertionError("the last attempt returns")
+
     def end_dialog(
         self, dialog: Dialog, flow: IFlow, session: Session, headers: Sequence[tuple[str, str]] = ()
     ) -> None:
@@ -347,7 +384,7 @@ class UserAgent:
             attempt = request.copy()
             if "Contact" not in attempt.headers:
                 attempt.headers.add("Contact", self.contact(flow, request.from_.uri))
-            return await self._with_credentials(attempt, flow, credentials, {}, _next_number, heard)
+            return await self.ask(attempt, flow, credentials, {}, next_number, heard)
 
         response = await ask_in_turn(self, targets_for_size(targets, len(request.to_bytes())), send)
         if response.status == 503:
@@ -357,47 +394,24 @@ class UserAgent:
     async def _request_in_dialog(self, session: Session, dialog: Dialog, request: Request) -> Response:
         assert session.flow is not None
 
-        def next_number(_: Request) -> int:
+        def next_in_dialog(_: Request) -> int:
             dialog.local_sequence += 1
             return dialog.local_sequence
 
         credentials, counts = session.credentials, session.nonce_counts
         if stays_on(session.flow, dialog.next_hop, behind_nat=session.is_natted):
-            return await self._with_credentials(request, session.flow, credentials, counts, next_number, None)
+            return await self.ask(request, session.flow, credentials, counts, next_in_dialog, None)
 
         async def send(flow: IFlow, heard: Callable[[Response], None] | None) -> Response:
-            return await self._with_credentials(request.copy(), flow, credentials, counts, next_number, heard)
+            return await self.ask(request.copy(), flow, credentials, counts, next_in_dialog, heard)
 
         return await ask_in_turn(self, await self.resolver.locate(dialog.next_hop), send)
-
-    async def _with_credentials(
-        self,
-        request: Request,
-        flow: IFlow,
-        credentials: Credentials | None,
-        nonce_counts: dict[str, int],
-        next_number: Callable[[Request], int],
-        heard: Callable[[Response], None] | None,
-    ) -> Response:
-        if credentials is None:
-            return await self.transactions.request(request, flow, heard)
-        for attempts_left in reversed(range(MAX_CHALLENGES)):
-            plain = request.copy()
-            response = await self.transactions.request(request, flow, heard)
-            if response.status not in (401, 407) or not attempts_left:
-                return response
-            answers = answer_challenges(response, plain, (credentials,), self.entropy, nonce_counts)
-            if not answers:
-                return response
-            request = plain
-            request.headers.set("CSeq", f"{next_number(plain)} {plain.method}")
-            set_credentials(request, answers)
-        raise AssertionError("the last attempt returns")
 
     def _bye_failed(self, failure: Failure, session: Session) -> None:
         failure.trap(RemoteError, LocalError)
         self.explain(session, f"BYE: {failure.getErrorMessage()}")
 
 
-def _next_number(request: Request) -> int:
+def next_number(request: Request) -> int:
+    """Give the CSeq number after that of a request outside of dialogs."""
     return request.cseq.number + 1

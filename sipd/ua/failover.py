@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from sipd.errors import LocalError, RemoteError, TransactionTimeoutError, TransportError
 from sipd.interfaces import IFlow
+from sipd.sip.glare import retry_after_of
 from sipd.sip.locate import Target
 from sipd.sip.message import Response
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
 
     from sipd.ua.core import UserAgent
-
-_RETRY_AFTER = re.compile(r"([0-9]{1,9})\s*(?:[;(]|\Z)")
 
 #: Sends the request on a flow, and tells the callback, if there is one, of each provisional response.
 Send = Callable[[IFlow, Callable[[Response], None] | None], Coroutine[Any, Any, Response]]
@@ -47,7 +45,7 @@ async def ask_in_turn(agent: UserAgent, targets: Sequence[Target], send: Send) -
         except LocalError as error:
             raise TransportError(str(error)) from error
         if response.status == 503:
-            agent.resolver.target_failed(target, retry_after(response))
+            agent.resolver.target_failed(target, retry_after_of(response))
         if response.status != 503 or is_last:
             return response
         failure = RemoteError(response.reason, status=503)
@@ -89,9 +87,3 @@ class _Asking:
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()
-
-
-def retry_after(response: Response) -> float | None:
-    """Give for how many seconds a server wants to be spared (RFC 3261 section 20.33), if it says so."""
-    match = _RETRY_AFTER.match(response.headers.get("Retry-After") or "")
-    return float(match[1]) if match is not None else None

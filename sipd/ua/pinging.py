@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sipd.errors import LocalError, RemoteError
+
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
+    from twisted.python.failure import Failure
 
     from sipd.ua.session import Session
 
@@ -41,4 +44,8 @@ class Pinging:
             self.start()
             return
         # The next one goes out when this one is over, so that there is one at a time.
-        session.request("OPTIONS").addBoth(lambda _: self.start())
+        session.request("OPTIONS").addErrback(self._unanswered).addCallback(lambda _: self.start())
+
+    def _unanswered(self, failure: Failure) -> None:
+        """Go on: if that means that the peer is gone, the session is over by now."""
+        failure.trap(RemoteError, LocalError)

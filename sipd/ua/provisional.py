@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from sipd.errors import RemoteError
 from sipd.interfaces import IServerTransaction
 from sipd.sip import reliable
+from sipd.sip.machine import StartTimer, StopTimers
 from sipd.sip.message import Response
 from sipd.sip.reliable import Effects, Event, Reliability, ReliableAnswerMachine, first_rseq, reliability
+from sipd.ua.timers import Timers
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IDelayedCall
-
     from sipd.ua.answering import Answering
     from sipd.ua.core import UserAgent
 
@@ -37,7 +38,7 @@ class ProvisionalResponses:
         self._answering = answering
         self._failed = failed
         self._wanted = reliability(answering.request)
-        self._timers: dict[Event, IDelayedCall] = {}
+        self._timers = Timers(agent.clock, self._fired)
         self._machine: ReliableAnswerMachine | None = None
 
     def send(self, response: Response) -> None:
@@ -83,23 +84,15 @@ class ProvisionalResponses:
             match effect:
                 case reliable.Respond(response):
                     self._answering.transaction.respond(response)
-                case reliable.StartTimer(event, duration):
-                    self._stop_timer(event)
-                    self._timers[event] = self._agent.clock.callLater(duration, self._fired, event)
-                case reliable.StopTimers():
-                    for event in list(self._timers):
-                        self._stop_timer(event)
+                case StartTimer(event, duration):
+                    self._timers.start(event, duration)
+                case StopTimers():
+                    self._timers.stop()
                 case reliable.Accept(response):
                     self._answering.accepted(response)
                 case reliable.Unacknowledged(error):
                     self._failed(error)
 
-    def _fired(self, event: Event) -> None:
-        del self._timers[event]
+    def _fired(self, event: Enum) -> None:
         assert self._machine is not None
         self._perform(self._machine.feed(event))
-
-    def _stop_timer(self, event: Event) -> None:
-        timer = self._timers.pop(event, None)
-        if timer is not None:
-            timer.cancel()

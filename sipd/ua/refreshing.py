@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from sipd.errors import RemoteError, TransactionTimeoutError, TransportError
 from sipd.sip import session_timer
 from sipd.sip.glare import other_delay, owner_delay
+from sipd.sip.machine import StartTimer, StopTimers
 from sipd.sip.message import Request, Response
 from sipd.sip.session_timer import Effects, Event, Fields, SessionTimer
+from sipd.ua.timers import Timers
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IDelayedCall
-
     from sipd.ua.session import Session
 
 
@@ -30,7 +31,7 @@ class Refreshing:
         self._session = session
         self._is_caller = is_caller
         self._machine = SessionTimer(session.agent.settings.session_timer)
-        self._timers: dict[Event, IDelayedCall] = {}
+        self._timers = Timers(session.agent.clock, self._fired)
 
     @property
     def interval(self) -> int | None:
@@ -87,12 +88,10 @@ class Refreshing:
     def _perform(self, effects: Effects) -> None:
         for effect in effects:
             match effect:
-                case session_timer.StartTimer(event, duration):
-                    self._stop_timer(event)
-                    self._timers[event] = self._session.agent.clock.callLater(duration, self._fired, event)
-                case session_timer.StopTimers():
-                    for event in list(self._timers):
-                        self._stop_timer(event)
+                case StartTimer(event, duration):
+                    self._timers.start(event, duration)
+                case StopTimers():
+                    self._timers.stop()
                 case session_timer.Refresh():
                     self._refresh()
                 case session_timer.Expire(reason):
@@ -110,11 +109,5 @@ class Refreshing:
         else:
             session.invite_as_before()
 
-    def _fired(self, event: Event) -> None:
-        del self._timers[event]
+    def _fired(self, event: Enum) -> None:
         self._perform(self._machine.feed(event))
-
-    def _stop_timer(self, event: Event) -> None:
-        timer = self._timers.pop(event, None)
-        if timer is not None:
-            timer.cancel()

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 from zope.interface import implementer
 
-from sipd.errors import RemoteError, RequestRefusedError
+from sipd.errors import RemoteError
 from sipd.interfaces import IServerTransaction, IServerTransactionUser
-from sipd.sip.glare import retry_after
 from sipd.sip.headers import Fields
 from sipd.ua.events import Requested
 
@@ -62,18 +61,17 @@ class Requests:
         """Take one: `Requested` tells the user.
 
         Raises:
-            RequestRefusedError: the INVITE has no answer yet, or `MAX_PENDING` wait already: 500 with Retry-After,
-                which ends nothing, unlike 481, and blames no server, unlike 503.
+            RequestRefusedError: the INVITE has no answer yet, or `MAX_PENDING` wait already.
         """
         session = self._session
         if not session.is_established:
-            raise self._too_early("The call is not answered yet")
+            raise session.too_early("The call is not answered yet")
         pending = tuple([one for one in self._pending if not one.is_answered])
         if len(pending) >= MAX_PENDING:
             session.agent.explain(
                 session, f"{transaction.request.method} refused: {MAX_PENDING} wait for their answers"
             )
-            raise self._too_early("Too many requests wait for their answers")
+            raise session.too_early("Too many requests wait for their answers")
         requesting = Requesting(transaction)
         self._pending = (*pending, requesting)
         session.tell(Requested(requesting))
@@ -83,7 +81,3 @@ class Requests:
         pending, self._pending = self._pending, ()
         for requesting in pending:
             requesting.answer(487)
-
-    def _too_early(self, reason: str) -> RequestRefusedError:
-        seconds = retry_after(self._session.agent.entropy)
-        return RequestRefusedError(reason, status=500, headers=(("Retry-After", str(seconds)),))

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from sipd.errors import (
     InvalidStateError,
+    LocalError,
     ParseError,
+    RemoteError,
     RequestRefusedError,
     TransactionTimeoutError,
     TransportError,
@@ -354,6 +356,7 @@ class Session:
             self.agent.explain(self, f"PRACK: {response.status} {response.reason}")
 
     def _prack_failed(self, failure: Failure) -> None:
+        failure.trap(RemoteError, LocalError)
         self.agent.explain(self, f"PRACK: {failure.getErrorMessage()}")
 
     def add_dialog_fields(self, request: Request, response: Response) -> None:
@@ -436,11 +439,13 @@ class Session:
         self.agent.add_capabilities(request.headers, has_offer=bool(request.body))
         request.headers.extend(self.refreshing.request_fields())
 
-    def too_early(self) -> RequestRefusedError:
-        """Give the refusal of an INVITE or UPDATE that comes while another is answered (section 14.2, RFC 3311 5.2)."""
+    def too_early(self, reason: str = "Another request is being answered") -> RequestRefusedError:
+        """Give the refusal of a request that may be sent again soon (section 14.2, RFC 3311 section 5.2).
+
+        It is 500 with Retry-After: that ends nothing, unlike 481, and blames no server, unlike 503.
+        """
         seconds = retry_after(self.agent.entropy)
-        headers = (("Retry-After", str(seconds)),)
-        return RequestRefusedError("Another request is being answered", status=500, headers=headers)
+        return RequestRefusedError(reason, status=500, headers=(("Retry-After", str(seconds)),))
 
     def _bye_received(self, transaction: IServerTransaction) -> None:
         bye = transaction.request

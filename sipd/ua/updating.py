@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from twisted.python.failure import Failure
 
-from sipd.errors import RemoteError, RequestRefusedError
+from sipd.errors import LocalError, RemoteError, RequestRefusedError
 from sipd.interfaces import IServerTransaction
 from sipd.sip.dialog import Dialog
 from sipd.sip.headers import Fields
@@ -149,5 +149,6 @@ class Updating(Requesting):
 
 
 def _remote_error(failure: Failure) -> RemoteError:
+    failure.trap(RemoteError, LocalError)
     error = failure.value
     return error if isinstance(error, RemoteError) else RemoteError(str(error))

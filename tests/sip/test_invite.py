@@ -7,6 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sipd.errors import TransactionTimeoutError, TransportError
 from sipd.sip import invite
 from sipd.sip.invite import AnswerMachine, CallMachine, Event, State
+from sipd.sip.machine import StartTimer, StopTimers
 from sipd.sip.timers import TimerValues
 from sipd.testing import builders
 
@@ -66,7 +67,7 @@ class AnswerMachineTests(SynchronousTestCase):
 
     def test_rings_and_repeats_each_minute(self) -> None:
         """A provisional response goes out at once and again after 60 s, so that no proxy gives up (13.3.1.1)."""
-        again = invite.StartTimer(Event.RING_AGAIN, 60.0)
+        again = StartTimer(Event.RING_AGAIN, 60.0)
         for state in (State.OFFERED, State.RINGING):
             self.assert_step(state, Event.PROVISIONAL, RINGING, State.RINGING, invite.Respond(RINGING), again)
         self.assert_step(State.RINGING, Event.RING_AGAIN, None, State.RINGING, invite.Respond(RINGING), again)
@@ -79,10 +80,10 @@ class AnswerMachineTests(SynchronousTestCase):
                 Event.SUCCESS,
                 OK,
                 State.ACCEPTED,
-                invite.StopTimers(),
+                StopTimers(),
                 invite.Respond(OK),
-                invite.StartTimer(Event.REPEAT, 0.5),
-                invite.StartTimer(Event.NO_ACK, 32.0),
+                StartTimer(Event.REPEAT, 0.5),
+                StartTimer(Event.NO_ACK, 32.0),
             )
 
     def test_repeats_the_2xx_up_to_t2(self) -> None:
@@ -99,43 +100,43 @@ class AnswerMachineTests(SynchronousTestCase):
     def test_refuses(self) -> None:
         """A refusal ends it."""
         for state in (State.OFFERED, State.RINGING):
-            self.assert_step(state, Event.FAILURE, BUSY, State.ENDED, invite.StopTimers(), invite.Respond(BUSY))
+            self.assert_step(state, Event.FAILURE, BUSY, State.ENDED, StopTimers(), invite.Respond(BUSY))
 
     def test_cancel_and_bye_before_the_answer_give_487(self) -> None:
         """CANCEL (9.2) and BYE (15.1.2) are followed by 487."""
         for state in (State.OFFERED, State.RINGING):
-            stop, answer = invite.StopTimers(), invite.Respond(TERMINATED)
+            stop, answer = StopTimers(), invite.Respond(TERMINATED)
             self.assert_step(state, Event.CANCEL, None, State.ENDED, stop, answer, invite.Cancelled())
             self.assert_step(state, Event.BYE, None, State.ENDED, stop, answer)
 
     def test_ack_confirms(self) -> None:
         """The ACK stops the repetition and is told."""
-        self.assert_step(State.ACCEPTED, Event.ACK, ACK, State.CONFIRMED, invite.StopTimers(), invite.Acknowledged(ACK))
+        self.assert_step(State.ACCEPTED, Event.ACK, ACK, State.CONFIRMED, StopTimers(), invite.Acknowledged(ACK))
 
     def test_bye_waits_for_the_ack(self) -> None:
         """A callee that hangs up before the ACK says BYE when it comes, or when it is clear that none will (15)."""
         self.assert_step(State.ACCEPTED, Event.HANG_UP, None, State.LEAVING)
         for event in (Event.ACK, Event.NO_ACK):
-            self.assert_step(State.LEAVING, event, ACK, State.ENDED, invite.StopTimers(), invite.SendBye())
-        self.assert_step(State.CONFIRMED, Event.HANG_UP, None, State.ENDED, invite.StopTimers(), invite.SendBye())
+            self.assert_step(State.LEAVING, event, ACK, State.ENDED, StopTimers(), invite.SendBye())
+        self.assert_step(State.CONFIRMED, Event.HANG_UP, None, State.ENDED, StopTimers(), invite.SendBye())
 
     def test_no_ack_ends_the_session(self) -> None:
         """Without an ACK in 64*T1 the dialog is ended with BYE (13.3.1.4)."""
         machine = _answering(State.ACCEPTED)
         stop, bye, failed = machine.feed(Event.NO_ACK)
-        self.assertEqual((stop, bye), (invite.StopTimers(), invite.SendBye()))
+        self.assertEqual((stop, bye), (StopTimers(), invite.SendBye()))
         self.assertIsInstance(failed.error, TransactionTimeoutError)
         self.assertIs(machine.state, State.ENDED)
 
     def test_bye_of_the_peer_stops_everything(self) -> None:
         """After the answer a BYE needs no 487."""
         for state in (State.ACCEPTED, State.LEAVING, State.CONFIRMED):
-            self.assert_step(state, Event.BYE, None, State.ENDED, invite.StopTimers())
+            self.assert_step(state, Event.BYE, None, State.ENDED, StopTimers())
 
     def test_transport_failure_before_the_answer_ends_it(self) -> None:
         """A caller that is gone ends the attempt, and its transaction gets 487, or it would never end."""
         for state in (State.OFFERED, State.RINGING):
-            effects = (invite.StopTimers(), invite.Respond(TERMINATED), invite.Failed(LOST))
+            effects = (StopTimers(), invite.Respond(TERMINATED), invite.Failed(LOST))
             self.assert_step(state, Event.LOST, LOST, State.ENDED, *effects)
 
     def test_absorbs_all_else(self) -> None:

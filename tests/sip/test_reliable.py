@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sipd.errors import ParseError
 from sipd.sip import reliable
 from sipd.sip.fields import CSeq, RAck
+from sipd.sip.machine import StartTimer, StopTimers
 from sipd.sip.message import Request, Response
 from sipd.sip.reliable import (
     QUEUE_LIMIT,
@@ -52,8 +53,8 @@ def respond(response: Response) -> tuple[reliable.Effect, ...]:
     """Give what sending a response for the first time comes to."""
     return (
         reliable.Respond(response),
-        reliable.StartTimer(Event.REPEAT, 0.5),
-        reliable.StartTimer(Event.NO_PRACK, 32.0),
+        StartTimer(Event.REPEAT, 0.5),
+        StartTimer(Event.NO_PRACK, 32.0),
     )
 
 
@@ -140,7 +141,7 @@ class AnswerTests(SynchronousTestCase):
         """The PRACK stops the repetition; the same RAck again acknowledges nothing."""
         self.machine.feed(Event.RELIABLE, ringing())
         message = prack(5)
-        self.assertEqual(self.acknowledge(message), (reliable.StopTimers(), reliable.Acknowledged(message)))
+        self.assertEqual(self.acknowledge(message), (StopTimers(), reliable.Acknowledged(message)))
         self.assertIs(self.machine.state, State.IDLE)
         self.assertEqual(self.acknowledge(message), (reliable.RefusePrack(message),))
 
@@ -162,7 +163,7 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual(self.machine.feed(Event.RELIABLE, third), ())
         for rseq, response in ((5, second), (6, third)):
             message = prack(rseq)
-            expected = (reliable.StopTimers(), reliable.Acknowledged(message), *respond(response))
+            expected = (StopTimers(), reliable.Acknowledged(message), *respond(response))
             self.assertEqual(self.acknowledge(message), expected)
         self.assertEqual(third.headers.get("RSeq"), "7")
         self.acknowledge(prack(7))
@@ -188,7 +189,7 @@ class AnswerTests(SynchronousTestCase):
             if is_holding:
                 self.succeed()
             stop, effect = self.machine.feed(Event.NO_PRACK)
-            self.assertEqual((stop, effect.error.status), (reliable.StopTimers(), 504))
+            self.assertEqual((stop, effect.error.status), (StopTimers(), 504))
             self.assertIs(self.machine.state, State.ENDED)
 
     def test_2xx_waits_for_what_was_said(self) -> None:
@@ -197,10 +198,10 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual(self.succeed(), ())
         self.assertIs(self.machine.state, State.HOLDING)
         self.assertEqual(self.machine.feed(Event.RELIABLE, ringing()), ())
-        self.assertEqual(self.machine.feed(Event.REPEAT)[1], reliable.StartTimer(Event.REPEAT, 1.0))
+        self.assertEqual(self.machine.feed(Event.REPEAT)[1], StartTimer(Event.REPEAT, 1.0))
         self.assertEqual(self.acknowledge(prack(4)), (reliable.RefusePrack(prack(4)),))
         message = prack(5)
-        expected = (reliable.StopTimers(), reliable.Acknowledged(message), reliable.Accept(OK))
+        expected = (StopTimers(), reliable.Acknowledged(message), reliable.Accept(OK))
         self.assertEqual(self.acknowledge(message), expected)
         self.assertIs(self.machine.state, State.ENDED)
 
@@ -219,7 +220,7 @@ class AnswerTests(SynchronousTestCase):
         """What said nothing needs no PRACK any more, but may get it; what waited is left out."""
         self.machine.feed(Event.RELIABLE, ringing())
         self.machine.feed(Event.RELIABLE, ringing())
-        self.assertEqual(self.succeed(), (reliable.StopTimers(), reliable.Accept(OK)))
+        self.assertEqual(self.succeed(), (StopTimers(), reliable.Accept(OK)))
         self.assertIs(self.machine.state, State.ENDED)
         message = prack(5)
         self.assertEqual(self.acknowledge(message), (reliable.Acknowledged(message),))
@@ -232,7 +233,7 @@ class AnswerTests(SynchronousTestCase):
             self.machine.feed(Event.RELIABLE, ringing(body=BODY))
             if is_holding:
                 self.succeed()
-            self.assertEqual(self.machine.feed(Event.FAILURE), (reliable.StopTimers(),))
+            self.assertEqual(self.machine.feed(Event.FAILURE), (StopTimers(),))
             self.assertEqual(self.machine.feed(Event.REPEAT), ())
             message = prack(5)
             self.assertEqual(self.acknowledge(message), (reliable.Acknowledged(message),))
@@ -241,9 +242,9 @@ class AnswerTests(SynchronousTestCase):
         """An INVITE that is answered at once, one way or the other, and a PRACK for nothing."""
         message = prack(5)
         self.assertEqual(self.acknowledge(message), (reliable.RefusePrack(message),))
-        self.assertEqual(self.succeed(), (reliable.StopTimers(), reliable.Accept(OK)))
+        self.assertEqual(self.succeed(), (StopTimers(), reliable.Accept(OK)))
         self.setUp()
-        self.assertEqual(self.machine.feed(Event.FAILURE), (reliable.StopTimers(),))
+        self.assertEqual(self.machine.feed(Event.FAILURE), (StopTimers(),))
 
     def test_absorbs_all_else(self) -> None:
         """These events, and no others, do something in these states."""

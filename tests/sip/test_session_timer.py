@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sipd.errors import ParseError, RequestRefusedError
 from sipd.sip.headers import Headers
+from sipd.sip.machine import StartTimer, StopTimers
 from sipd.sip.message import Request, Response
 from sipd.sip.session_timer import (
     RETRY_LIMIT,
@@ -20,9 +21,7 @@ from sipd.sip.session_timer import (
     SessionExpires,
     SessionTimer,
     SessionTimerPolicy,
-    StartTimer,
     State,
-    StopTimers,
 )
 from sipd.testing import builders
 

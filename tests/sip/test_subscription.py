@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from sipd.sip.machine import StartTimer, StopTimers
 from sipd.sip.refer import Fragment, SubscriptionState
 from sipd.sip.subscription import (
     Event,
@@ -12,9 +13,7 @@ from sipd.sip.subscription import (
     Progress,
     ReferNotifier,
     ReferSubscriber,
-    StartTimer,
     State,
-    StopTimers,
 )
 from sipd.sip.timers import TimerValues
 

@@ -65,7 +65,7 @@ class AnswerTests(AgentCase):
         self.assertEqual(len(call._first._timers), 2)
         self.them.send(builders.ack(self.invite, response))
         self.clock.advance(0.1)
-        self.assertEqual(call._first._timers, {})
+        self.assertEqual(len(call._first._timers), 0)
         call.hang_up()
         self.settle()
 
