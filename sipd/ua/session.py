@@ -101,13 +101,18 @@ class Session:
     @property
     def is_changing(self) -> bool:
         """Whether an INVITE or UPDATE, of either side, waits for its final response or its ACK (section 14)."""
-        answering, calling = self._answering, self._calling
+        answering = self._answering
         return (
             (answering is not None and (not answering.is_answered or answering.awaits_ack))
-            or (calling is not None and (not calling.is_over or calling.awaits_ack))
-            or self.updates.is_sending
+            or self.is_asking
             or self.updates.is_answering
         )
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether an INVITE or UPDATE of this side waits for its final response or its ACK."""
+        calling = self._calling
+        return self.updates.is_sending or (calling is not None and (not calling.is_over or calling.awaits_ack))
 
     @property
     def is_being_asked(self) -> bool:
@@ -383,17 +388,12 @@ class Session:
 
     def _invite_received(self, transaction: IServerTransaction) -> None:
         request = transaction.request
-        answering = self._answering
         if self.is_being_asked or self.updates.is_answering:
             raise self.too_early()
         if self.updates.is_sending or (self._calling is not None and not self._calling.is_over):
             raise RequestRefusedError("Request Pending", status=491)
         self.refreshing.check(request)
-        if answering is not None and answering.awaits_ack:
-            if not answering.request.body:
-                raise RequestRefusedError("Request Pending", status=491)
-            # The caller goes on, so it has the 2xx: its ACK is late or lost (RFC 5407 section 3.1, lesson 28).
-            answering.ack_received(None)
+        self.goes_on()
         self.take_change(transaction)
         self._answering = Answering(self, transaction)
         self.tell(Reinvited(self._answering))
@@ -403,6 +403,20 @@ class Session:
             self._answering.prack_received(transaction)
         else:
             transaction.respond(transaction.request.response(481))
+
+    def goes_on(self) -> None:
+        """Take note that the peer asks for another change: it has the 2xx, and its ACK is late or lost.
+
+        See RFC 5407 section 3.1.
+
+        Raises:
+            RequestRefusedError: 491, the answer to an offer in that 2xx is due in the ACK.
+        """
+        answering = self._answering
+        if answering is not None and answering.awaits_ack:
+            if not answering.request.body:
+                raise RequestRefusedError("Request Pending", status=491)
+            answering.ack_received(None)
 
     def take_change(self, transaction: IServerTransaction) -> None:
         """Take from an INVITE or UPDATE in the dialog where the peer is reached now, and what it can do."""

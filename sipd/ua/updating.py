@@ -100,9 +100,11 @@ class Updates:
         if request.body:
             if session.is_being_asked or self.is_answering:
                 raise session.too_early()
-            if session.is_changing:
+            if session.is_asking:
                 raise RequestRefusedError("Request Pending", status=491)
         session.refreshing.check(request)
+        if request.body:
+            session.goes_on()
         session.take_change(transaction)
         if request.body:
             self._answering = Updating(self, transaction)

@@ -18,11 +18,13 @@ class RoutedCallTests(InteropTestCase):
     programs = ("sipp",)
     timeout = 90
 
-    async def call(self, caller: str, callee: str, *, status: int = 0, host: str = HOST) -> dict[str, object]:
+    async def call(
+        self, caller: str, callee: str, *, status: int = 0, host: str = HOST, timeout: float = 2.0
+    ) -> dict[str, object]:
         """Make one call; both ends must see what their scenarios say. Give its record."""
         server = Server(self, host)
         port = self.ports.take(host)
-        server.add_route("sipp", "callee", port, timeout=2.0)
+        server.add_route("sipp", "callee", port, timeout=timeout)
         await server.start()
         called = Sipp(self, callee, port=port, host=host)
         await self.pause(0.3)
@@ -67,6 +69,11 @@ class RoutedCallTests(InteropTestCase):
         record = await self.call("uac_dials", "uas_is_dialled")
         self.assertEqual((record["status"], record["ended_by"]), (200, "caller"))
 
+    async def test_reliable_and_refreshed(self) -> None:
+        """PRACK, UPDATE and session timers, each leg by itself: RSeq and intervals differ, the hold crosses."""
+        record = await self.call("uac_insists", "uas_is_sure", timeout=10)
+        self.assertEqual((record["status"], record["ended_by"]), (200, "caller"))
+
     async def test_unreachable(self) -> None:
         """Where nobody listens the caller is told so at once: 502."""
         server = Server(self)
@@ -92,6 +99,14 @@ class RoutedCallTests(InteropTestCase):
 
     async def test_loss(self) -> None:
         """Of a hundred calls at 20 a second none fails when both legs lose every twentieth message."""
+        await self.lossy("uac_answered", "uas_answers")
+
+    async def test_loss_of_what_is_reliable(self) -> None:
+        """The same with PRACK and UPDATE on both legs."""
+        await self.lossy("uac_insists", "uas_is_sure")
+
+    async def lossy(self, caller: str, callee: str) -> None:
+        """Make a hundred calls, both legs of which lose messages."""
         server = Server(self)
         port, caller_port = self.ports.take(), self.ports.take()
         callee_wire = LossyWire(IReactorUDP(self.reactor), self.ports.take(), port, LOSS, seed=1)
@@ -100,10 +115,10 @@ class RoutedCallTests(InteropTestCase):
         await server.start()
         for wire in (callee_wire, caller_wire):
             self.addCleanup(wire.close)
-        called = Sipp(self, "uas_answers", port=port, contact_port=callee_wire.port, calls=100, linger=8, limit=60)
+        called = Sipp(self, callee, port=port, contact_port=callee_wire.port, calls=100, linger=8, limit=60)
         await self.pause(0.3)
         target = f"{HOST}:{caller_wire.port}"
-        calling = Sipp(self, "uac_answered", port=caller_port, target=target, calls=100, rate=20, limit=60)
+        calling = Sipp(self, caller, port=caller_port, target=target, calls=100, rate=20, limit=60)
         await calling.succeeds()
         await called.succeeds()
         for wire in (callee_wire, caller_wire):

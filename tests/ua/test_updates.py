@@ -109,6 +109,20 @@ class IncomingTests(UpdateCase):
         self.user.last(Answered)
         self.end(call)
 
+    def test_before_the_ack(self) -> None:
+        """An offer of who has the 2xx proves that its ACK is late or lost; whose ACK owes an answer has to wait."""
+        for body, kinds in ((OFFER, []), (b"", ["491"])):
+            call = self.offered(body=body)
+            call.accept(SDP_TYPE, OFFER)
+            self.clock.advance(0.1)
+            self.ok = self.them.response(200)
+            self.them.take()
+            self.said(cseq=2, body=OFFER)
+            self.assertEqual(self.them.kinds(), kinds)
+            self.assertEqual(call.updates.is_answering, bool(body))
+            call.hang_up()
+            self.settle()
+
     def test_before_the_answer(self) -> None:
         """Whose INVITE has no answer yet has no offer to make (section 5.2)."""
         call = self.offered()
