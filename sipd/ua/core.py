@@ -35,7 +35,7 @@ from sipd.ua.calling import Calling
 from sipd.ua.failover import ask_in_turn
 from sipd.ua.flows import stays_on
 from sipd.ua.incoming import IncomingCall
-from sipd.ua.interfaces import ICallHandler
+from sipd.ua.interfaces import ICallHandler, IDialogUser
 from sipd.ua.outgoing import CallRequest, OutgoingCall
 from sipd.ua.session import Session
 from sipd.ua.settings import KNOWN_METHODS, AgentSettings
@@ -93,7 +93,7 @@ class UserAgent:
         self.handlers: dict[str, IRequestHandler] = {}
         self.explanation: Callable[[Session, str], None] | None = None
         self._sessions: set[Session] = set()
-        self._dialogs: dict[DialogKey, Session] = {}
+        self._dialogs: dict[DialogKey, IDialogUser] = {}
         self._given_up: dict[tuple[str, str], Calling] = {}
         self._timers: dict[tuple[str, str], IDelayedCall] = {}
         self._is_closed = False
@@ -161,9 +161,9 @@ class UserAgent:
 
     def ack_received(self, ack: Request, flow: IFlow) -> None:
         """See `ITransactionCore`."""
-        session = self._find(ack)
-        if session is not None:
-            session.ack_received(ack)
+        user = self._find(ack)
+        if user is not None:
+            user.ack_received(ack)
 
     def response_received(self, response: Response, flow: IFlow) -> None:
         """See `ITransactionCore`. A 2xx to an INVITE that was given up is ended; others are dropped (lesson 26)."""
@@ -196,25 +196,38 @@ class UserAgent:
         if self.settings.name:
             headers.add("User-Agent", self.settings.name)
 
-    def add_dialog(self, session: Session) -> None:
+    def add_session(self, session: Session) -> None:
         """Find the session by its dialog from now on."""
         assert session.dialog is not None
         self._sessions.add(session)
-        self._dialogs[session.dialog.key] = session
+        self.hold_dialog(session.dialog, session)
 
     def add_early_dialog(self, session: Session, dialog: Dialog) -> None:
         """Find the session by a dialog, too, that its INVITE has made so far with one callee."""
         if dialog.key not in self._dialogs:
-            self._dialogs[dialog.key] = session
+            self.hold_dialog(dialog, session)
             session.early_dialogs.append(dialog)
+
+    def hold_dialog(self, dialog: Dialog, user: IDialogUser) -> None:
+        """Give what comes inside of a dialog to its user from now on."""
+        self._dialogs[dialog.key] = user
+
+    def release_dialog(self, dialog: Dialog, user: IDialogUser) -> None:
+        """End that; what comes is answered with 481. Idempotent."""
+        if self._dialogs.get(dialog.key) is user:
+            del self._dialogs[dialog.key]
+
+    def find_dialog(self, key: DialogKey) -> IDialogUser | None:
+        """Give who uses a dialog, or `None`."""
+        return self._dialogs.get(key)
 
     def forget(self, session: Session) -> None:
         """Nothing is to happen to that session any more. Idempotent."""
         self._sessions.discard(session)
-        if session.dialog is not None and self._dialogs.get(session.dialog.key) is session:
-            del self._dialogs[session.dialog.key]
+        if session.dialog is not None:
+            self.release_dialog(session.dialog, session)
         for dialog in session.early_dialogs:
-            self._dialogs.pop(dialog.key, None)
+            self.release_dialog(dialog, session)
         session.early_dialogs.clear()
 
     def give_up(self, calling: Calling) -> None:
@@ -231,9 +244,9 @@ class UserAgent:
             return succeed(flow)
         return self.resolver.locate(next_hop).addCallback(lambda targets: self.transport.flow_to(targets[0]))
 
-    def request_in_dialog(self, session: Session, dialog: Dialog, request: Request) -> Deferred[Response]:
+    def request_in_dialog(self, user: IDialogUser, dialog: Dialog, request: Request) -> Deferred[Response]:
         """Send a request that the dialog has built, other than INVITE; answers challenges."""
-        return Deferred.fromCoroutine(self._request_in_dialog(session, dialog, request))
+        return Deferred.fromCoroutine(self._request_in_dialog(user, dialog, request))
 
     async def ask(
         self,
@@ -308,17 +321,17 @@ class UserAgent:
     # --- requests that come in ------------------------------------------------------------------------------
 
     def _request_in_dialog_received(self, transaction: IServerTransaction) -> None:
-        session = self._find(transaction.request)
-        if session is None:
+        user = self._find(transaction.request)
+        if user is None:
             self._respond(transaction, 481)
             return
         refused = find_unsupported_extension(transaction.request, self.settings.supported)
         if refused is not None:
             raise refused
-        session.request_received(transaction)
+        user.request_received(transaction)
 
-    def _find(self, request: Request) -> Session | None:
-        return self._dialogs.get((request.call_id, request.to.tag or "", request.from_.tag or ""))
+    def _find(self, request: Request) -> IDialogUser | None:
+        return self.find_dialog((request.call_id, request.to.tag or "", request.from_.tag or ""))
 
     def _inspect(self, transaction: IServerTransaction) -> None:
         """RFC 3261 section 8.2, in its order."""
@@ -355,7 +368,7 @@ class UserAgent:
             self._respond(transaction, 480)
             return
         call = IncomingCall(self, transaction, new_tag(self.entropy))
-        self.add_dialog(call)
+        self.add_session(call)
         self.call_handler.call_offered(call)
 
     def _respond(
@@ -391,16 +404,17 @@ class UserAgent:
             raise RemoteError(response.reason, status=503)
         return response
 
-    async def _request_in_dialog(self, session: Session, dialog: Dialog, request: Request) -> Response:
-        assert session.flow is not None
+    async def _request_in_dialog(self, user: IDialogUser, dialog: Dialog, request: Request) -> Response:
+        flow = user.flow
+        assert flow is not None
 
         def next_in_dialog(_: Request) -> int:
             dialog.local_sequence += 1
             return dialog.local_sequence
 
-        credentials, counts = session.credentials, session.nonce_counts
-        if stays_on(session.flow, dialog.next_hop, behind_nat=session.is_natted):
-            return await self.ask(request, session.flow, credentials, counts, next_in_dialog, None)
+        credentials, counts = user.credentials, user.nonce_counts
+        if stays_on(flow, dialog.next_hop, behind_nat=user.is_natted):
+            return await self.ask(request, flow, credentials, counts, next_in_dialog, None)
 
         async def send(flow: IFlow, heard: Callable[[Response], None] | None) -> Response:
             return await self.ask(request.copy(), flow, credentials, counts, next_in_dialog, heard)

@@ -143,7 +143,7 @@ class OutgoingCall(Session):
         self.dialog = dialog
         if self.flow is not None and not dialog.route_set and not self.is_natted:
             self.is_natted = is_behind_nat(dialog.remote_target, None, self.flow)
-        self.agent.add_dialog(self)
+        self.agent.add_session(self)
         self.pinging.start()
 
     def _located(self, targets: Sequence[Target]) -> None:

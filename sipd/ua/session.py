@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from zope.interface import implementer
+
 from sipd.errors import (
     InvalidStateError,
     LocalError,
@@ -35,7 +37,7 @@ from sipd.ua.events import (
     SessionEvent,
 )
 from sipd.ua.flows import is_behind_nat
-from sipd.ua.interfaces import ISessionUser
+from sipd.ua.interfaces import IDialogUser, ISessionUser
 from sipd.ua.pinging import Pinging
 from sipd.ua.refreshing import Refreshing
 from sipd.ua.requesting import USER_METHODS, Requests
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from sipd.ua.core import UserAgent
 
 
+@implementer(IDialogUser)
 class Session:
     """A dialog made by INVITE, and what goes on in it.
 
