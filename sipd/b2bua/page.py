@@ -12,7 +12,6 @@ from sipd.sip.identifiers import new_call_id, new_tag
 from sipd.sip.locate import MAX_UDP_REQUEST_OCTETS, Transport, targets_for_size
 from sipd.sip.message import Request, Response
 from sipd.sip.uri import SipUri
-from sipd.ua.core import next_number
 from sipd.ua.failover import ask_in_turn
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ class Page:
         fits = len(request.to_bytes()) + _SIZE_OF_THE_REST <= MAX_UDP_REQUEST_OCTETS
 
         async def send(flow: IFlow, heard: Callable[[Response], None] | None) -> Response:
-            return await agent.ask(request.copy(), flow, attempt.credentials, {}, next_number, heard)
+            return await agent.ask(request.copy(), flow, attempt.credentials, {}, None, heard)
 
         flow = agent.transport.find_flow(attempt.source) if attempt.source is not None else None
         if flow is not None and (fits or flow.transport.is_reliable):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from enum import Enum
 
 from sipd.errors import ParseError, RequestRefusedError
+from sipd.sip.digest import proven_credentials
 from sipd.sip.fields import NameAddr
 from sipd.sip.headers import Fields, Headers
 from sipd.sip.message import Request, Response
@@ -45,9 +46,12 @@ class Dialog:
         contact: the local Contact value, put on every request that refreshes the target.
         is_secure: made by a `sips` request over TLS.
         state: early, confirmed or terminated.
+        authorizations: names and values of the credentials that the peer's side took last; later requests repeat them
+            (section 22.3).
     """
 
     __slots__ = (
+        "authorizations",
         "call_id",
         "contact",
         "is_secure",
@@ -73,6 +77,7 @@ class Dialog:
         contact: str,
         is_secure: bool,
         state: DialogState,
+        authorizations: tuple[tuple[str, str], ...] = (),
     ) -> None:
         self.call_id = call_id
         self.local = local
@@ -84,6 +89,7 @@ class Dialog:
         self.contact = contact
         self.is_secure = is_secure
         self.state = state
+        self.authorizations = authorizations
 
     @classmethod
     def of_caller(cls, request: Request, response: Response) -> Dialog:
@@ -105,6 +111,7 @@ class Dialog:
             contact=request.headers.get("Contact") or "",
             is_secure=isinstance(request.uri, SipUri) and request.uri.is_secure,
             state=DialogState.CONFIRMED if response.is_success else DialogState.EARLY,
+            authorizations=proven_credentials(request, response),
         )
 
     @classmethod
@@ -165,8 +172,12 @@ class Dialog:
             headers: more header fields, Content-Type among them if there is a body.
             body: octets.
         """
+        return self._build(method, self.next_number(), headers, body)
+
+    def next_number(self) -> int:
+        """Give the CSeq number of the next request; it counts as sent."""
         self.local_sequence += 1
-        return self._build(method, self.local_sequence, headers, body)
+        return self.local_sequence
 
     def ack(self, invite: Request, headers: Fields = (), body: bytes = b"") -> Request:
         """Build the ACK of a 2xx: the INVITE's number and credentials (section 13.2.2.4)."""

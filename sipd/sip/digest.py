@@ -271,9 +271,10 @@ def answer_challenges(
     Of each realm the first challenge that can be answered is: servers list them by preference. Credentials of other
     realms that the request already carried are renewed, with the next nonce count.
 
-    Trying again always ends, whatever the server does. Credentials that were just rejected are not tried again
-    (section 22.2), unless their nonce is said to be stale; and that is believed only when all nonces in the request
-    had served before, and the new one has not. A request carries the credentials of at most `MAX_REALMS` realms.
+    Trying again always ends, whatever the server does. Credentials that answered a challenge and were rejected are not
+    tried again (section 22.2). Those that were sent ahead of a challenge are, once: their nonce is too old, whether or
+    not the server says `stale`. All nonces in the request had served before then, and the new one has not. A request
+    carries the credentials of at most `MAX_REALMS` realms.
 
     Args:
         response: a 401 or 407.
@@ -288,13 +289,13 @@ def answer_challenges(
     """
     ordered = sorted(credentials, key=lambda one: not one.realm)
     given = _credentials_of(request)
-    may_be_stale = all(nonce_counts.get(one.parameters.get("nonce", ""), 0) > 1 for one in given.values())
+    were_ahead = all(nonce_counts.get(one.parameters.get("nonce", ""), 0) > 1 for one in given.values())
     answers: dict[tuple[str, str], AuthParameters] = {}
     for challenge in find_challenges(response):
         key = (challenge.header, challenge.realm)
         if key in answers:
             continue
-        if key in given and not (challenge.is_stale and may_be_stale and challenge.nonce not in nonce_counts):
+        if key in given and not (were_ahead and challenge.nonce not in nonce_counts):
             return ()
         answer = _answer(challenge, request, ordered, entropy, nonce_counts)
         if answer is not None:
@@ -303,12 +304,53 @@ def answer_challenges(
         return ()
     for key, parameters in given.items():
         if key not in answers:
-            accepted = Challenge.read(key[0], parameters)
-            renewed = accepted and _answer(accepted, request, ordered, entropy, nonce_counts)
-            answers[key] = renewed or parameters
+            answers[key] = _repeat(key[0], parameters, request, ordered, entropy, nonce_counts) or parameters
     if len(answers) > MAX_REALMS:
         return ()
     return tuple((header, str(parameters)) for (header, _), parameters in answers.items())
+
+
+def repeat_credentials(
+    given: Sequence[tuple[str, str]],
+    request: Request,
+    credentials: Sequence[DigestCredentials],
+    entropy: Callable[[int], bytes],
+    nonce_counts: dict[str, int],
+) -> tuple[tuple[str, str], ...]:
+    """Give the credentials to send ahead of a challenge, in a later request to the same peer (RFC 3261 section 22.3).
+
+    Args:
+        given: what `proven_credentials` gave for the last one.
+        request: what will be sent.
+        credentials: as for `answer_challenges`.
+        entropy: for the cnonce.
+        nonce_counts: as for `answer_challenges`.
+
+    Returns:
+        (name, value) of every line for `set_credentials`.
+    """
+    repeated = []
+    for header, value in given:
+        for parameters in parse_challenges((value,)):
+            again = _repeat(header, parameters, request, credentials, entropy, nonce_counts)
+            if again is not None:
+                repeated.append((header, str(again)))
+    return tuple(repeated)
+
+
+def proven_credentials(request: Request, response: Response) -> tuple[tuple[str, str], ...]:
+    """Give the credentials of a request that its final response shows to be right; none after a challenge.
+
+    A nonce that the server names for the next request takes the place of the one that was used (RFC 7616 section 3.5;
+    Authentication-Info does not say of which realm, so that there must be one only).
+    """
+    if response.status in (401, 407):
+        return ()
+    proven = tuple((name, value) for name in ANSWERED_BY.values() for value in request.headers.get_all(name))
+    next_nonce = _next_nonce(response) if proven else None
+    if next_nonce is None or sum(name == "Authorization" for name, _ in proven) != 1:
+        return proven
+    return tuple((name, _with_nonce(value, next_nonce) if name == "Authorization" else value) for name, value in proven)
 
 
 def set_credentials(request: Request, answers: Sequence[tuple[str, str]]) -> None:
@@ -317,6 +359,33 @@ def set_credentials(request: Request, answers: Sequence[tuple[str, str]]) -> Non
         request.headers.remove(header)
     for header, value in answers:
         request.headers.add(header, value)
+
+
+def _repeat(
+    header: str,
+    given: AuthParameters,
+    request: Request,
+    credentials: Sequence[DigestCredentials],
+    entropy: Callable[[int], bytes],
+    nonce_counts: dict[str, int],
+) -> AuthParameters | None:
+    """Give credentials like these for another request, with the next nonce count."""
+    challenge = Challenge.read(header, given)
+    return None if challenge is None else _answer(challenge, request, credentials, entropy, nonce_counts)
+
+
+def _next_nonce(response: Response) -> str | None:
+    for line in response.headers.get_all("Authentication-Info"):
+        try:
+            return AuthParameters.parse(f"Digest {line}").parameters.get("nextnonce")
+        except ParseError:
+            return None
+    return None
+
+
+def _with_nonce(value: str, nonce: str) -> str:
+    parameters = AuthParameters.parse(value)
+    return str(AuthParameters(parameters.scheme, parameters.parameters | {"nonce": nonce}))
 
 
 def _answer(

@@ -15,6 +15,7 @@ from sipd.errors import LocalError, ParseError, RemoteError, TransportError
 from sipd.interfaces import IClientTransaction, IFlow, ITransactionUser
 from sipd.sip import invite
 from sipd.sip.dialog import Dialog
+from sipd.sip.digest import set_credentials
 from sipd.sip.glare import retry_after_of
 from sipd.sip.headers import Fields
 from sipd.sip.invite import CallMachine, Event, State
@@ -166,6 +167,9 @@ class Calling:
                 if self._targets:
                     self._explain(f"{target}: {error.reason}")
                 continue
+            if self._target is not None:
+                # A nonce is the business of the server that gave it: this one asks for itself.
+                set_credentials(self._template, ())
             self._target = target
             self.start(flow)
             if self._targets and not self.is_over and self._session.dialog is None:

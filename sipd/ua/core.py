@@ -22,7 +22,7 @@ from sipd.interfaces import (
     ITransportLayer,
 )
 from sipd.sip.dialog import Dialog, DialogKey, DialogState
-from sipd.sip.digest import answer_challenges, set_credentials
+from sipd.sip.digest import answer_challenges, proven_credentials, repeat_credentials, set_credentials
 from sipd.sip.headers import Headers
 from sipd.sip.identifiers import new_call_id, new_tag
 from sipd.sip.locate import Transport, targets_for_size
@@ -254,7 +254,7 @@ class UserAgent:
         flow: IFlow,
         credentials: Credentials | None,
         nonce_counts: dict[str, int],
-        next_number: Callable[[Request], int],
+        dialog: Dialog | None,
         heard: Callable[[Response], None] | None,
     ) -> Response:
         """Give the final response to a request on a flow; answer challenges (section 22).
@@ -264,7 +264,8 @@ class UserAgent:
             flow: what it leaves on.
             credentials: for challenges, or `None`.
             nonce_counts: how often each nonce was used.
-            next_number: gives the CSeq number of the request that follows a challenged one.
+            dialog: that it is in: gives the next CSeq number after a challenge, and keeps what the peer took for the
+                next request, which carries it ahead of a challenge (section 22.3); `None` outside of dialogs.
             heard: told of provisional responses.
 
         Raises:
@@ -272,16 +273,23 @@ class UserAgent:
         """
         if credentials is None:
             return await self.transactions.request(request, flow, heard)
+        known = (credentials,)
+        if dialog is not None and dialog.authorizations:
+            ahead = repeat_credentials(dialog.authorizations, request, known, self.entropy, nonce_counts)
+            set_credentials(request, ahead)
         for attempts_left in reversed(range(MAX_CHALLENGES)):
             plain = request.copy()
             response = await self.transactions.request(request, flow, heard)
+            if dialog is not None:
+                dialog.authorizations = proven_credentials(plain, response)
             if response.status not in (401, 407) or not attempts_left:
                 return response
-            answers = answer_challenges(response, plain, (credentials,), self.entropy, nonce_counts)
+            answers = answer_challenges(response, plain, known, self.entropy, nonce_counts)
             if not answers:
                 return response
             request = plain
-            request.headers.set("CSeq", f"{next_number(plain)} {plain.method}")
+            number = plain.cseq.number + 1 if dialog is None else dialog.next_number()
+            request.headers.set("CSeq", f"{number} {plain.method}")
             set_credentials(request, answers)
         raise AssertionError("the last attempt returns")
 
@@ -397,7 +405,7 @@ class UserAgent:
             attempt = request.copy()
             if "Contact" not in attempt.headers:
                 attempt.headers.add("Contact", self.contact(flow, request.from_.uri))
-            return await self.ask(attempt, flow, credentials, {}, next_number, heard)
+            return await self.ask(attempt, flow, credentials, {}, None, heard)
 
         response = await ask_in_turn(self, targets_for_size(targets, len(request.to_bytes())), send)
         if response.status == 503:
@@ -407,25 +415,19 @@ class UserAgent:
     async def _request_in_dialog(self, user: IDialogUser, dialog: Dialog, request: Request) -> Response:
         flow = user.flow
         assert flow is not None
-
-        def next_in_dialog(_: Request) -> int:
-            dialog.local_sequence += 1
-            return dialog.local_sequence
-
         credentials, counts = user.credentials, user.nonce_counts
         if stays_on(flow, dialog.next_hop, behind_nat=user.is_natted):
-            return await self.ask(request, flow, credentials, counts, next_in_dialog, None)
+            return await self.ask(request, flow, credentials, counts, dialog, None)
 
         async def send(flow: IFlow, heard: Callable[[Response], None] | None) -> Response:
-            return await self.ask(request.copy(), flow, credentials, counts, next_in_dialog, heard)
+            attempt = request.copy()
+            if request.cseq.number < dialog.local_sequence:
+                # Another target has challenged it, or something was sent while this one was looked for.
+                attempt.headers.set("CSeq", f"{dialog.next_number()} {request.method}")
+            return await self.ask(attempt, flow, credentials, counts, dialog, heard)
 
         return await ask_in_turn(self, await self.resolver.locate(dialog.next_hop), send)
 
     def _bye_failed(self, failure: Failure, session: Session) -> None:
         failure.trap(RemoteError, LocalError)
         self.explain(session, f"BYE: {failure.getErrorMessage()}")
-
-
-def next_number(request: Request) -> int:
-    """Give the CSeq number after that of a request outside of dialogs."""
-    return request.cseq.number + 1

@@ -18,7 +18,7 @@ from sipd.errors import (
 )
 from sipd.interfaces import Credentials, IFlow, IServerTransaction
 from sipd.sip.dialog import Dialog, DialogState
-from sipd.sip.digest import answer_challenges, set_credentials
+from sipd.sip.digest import answer_challenges, proven_credentials, repeat_credentials, set_credentials
 from sipd.sip.fields import RAck
 from sipd.sip.glare import retry_after
 from sipd.sip.grammar import quote
@@ -258,18 +258,26 @@ class Session:
         With credentials where they were asked for (section 22), or with a longer interval (RFC 4028 section 7.3).
         """
         if response.status == 422:
-            return self._build_again(request) if self.refreshing.may_retry(response) else None
+            if not self.refreshing.may_retry(response):
+                return None
+            renewed = self._build_again(request)
+            self._repeat_credentials(renewed, proven_credentials(request, response))
+            return renewed
         if self.credentials is None:
             return None
-        try:
-            answers = answer_challenges(response, request, (self.credentials,), self.agent.entropy, self.nonce_counts)
-        except ParseError:
-            return None
+        answers = answer_challenges(response, request, (self.credentials,), self.agent.entropy, self.nonce_counts)
         if not answers:
             return None
         renewed = self._build_again(request)
         set_credentials(renewed, answers)
         return renewed
+
+    def _repeat_credentials(self, request: Request, given: tuple[tuple[str, str], ...]) -> None:
+        """Put credentials that were right before into a request ahead of a challenge (section 22.3)."""
+        if given and self.credentials is not None:
+            known = (self.credentials,)
+            repeated = repeat_credentials(given, request, known, self.agent.entropy, self.nonce_counts)
+            set_credentials(request, repeated)
 
     def _build_again(self, request: Request) -> Request:
         renewed = request.copy()
@@ -281,14 +289,12 @@ class Session:
 
     def next_sequence(self, request: Request) -> int:
         """Give the CSeq number of the next request."""
-        if self.dialog is None:
-            return request.cseq.number + 1
-        self.dialog.local_sequence += 1
-        return self.dialog.local_sequence
+        return request.cseq.number + 1 if self.dialog is None else self.dialog.next_number()
 
     def calling_answered(self, calling: Calling, event: Answered) -> None:
         """Take the 2xx of an INVITE of ours."""
         assert self.dialog is not None
+        self.dialog.authorizations = proven_credentials(calling.request, event.response)
         self.take_answer(event.response)
         self.said(calling.request)
         if self.is_over:
@@ -301,6 +307,8 @@ class Session:
 
     def calling_refused(self, calling: Calling, event: Refused) -> None:
         """Take the refusal of an INVITE of ours; 408 and 481 end the dialog (section 14.1)."""
+        if self.dialog is not None:
+            self.dialog.authorizations = proven_credentials(calling.request, event.response)
         if not calling.is_refresh:
             self.tell(event)
         self.refreshing.refused(event.response)
@@ -448,6 +456,7 @@ class Session:
     def _invite_again(self, dialog: Dialog, headers: Fields, body: bytes, *, is_refresh: bool = False) -> None:
         request = dialog.request("INVITE", headers, body)
         self.add_what_we_can(request)
+        self._repeat_credentials(request, dialog.authorizations)
         self._calling = Calling(self, request, is_refresh=is_refresh)
         self._calling.start_within(dialog, self._known_flow())
 
