@@ -35,23 +35,34 @@ class Answered:
     """The peer took the INVITE, the first or a later one, or the UPDATE: a 2xx.
 
     That to INVITE waits for `Session.acknowledge`.
+
+    Args:
+        response: the 2xx.
+        method: of what it answers, INVITE or UPDATE.
+        tag: the peer's in the early dialog of an UPDATE; `None` in the session's own.
     """
 
     response: Response
+    method: str = "INVITE"
+    tag: str | None = None
 
 
 @dataclass(slots=True)
 class Refused:
-    """The peer refused the INVITE, the first or a later one, or the UPDATE: 300 to 699."""
+    """The peer refused the INVITE, the first or a later one, or the UPDATE: 300 to 699. As for `Answered`."""
 
     response: Response
+    method: str = "INVITE"
+    tag: str | None = None
 
 
 @dataclass(slots=True)
 class Failed:
-    """The INVITE, the first or a later one, or the UPDATE got no final response, or could not be sent."""
+    """The INVITE, or the UPDATE, got no final response, or could not be sent. As for `Answered`."""
 
     error: RemoteError
+    method: str = "INVITE"
+    tag: str | None = None
 
 
 @dataclass(slots=True)

@@ -67,11 +67,11 @@ class Updates:
         return response
 
     def _asked(self, response: Response) -> None:
-        self._session.tell(Answered(response) if response.is_success else Refused(response))
+        self._session.tell(Answered(response, "UPDATE") if response.is_success else Refused(response, "UPDATE"))
         self._answered(response)
 
     def _ask_failed(self, failure: Failure) -> None:
-        self._session.tell(Failed(_remote_error(failure)))
+        self._session.tell(Failed(_remote_error(failure), "UPDATE"))
         self._failed(failure)
 
     def _answered(self, response: Response) -> None:

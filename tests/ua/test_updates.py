@@ -161,14 +161,14 @@ class OutgoingTests(UpdateCase):
         self.assertEqual(len(update.contacts), 1)
         self.them.take()
         self.reply(update, 200)
-        self.user.last(Answered)
+        self.assertEqual(self.user.last(Answered).method, "UPDATE")
         call.acknowledge()
         self.clock.advance(0.1)
         self.assertEqual(self.them.kinds(), [])
         call.update(SDP_TYPE, OFFER)
         self.clock.advance(0.1)
         self.reply(self.them.request("UPDATE"), 488)
-        self.user.last(Refused)
+        self.assertEqual(self.user.last(Refused).method, "UPDATE")
         self.assertTrue(call.is_established)
         call.hang_up()
         self.clock.advance(0.1)
@@ -186,7 +186,8 @@ class OutgoingTests(UpdateCase):
         """So does silence."""
         call, _ = self.asked()
         self.clock.advance(33.0)
-        self.assertIsInstance(self.user.events[-2], Failed)
+        failed = self.user.events[-2]
+        self.assertTrue(isinstance(failed, Failed) and failed.method == "UPDATE")
         self.ended(call)
 
     def ended(self, call: Session) -> None:
