@@ -24,6 +24,8 @@ from sipd.sip.digest import (
     find_challenges,
     hash_octets,
     parse_challenges,
+    proven_credentials,
+    repeat_credentials,
     set_credentials,
 )
 from sipd.sip.fields import AuthParameters
@@ -427,7 +429,44 @@ class RejectionTests(SynchronousTestCase):
             set_credentials(request, answers)
         self.fail("still trying")
 
+    def test_sent_ahead(self) -> None:
+        """Credentials that went ahead of a challenge are replaced, also where nobody says that their nonce is stale."""
+        self.use_again()
+        self.assertTrue(self.try_again(MD5.replace("n1", "n9")))
+        self.assertFalse(self.try_again(MD5.replace("n1", "n10")))
+
     def use_again(self) -> None:
         """Send another request with the same nonce, as one that is not challenged first does."""
         self.request = register()
         self.assertTrue(self.try_again(MD5))
+
+
+class LaterTests(SynchronousTestCase):
+    """What a later request to the same peer carries (RFC 3261 section 22.3)."""
+
+    def setUp(self) -> None:
+        """Answer a challenge."""
+        self.counts: dict[str, int] = {}
+        self.request = register()
+        set_credentials(self.request, answer_challenges(unauthorized(MD5), self.request, [ALICE], entropy, self.counts))
+
+    def test_repeated(self) -> None:
+        """Credentials that were right are repeated, with the next count and for the request that they are in."""
+        proven = proven_credentials(self.request, Response(486, "Busy Here", Headers()))
+        later = Request("BYE", "sip:elsewhere@example.com", Headers())
+        ((name, value),) = repeat_credentials(proven, later, [ALICE], entropy, self.counts)
+        again = AuthParameters.parse(value).parameters
+        self.assertEqual((name, again["nc"], again["uri"]), ("Authorization", "00000002", later.uri_text))
+
+    def test_not_proven(self) -> None:
+        """A challenge proves nothing, and neither does a request without credentials."""
+        for status in (401, 407):
+            self.assertEqual(proven_credentials(self.request, Response(status, "Unauthorized", Headers())), ())
+        self.assertEqual(proven_credentials(register(), Response(200, "OK", Headers())), ())
+
+    def test_not_ours(self) -> None:
+        """What nobody has a password for, or what is no digest, is not repeated."""
+        other = Credentials(username="x", password="y", realm="another")
+        proven = proven_credentials(self.request, Response(200, "OK", Headers()))
+        self.assertEqual(repeat_credentials(proven, register(), [other], entropy, {}), ())
+        self.assertEqual(repeat_credentials([("Authorization", "Bearer x")], register(), [ALICE], entropy, {}), ())
