@@ -1,10 +1,11 @@
-"""SIPp with scenarios of our own: `scenarios/*.xml`."""
+"""SIPp with scenarios of our own: `scenarios/*.xml`, and those of `tests.interop.script`."""
 
 from pathlib import Path
 
 from tests.interop.case import InteropTestCase
 from tests.interop.ports import HOST
 from tests.interop.programs import Program, ProgramError
+from tests.interop.script import Script
 
 _SCENARIOS = Path(__file__).with_name("scenarios")
 _ALL_SUCCEEDED = 0
@@ -16,7 +17,7 @@ class Sipp:
 
     Args:
         case: the test that it runs in.
-        scenario: name of a file in `scenarios/`, without `.xml`.
+        scenario: name of a file in `scenarios/`, without `.xml`; or a script.
         port: where it listens for SIP.
         target: `host:port` to send requests to; none for a scenario that waits.
         calls: it ends after so many.
@@ -37,7 +38,7 @@ class Sipp:
     def __init__(
         self,
         case: InteropTestCase,
-        scenario: str,
+        scenario: str | Script,
         *,
         port: int,
         target: str | None = None,
@@ -55,12 +56,13 @@ class Sipp:
         transport: str = "u1",
         limit: float = 20.0,
     ) -> None:
-        text = (_SCENARIOS / f"{scenario}.xml").read_text()
+        name = scenario if isinstance(scenario, str) else scenario.name
+        text = (_SCENARIOS / f"{scenario}.xml").read_text() if isinstance(scenario, str) else scenario.xml()
         text = text.replace("@status@", str(status)).replace("@linger@", str(int(linger * 1000)))
-        file = case.directory / f"{scenario}-{port}.xml"
+        file = case.directory / f"{name}-{port}.xml"
         file.write_text(text)
         self._limit = limit
-        self._errors = case.directory / f"{scenario}-{port}.errors"
+        self._errors = case.directory / f"{name}-{port}.errors"
         media = case.ports.take_range(_MEDIA_PORTS, host)
         arguments = ["-sf", str(file), "-i", host, "-mi", host, "-p", str(port), "-mp", str(media[0])]
         arguments += ["-m", str(calls), "-r", str(rate), "-d", str(int(hold * 1000)), "-s", service]
@@ -71,7 +73,7 @@ class Sipp:
             arguments += ["-au", credentials[0], "-ap", credentials[1], "-auth_uri", digest_uri]
         if target is not None:
             arguments.append(target)
-        self.program: Program = case.start("sipp", *arguments, label=f"sipp {scenario}")
+        self.program: Program = case.start("sipp", *arguments, label=f"sipp {name}")
 
     async def succeeds(self) -> None:
         """Wait until every call went as the scenario says.
