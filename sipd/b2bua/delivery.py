@@ -1,4 +1,7 @@
-"""A MESSAGE on its way out: to the contacts of a round at once, until one takes it (RFC 3261 s. 16.7, RFC 4321)."""
+"""A request outside of calls on its way out: to the contacts of a round at once, until one takes it.
+
+RFC 3261 section 16.7, RFC 4321.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,16 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import CancelledError, Deferred
 
 from sipd.b2bua.inbox import Inbox
-from sipd.b2bua.page import Page
 from sipd.b2bua.refusals import Refusal, choose
 from sipd.errors import RemoteError
 from sipd.interfaces import Attempt
-from sipd.sip.message import Request, Response
+from sipd.sip.message import Response
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
     from twisted.python.failure import Failure
 
+    from sipd.b2bua.errand import Errand
     from sipd.ua.core import UserAgent
 
 #: How long a delivery may take, in T1: its sender waits for 64 (timer F), and must be told before (RFC 4320, 4.2).
@@ -37,24 +40,24 @@ class _Turn(Enum):
 
 
 class Delivery:
-    """One message, and everywhere it goes.
+    """One request, and everywhere it goes.
 
     The contacts of one round get it together. Those of the next round get it when all before have refused it, or after
     `AgentSettings.target_timeout`: a request that is no INVITE leaves no time for more (RFC 4321). What was sent cannot
-    be taken back, so several may show the message; the first 2xx is the answer.
+    be taken back, so several may show a message; the first 2xx is the answer.
 
     Args:
         agent: sends it.
-        request: as it was received.
 
     Attributes:
         notes: what came of each attempt, for a person.
+        taker: the attempt that the 2xx came from, if there was one.
     """
 
-    def __init__(self, agent: UserAgent, request: Request) -> None:
+    def __init__(self, agent: UserAgent) -> None:
         self.notes: list[str] = []
+        self.taker: Attempt | None = None
         self._agent = agent
-        self._request = request
         # What came of an attempt is an exception that is no `RemoteError` only if there is a bug.
         self._inbox: Inbox[_Turn | tuple[int, Response | BaseException]] = Inbox()
         self._attempts: list[Attempt] = []
@@ -66,25 +69,24 @@ class Delivery:
         """End it: the outcome is 503."""
         self._inbox.put(_Turn.STOPPED)
 
-    async def run(self, rounds: Iterable[Iterable[Attempt]]) -> Response | Refusal:
+    async def run(self, errand: Errand, rounds: Iterable[Iterable[Attempt]]) -> Response | Refusal:
         """Give the first 2xx, or else the best refusal."""
         settings = self._agent.settings
         end = self._agent.clock.callLater(PATIENCE * settings.timers.t1, self._inbox.put, _Turn.OVER)
         try:
-            return await self._run(deque(rounds))
+            return await self._run(errand, deque(rounds))
         finally:
             self._is_over = True
             self._stop_waiting()
             if end.active():
                 end.cancel()
 
-    async def _run(self, rounds: deque[Iterable[Attempt]]) -> Response | Refusal:
-        page = Page(self._agent, self._request)
+    async def _run(self, errand: Errand, rounds: deque[Iterable[Attempt]]) -> Response | Refusal:
         refusals: list[Refusal] = []
         is_due = True
         while rounds or self._open:
             if rounds and (is_due or not self._open):
-                self._begin(page, rounds.popleft())
+                self._begin(errand, rounds.popleft())
                 is_due = False
             event = await self._inbox.get()
             match event:
@@ -100,6 +102,7 @@ class Delivery:
                 case (number, Response() as response):
                     self._note(number, f"{response.status} {response.reason}")
                     if response.is_success:
+                        self.taker = self._attempts[number]
                         return response
                     refusals.append(Refusal.of_response(response))
                 case (number, RemoteError() as error):
@@ -112,12 +115,12 @@ class Delivery:
                 rounds.clear()
         return choose(refusals)
 
-    def _begin(self, page: Page, attempts: Iterable[Attempt]) -> None:
+    def _begin(self, errand: Errand, attempts: Iterable[Attempt]) -> None:
         """Send it to the contacts of a round."""
         for attempt in attempts:
             number = len(self._attempts)
             self._attempts.append(attempt)
-            sending = Deferred.fromCoroutine(page.send(attempt))
+            sending = Deferred.fromCoroutine(errand.send(attempt))
             self._open[number] = sending.addCallbacks(self._answered, self._failed, (number,), errbackArgs=(number,))
         self._stop_waiting()
         timeout = self._agent.settings.target_timeout

@@ -14,6 +14,7 @@ from zope.interface import implementer
 
 from sipd.b2bua.delivery import Delivery
 from sipd.b2bua.headers import body_fields, crossing
+from sipd.b2bua.page import Page
 from sipd.b2bua.refusals import Refusal
 from sipd.errors import LocalError, RemoteError, RequestRefusedError
 from sipd.interfaces import IRequestHandler, IServerTransaction, RoutingRequest
@@ -64,7 +65,7 @@ class Messages:
         if refused is not None:
             self._respond(transaction, refused.status, refused.reason, refused.headers)
             return
-        delivery = Delivery(self._b2bua.agent, transaction.request)
+        delivery = Delivery(self._b2bua.agent)
         self._pending[transaction] = delivery
         carrying = Deferred.fromCoroutine(self._carry(transaction, delivery))
         carrying.addErrback(self._failed, transaction).addCallback(self._ended, transaction)
@@ -113,7 +114,7 @@ class Messages:
             if route.refusal is not None:
                 status, reason = route.refusal
             else:
-                outcome = await delivery.run(route.rounds)
+                outcome = await delivery.run(Page(self._b2bua.agent, request), route.rounds)
                 status, reason = _status(outcome)
                 response = outcome.response if isinstance(outcome, Refusal) else outcome
                 if response is not None:

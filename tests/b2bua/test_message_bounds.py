@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
 from sipd.b2bua.delivery import Delivery
+from sipd.b2bua.page import Page
 from sipd.b2bua.routing import StaticRoute
 from sipd.errors import RemoteError
 from sipd.interfaces import Attempt, IResolver, IRouter, Route, RoutingRequest
@@ -146,9 +147,10 @@ class BoundTests(MessageCase):
         """A delivery that is over has none of its two timers left."""
         found: Deferred[Sequence[Target]] = Deferred()
         self.server.agent.resolver.locate = lambda uri: found  # type: ignore[method-assign]
-        delivery = Delivery(self.server.agent, builders.request("MESSAGE", via=None))
+        delivery = Delivery(self.server.agent)
+        page = Page(self.server.agent, builders.request("MESSAGE", via=None))
         before = len(self.clock.getDelayedCalls())
-        done = Deferred.fromCoroutine(delivery.run([[Attempt(uri=SipUri("bob.example"), label="bob")]]))
+        done = Deferred.fromCoroutine(delivery.run(page, [[Attempt(uri=SipUri("bob.example"), label="bob")]]))
         self.assertEqual(len(self.clock.getDelayedCalls()), before + 2)
         delivery.stop()
         self.assertEqual((self.successResultOf(done).status, delivery.notes), (503, ["bob: stopped"]))
@@ -212,9 +214,10 @@ class FaultTests(MessageCase):
             return late[0] if str(uri) == "sip:late.example" else succeed([here])
 
         self.server.agent.resolver.locate = locate  # type: ignore[method-assign]
-        delivery = Delivery(self.server.agent, builders.request("MESSAGE", via=None))
+        delivery = Delivery(self.server.agent)
+        page = Page(self.server.agent, builders.request("MESSAGE", via=None))
         attempts = [Attempt(uri=SipUri(host), label=host) for host in ("late.example", "bob.example")]
-        done = Deferred.fromCoroutine(delivery.run([attempts]))
+        done = Deferred.fromCoroutine(delivery.run(page, [attempts]))
         self.clock.advance(1.0)
         outcome = self.successResultOf(done)
         self.assertEqual((outcome.status, delivery.notes), (200, ["bob.example: 200 OK"]))
