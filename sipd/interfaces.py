@@ -387,12 +387,14 @@ class Route:
         rounds: tried one after another; the attempts of one round ring together.
         considered: one line for each route looked at and why it was taken or not.
         refusal: if set, `(status, reason)` to answer instead, and `rounds` is empty.
+        caller_credentials: for challenges of the caller, who may ask who changes or ends its call.
     """
 
     name: str
     rounds: tuple[tuple[Attempt, ...], ...]
     considered: tuple[str, ...] = ()
     refusal: tuple[int, str] | None = None
+    caller_credentials: Credentials | None = None
 
 
 class IRouter(Interface):

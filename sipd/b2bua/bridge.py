@@ -241,6 +241,7 @@ class Bridge:
     async def _connect(self) -> None:
         route = await self.b2bua.router.route(self._asked())
         self.record.route = route.name
+        self.call.credentials = route.caller_credentials
         for line in route.considered:
             self.explain("considered", line)
         if route.refusal is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from twisted.internet.defer import Deferred, succeed
@@ -35,6 +35,7 @@ class StaticRoute:
         timeout: seconds until an unanswered attempt is given up.
         next_hop: where to send it instead of to where `to` points.
         credentials: for challenges of the other side.
+        caller_credentials: for those of the caller, which may be a gateway that asks who changes or ends its call.
     """
 
     name: str
@@ -48,6 +49,7 @@ class StaticRoute:
     timeout: float = 60.0
     next_hop: Uri | None = None
     credentials: Credentials | None = None
+    caller_credentials: Credentials | None = None
 
 
 @implementer(IRouter)
@@ -93,7 +95,8 @@ class RouteTable:
                 considered.append(f"route {route.name}: {match}")
                 continue
             considered.append(f"route {route.name}: taken")
-            return succeed(self._static(route, match, tuple(considered)))
+            found = self._static(route, match, tuple(considered))
+            return succeed(replace(found, caller_credentials=route.caller_credentials))
         return succeed(self._registered(routing_request.request.uri, considered))
 
     def _static(self, route: StaticRoute, match: _Matched, considered: tuple[str, ...]) -> Route:

@@ -128,7 +128,7 @@ def _route(path: KeyPath, route: Table) -> Iterator[Problem]:
     if "to" not in route and "refuse" not in route:
         yield Problem((*path, "to"), "required (or refuse), and missing")
     if "refuse" in route:
-        for key in ("to", "next_hop", "credentials", "timeout"):
+        for key in ("to", "next_hop", "credentials", "caller_credentials", "timeout"):
             if key in route:
                 yield Problem((*path, key), "not possible beside refuse")
     template = route.get("to")

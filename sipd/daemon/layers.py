@@ -6,7 +6,7 @@ from typing import Any
 
 from sipd.b2bua.routing import StaticRoute
 from sipd.daemon.certificates import CertificateFiles
-from sipd.daemon.sections import Config, Limits, Listen, RouteRule, Tls, User
+from sipd.daemon.sections import Config, Limits, Listen, RouteCredentials, RouteRule, Tls, User
 from sipd.interfaces import Credentials, Entropy, ListeningPoint
 from sipd.media.ports import MediaAddress
 from sipd.registrar.bindings import RegistrarSettings
@@ -135,13 +135,6 @@ def credentials_of(user: User) -> Credentials:
 
 def static_route(rule: RouteRule) -> StaticRoute:
     """Give a rule to the router."""
-    credentials = None
-    if rule.credentials is not None:
-        credentials = Credentials(
-            username=rule.credentials.username,
-            password=rule.credentials.password.text,
-            realm=rule.credentials.realm,
-        )
     return StaticRoute(
         name=rule.name,
         user=rule.user,
@@ -153,8 +146,15 @@ def static_route(rule: RouteRule) -> StaticRoute:
         authenticate=rule.authenticate,
         timeout=rule.timeout,
         next_hop=rule.next_hop,
-        credentials=credentials,
+        credentials=_route_credentials(rule.credentials),
+        caller_credentials=_route_credentials(rule.caller_credentials),
     )
+
+
+def _route_credentials(given: RouteCredentials | None) -> Credentials | None:
+    if given is None:
+        return None
+    return Credentials(username=given.username, password=given.password.text, realm=given.realm)
 
 
 def media_addresses(config: Config) -> tuple[MediaAddress, ...]:

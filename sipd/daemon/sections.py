@@ -126,7 +126,7 @@ class Media(Section):
 
 
 class RouteCredentials(Section):
-    """`credentials` of a route: what to answer digest challenges of the other side with."""
+    """`credentials` and `caller_credentials` of a route: what to answer digest challenges of a side with."""
 
     username: str = Field(min_length=1)
     password: SecretText
@@ -147,6 +147,7 @@ class RouteRule(Section):
     timeout: Seconds = 60.0
     next_hop: NextHop | None = None
     credentials: RouteCredentials | None = None
+    caller_credentials: RouteCredentials | None = None
 
 
 class Limits(Section):
