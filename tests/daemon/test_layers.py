@@ -77,6 +77,7 @@ class MappingTests(ConfigCase):
         timeout = 7
         next_hop = "sip:c.example"
         credentials = { username = "u", password = "p", realm = "b" }
+        caller_credentials = { username = "v", password = "q" }
         [[routes]]
         name = "s"
         refuse = [603, "No"]
@@ -91,6 +92,10 @@ class MappingTests(ConfigCase):
         self.assertEqual(str(route.next_hop), "sip:c.example")
         credentials = route.credentials
         self.assertEqual((credentials.username, credentials.password, credentials.realm), ("u", "p", "b"))
+        back = route.caller_credentials
+        assert back is not None
+        self.assertEqual((back.username, back.password, back.realm), ("v", "q", ""))
+        self.assertIsNone(refusal.caller_credentials)
         self.assertEqual((refusal.refusal, refusal.to, refusal.authenticate), ((603, "No"), None, True))
 
     def test_media(self) -> None:
