@@ -329,7 +329,11 @@ class UserAgent:
     # --- requests that come in ------------------------------------------------------------------------------
 
     def _request_in_dialog_received(self, transaction: IServerTransaction) -> None:
-        user = self._find(transaction.request)
+        request = transaction.request
+        user = self._find(request)
+        if user is None and request.method == "NOTIFY":
+            # The first of a subscription makes its dialog, and may come before the 2xx (RFC 6665 section 4.4.1).
+            user = self.find_dialog((request.call_id, request.to.tag or "", ""))
         if user is None:
             self._respond(transaction, 481)
             return

@@ -8,9 +8,12 @@ from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
     from sipd.interfaces import IServerTransaction
-    from sipd.sip.message import Request
+    from sipd.sip.message import Request, Response
+    from sipd.sip.refer import SubscriptionState
     from sipd.ua.events import SessionEvent
     from sipd.ua.incoming import IncomingCall
+    from sipd.ua.incoming_subscription import IncomingSubscription, Notification
+    from sipd.ua.outgoing_subscription import OutgoingSubscription
     from sipd.ua.session import Session
 
 
@@ -41,3 +44,37 @@ class ICallHandler(Interface):
 
     def call_offered(call: IncomingCall) -> None:
         """Take a call: set `call.user`, and ring, accept or reject it now or later."""
+
+
+class IIncomingSubscriptionUser(Interface):
+    """What owns a subscription of a peer's."""
+
+    def subscribe_received(subscription: IncomingSubscription, transaction: IServerTransaction) -> None:
+        """Take a SUBSCRIBE inside the dialog; it has to be answered, by `accept` or `respond`."""
+
+    def notification(subscription: IncomingSubscription, reason: str) -> Notification:
+        """Give what is to be told now. With a `reason` it is the last time, and why: the state is terminated."""
+
+    def notification_answered(subscription: IncomingSubscription, response: Response | None) -> None:
+        """Take the final response to a NOTIFY, or note that there is none."""
+
+    def incoming_over(subscription: IncomingSubscription, text: str) -> None:
+        """Take note that nothing more will happen. Not told of after `close`; `text` says why."""
+
+
+class IOutgoingSubscriptionUser(Interface):
+    """What owns a subscription of our own."""
+
+    def notify_received(
+        subscription: OutgoingSubscription, transaction: IServerTransaction, state: SubscriptionState
+    ) -> None:
+        """Take a NOTIFY; it has to be answered, by `OutgoingSubscription.answer`. A terminated state is the end."""
+
+    def outgoing_over(subscription: OutgoingSubscription, text: str, reason: str) -> None:
+        """Take note that it is over without a NOTIFY that says so. Not told of after `leave` or `close`.
+
+        Args:
+            subscription: that is over.
+            text: why, for a person.
+            reason: why, as in Subscription-State.
+        """
