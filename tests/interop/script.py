@@ -14,7 +14,8 @@ _CAPABILITIES = ("Allow: INVITE, ACK, CANCEL, BYE, PRACK, UPDATE, REFER, NOTIFY"
 _DIALOG_MAKERS = ("INVITE", "UPDATE")
 _REASONS = {
     100: "Trying", 180: "Ringing", 183: "Session Progress", 200: "OK", 202: "Accepted", 302: "Moved Temporarily",
-    422: "Session Interval Too Small", 486: "Busy Here", 488: "Not Acceptable Here", 491: "Request Pending",
+    422: "Session Interval Too Small", 481: "Call Does Not Exist", 486: "Busy Here", 488: "Not Acceptable Here",
+    491: "Request Pending",
 }  # fmt: skip
 _REQUEST = """\
 {method} {uri} SIP/2.0
@@ -103,7 +104,9 @@ class Script:
         self.contact = contact or name
         self._steps: list[str] = []
         self._variables: set[str] = set()
-        self._cseq = self._received = self._version = 0
+        self._cseq = self._version = 0
+        self._asked: list[str] = []
+        self._methods: list[str] = []
         self._body = ""
         #: Request URI of the first INVITE.
         self._called = ""
@@ -120,6 +123,7 @@ class Script:
     def ask(self, method: str, body: str = "", *fields: str, uri: str = "") -> None:
         """Send a request: it is repeated until something comes."""
         self._cseq += 1
+        self._asked.append(method)
         self._called = uri or self._called
         remote = f"<{uri}>" if uri else self._remote
         self._send_request(method, self._cseq, f"{self._cseq}", body, fields, uri or "[next_url]", remote)
@@ -130,7 +134,8 @@ class Script:
         if status >= 180:
             self._take('response="100" optional="true"', attributes, ())
         actions = [self._assign("remote", "To")] if status > 100 and not self._is_called else []
-        route = ' rrs="true"' if status == 200 or checks else ""
+        makes_dialog = self._asked[(cseq or self._cseq) - 1] in _DIALOG_MAKERS
+        route = ' rrs="true"' if makes_dialog and (status == 200 or (checks and status < 200)) else ""
         self._take(f'response="{status}"', attributes + route, checks, actions)
 
     def get_if_any(self, status: int, *checks: Check) -> None:
@@ -170,32 +175,32 @@ class Script:
 
     def expect(self, method: str, *checks: Check) -> int:
         """Wait for a request; give a number for `answer`."""
-        self._received += 1
-        number = self._received
+        self._methods.append(method)
+        number = len(self._methods)
         actions = [
             self._assign(f"{name.lower()}{number}", name) for name in ("Via", "From", "To", "CSeq") if method != "ACK"
         ]
-        if self._is_called and self._received == 1:
+        if self._is_called and number == 1:
             actions += [self._assign("remote", "From"), self._assign("local", "To")]
         self._take(f'request="{method}"', 'rrs="true"' if method in _DIALOG_MAKERS else "", checks, actions)
         return number
 
-    def answer(self, status: int = 200, body: str = "", *fields: str, to: int = 0, is_invite: bool = False) -> None:
+    def answer(self, status: int = 200, body: str = "", *fields: str, to: int = 0) -> None:
         """Send a response to the last request, or the one with that number."""
-        number = to or self._received
+        number = to or len(self._methods)
         tag = ";tag=[pid]-[call_number]" if self._is_called and number == 1 and status > 100 else ""
         head = _RESPONSE.format(status=status, reason=_REASONS[status], number=number, tag=tag)
-        if is_invite or (self._is_called and number == 1):
+        method = self._methods[number - 1]
+        if method in _DIALOG_MAKERS:
             head += self._capabilities(fields)
-        repeats = is_invite and status >= 200
-        self._send(head, body, fields, "" if not repeats else 'retrans="500"')
+        self._send(head, body, fields, 'retrans="500"' if method == "INVITE" and status >= 200 else "")
 
     def take(
         self, body: str = "", *checks: Check, answer: tuple[Check, ...] = (), fields: tuple[str, ...] = ()
     ) -> None:
         """Take a re-INVITE: answer it with 200, wait for the ACK."""
         self.expect("INVITE", *checks)
-        self.answer(200, body, *fields, is_invite=True)
+        self.answer(200, body, *fields)
         self.expect("ACK", *answer)
 
     def end(self, *checks: Check) -> None:
@@ -287,5 +292,5 @@ class Callee(Script):
         """Wait for a call, ring, answer it, wait for the ACK."""
         self.expect("INVITE", *checks)
         self.answer(180)
-        self.answer(200, body, *fields, is_invite=True)
+        self.answer(200, body, *fields)
         self.expect("ACK", *answer)

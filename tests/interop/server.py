@@ -97,6 +97,8 @@ class Server:
         )
         self._text += "".join(_USER.format(name=name, password=password) for name, password in USERS.items())
         self._program: Program | None = None
+        #: What twistd is told to run.
+        self.command: tuple[str, ...] = ("sipd", "--config", "sipd.toml")
 
     @property
     def address(self) -> str:
@@ -131,9 +133,7 @@ class Server:
             twistd,
             "-n",
             "--pidfile=",
-            "sipd",
-            "--config",
-            "sipd.toml",
+            *self.command,
             label="sipd",
             environment={"PYTHONPATH": str(_ROOT)},
         )

@@ -90,7 +90,7 @@ class ChangeTests(PairCase):
             changes.pause(_A_MOMENT)
             changes.ask("INVITE", sdp(audio(codec="9 G722/8000")))
             refuses.expect("INVITE", has("G722"))
-            refuses.answer(488, is_invite=True)
+            refuses.answer(488)
             refuses.expect("ACK")
             changes.get(488)
             changes.acknowledge_refusal()
