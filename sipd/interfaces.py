@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from zope.interface import Attribute, Interface
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from sipd.errors import RemoteError, TransportError
     from sipd.sdp.description import AddressType, SessionDescription
+    from sipd.sdp.streams import Slots
     from sipd.sip.message import Request, Response
     from sipd.sip.uri import Uri
 
@@ -355,6 +357,18 @@ class RoutingRequest:
     point: str
 
 
+class EarlyMedia(Enum):
+    """What the caller is told of media that comes before the answer (RFC 3960)."""
+
+    PASS = "pass"
+    #: Ringing with media is called progress: many phones make a tone of their own when they hear of ringing.
+    AS_183 = "180->183"
+    #: Progress is called ringing, and its media is left out.
+    AS_180 = "183->180"
+
+    __hash__ = object.__hash__
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """One leg to try.
@@ -367,6 +381,8 @@ class Attempt:
         next_hop: where to send instead of to `uri` (an outbound proxy), before DNS.
         credentials: for digest challenges of this leg.
         timeout: seconds until an unanswered attempt is given up.
+        early_media: what the caller is told of media before the answer.
+        user: the name of the user of ours whose contact it is.
     """
 
     uri: Uri
@@ -376,6 +392,8 @@ class Attempt:
     next_hop: Uri | None = None
     credentials: Credentials | None = None
     timeout: float = 60.0
+    early_media: EarlyMedia = EarlyMedia.PASS
+    user: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -433,11 +451,19 @@ class IMediaSession(Interface):
         Without it, it is offered what the other side offered.
         """
 
-    def offer(sender: str, receiver: str, description: SessionDescription) -> Deferred[SessionDescription]:
+    def offer(
+        sender: str, receiver: str, description: SessionDescription, slots: Slots | None = None
+    ) -> Deferred[SessionDescription]:
         """Take an offer from leg `sender`; give what leg `receiver` is to be offered.
 
         The result differs in addresses, ports and `o=` only. Each receiver of the same offer (forking) has ports of
         its own. Nothing flows because of an offer alone, and it replaces nothing until it is answered.
+
+        Args:
+            sender: the leg that offers.
+            receiver: the leg that is to answer.
+            description: the offer, with the media lines of `receiver` (`sipd.sdp.streams.cross_offer`).
+            slots: for each of these lines that of `sender`; the same ones if this is left out.
 
         Fails with `ResourcesExhaustedError` before anything is half built, or with `SdpError`.
         """
@@ -445,8 +471,9 @@ class IMediaSession(Interface):
     def answer(sender: str, receiver: str, description: SessionDescription) -> Deferred[SessionDescription]:
         """Take `sender`'s answer to the offer of `receiver`; give what `receiver` is to be answered.
 
-        Connects the two legs: from now on media of `receiver` goes to `sender` and back. May be repeated, also from
-        another sender (early media of a fork, then the answer of the one that won).
+        Both have the media lines of `sender`. Connects the two legs: from now on media of `receiver` goes to `sender`
+        and back. May be repeated, also from another sender (early media of a fork, then the answer of the one that
+        won).
         """
 
     def offer_rejected(sender: str, receiver: str) -> None:

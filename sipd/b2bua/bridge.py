@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
+from sipd.b2bua.asking import CallerAsking
 from sipd.b2bua.bodies import find_description
 from sipd.b2bua.dialogue import Dialogue
 from sipd.b2bua.events import BridgeEvent, Stopped, TimedOut
@@ -21,6 +22,7 @@ from sipd.b2bua.refusals import Refusal
 from sipd.errors import LocalError, RemoteError, RequestRefusedError, ResourcesExhaustedError
 from sipd.interfaces import CallRecord, Decision, IMediaSession, RoutingRequest
 from sipd.sdp.description import AddressType
+from sipd.sdp.negotiation import Carrier, Negotiation
 from sipd.sdp.offer_answer import LocalOrigin
 from sipd.sip.locate import Target, is_numeric
 from sipd.sip.uri import SipUri
@@ -43,7 +45,8 @@ class Bridge:
     Attributes:
         id: names the call in logs, observers and records.
         caller: the leg that came in.
-        offer: what the caller offers; `None` where the callee is to offer (RFC 3261 section 13.2.1).
+        offer: what the caller offers, without codecs that may not be used; `None` where the callee is to offer (RFC
+            3261 section 13.2.1).
         legs: all legs that are held, by name.
     """
 
@@ -76,7 +79,7 @@ class Bridge:
         """See `ISessionUser`."""
         leg = self._legs_of[session]
         if leg.is_live:
-            self.inbox.put((leg, event))
+            leg.inbox.put((leg, event))
 
     def session_explained(self, session: Session, text: str) -> None:
         """Add what a session says of itself to the explanation; the call may be over by then."""
@@ -111,12 +114,13 @@ class Bridge:
 
     def new_leg(self, attempt: Attempt | None = None) -> Leg:
         """Make a leg, the caller's or one that is tried; it is held when it has its session."""
-        session_id = int.from_bytes(self.b2bua.agent.entropy(6), "big")
-        origin = LocalOrigin(session_id=session_id, host=self.b2bua.host)
-        if attempt is None:
-            return Leg("a", origin)
-        self._tried += 1
-        return Leg(f"b{self._tried}", origin, attempt)
+        entropy = self.b2bua.agent.entropy
+        origin = LocalOrigin(session_id=int.from_bytes(entropy(6), "big"), host=self.b2bua.host)
+        if attempt is not None:
+            self._tried += 1
+        leg = Leg("a" if attempt is None else f"b{self._tried}", Negotiation(origin, entropy), attempt)
+        leg.inbox = self.inbox
+        return leg
 
     def hold_leg(self, leg: Leg, session: Session) -> None:
         """Hold a leg until it is dropped; its events come to the inbox."""
@@ -248,10 +252,11 @@ class Bridge:
             status, reason = route.refusal
             raise RequestRefusedError(reason, status=status)
         self.explain("routed", route.name)
-        self.offer = find_description(self.call.invite)
-        winner = await Hunt(self, route).run()
-        if winner is not None:
-            await Dialogue(self, self.caller, winner).run()
+        self.caller.negotiation.receive(Carrier.INVITE, find_description(self.call.invite))
+        self.offer = self.caller.negotiation.offer
+        asker = CallerAsking(self)
+        if await Hunt(self, route, asker).run() is not None:
+            await Dialogue.of_answered(self, asker).run()
 
     def _finish(self) -> None:
         """Free everything, and close the record."""
@@ -267,7 +272,7 @@ class Bridge:
     def _timed_out(self, leg: Leg) -> None:
         leg.timer = None
         self.b2bua.observer.call_resource_released(self.id, "timer", leg.name)
-        self.inbox.put((leg, TimedOut()))
+        leg.inbox.put((leg, TimedOut()))
 
     def _media_event(self, kind: str, text: str) -> None:
         if kind == "port-taken":

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sipd.b2bua.bodies import find_description
+from sipd.b2bua.changes import Changes
 from sipd.b2bua.events import Stopped
 from sipd.b2bua.infos import Infos
 from sipd.b2bua.reasons import OTHER_SIDE_GONE, SHUTDOWN, Reasons, reasons_of
 from sipd.b2bua.refusals import Refusal
-from sipd.errors import InvalidStateError, LocalError, ParseError, RemoteError, SdpError
+from sipd.errors import InvalidStateError, LocalError, RemoteError
 from sipd.ua.events import (
     Acknowledged,
     Answered,
@@ -25,45 +24,33 @@ from sipd.ua.events import (
 )
 
 if TYPE_CHECKING:
+    from sipd.b2bua.agreement import Agreement
+    from sipd.b2bua.asking import CallerAsking
     from sipd.b2bua.bridge import Bridge
     from sipd.b2bua.leg import Leg
-    from sipd.sip.message import Request, Response
-    from sipd.ua.answering import Answering
-    from sipd.ua.updating import Updating
-
-
-@dataclass(slots=True)
-class Change:
-    """A re-INVITE or UPDATE on its way across the bridge.
-
-    Args:
-        leg: who asked for it.
-        answering: waits for the other leg's answer.
-        is_late: it carries no offer, so the other leg makes one and `leg` answers it in the ACK.
-    """
-
-    leg: Leg
-    answering: Answering | Updating
-    is_late: bool
-
-    @property
-    def is_withdrawn(self) -> bool:
-        """Whether who asked has cancelled it, and so has its answer."""
-        return self.answering.is_answered
+    from sipd.sip.message import Request
 
 
 class Dialogue:
     """The answered part of a call."""
 
-    def __init__(self, bridge: Bridge, caller: Leg, callee: Leg) -> None:
+    def __init__(self, bridge: Bridge, agreement: Agreement, *, owes_answer: Leg | None = None) -> None:
         self._bridge = bridge
-        self._caller = caller
-        self._callee = callee
-        self._change: Change | None = None
+        self._caller = agreement.one
+        self._callee = agreement.other
+        self._changes = Changes(bridge, agreement, owes_answer)
         #: By the name of the leg that they come from.
         self._infos: dict[str, Infos] = {}
-        #: Whose ACK carries the answer to an offer made in a 2xx; at first the caller's, if it offered nothing.
-        self._owes_answer: Leg | None = caller if bridge.offer is None else None
+        #: Whether the caller has yet to be told what the callee said.
+        self._is_misled = False
+
+    @classmethod
+    def of_answered(cls, bridge: Bridge, asker: CallerAsking) -> Dialogue:
+        """Begin with the leg that has answered the caller."""
+        assert asker.agreement is not None
+        dialogue = cls(bridge, asker.agreement, owes_answer=asker.leg if bridge.offer is None else None)
+        dialogue._is_misled = asker.is_misled
+        return dialogue
 
     async def run(self) -> None:
         """Take what happens until the call is over; both legs are over then, too."""
@@ -75,6 +62,7 @@ class Dialogue:
     async def _take(self, leg: Leg, event: object) -> bool:
         """Take one event; say whether the call is over."""
         other = self._callee if leg is self._caller else self._caller
+        changes = self._changes
         match event:
             case Ended(by, text, request):
                 self._end(leg, other, by, text, request)
@@ -87,23 +75,21 @@ class Dialogue:
             case Acknowledged(_, ack):
                 return await self._acknowledged(leg, other, ack)
             case Reinvited(answering):
-                await self._pass(leg, other, answering)
+                await changes.ask(leg, answering)
             case Updated(updating):
-                await self._pass(leg, other, updating)
+                await changes.ask(leg, updating)
             case Requested(requesting):
                 if leg.name not in self._infos:
                     self._infos[leg.name] = Infos(self._bridge, other)
                 self._infos[leg.name].take(requesting)
             case Answered(response):
-                await self._answered(leg, response)
+                await changes.answered(leg, response)
             case Refused(response):
-                self._refuse(leg, Refusal.of_response(response))
+                changes.refused(leg, Refusal.of_response(response))
             case Failed(error):
-                self._refuse(leg, Refusal.of_error(error))
+                changes.refused(leg, Refusal.of_error(error))
             case Cancelled(request):
-                if self._change is not None and self._change.leg is leg:
-                    self._bridge.explain("change", "withdrawn", leg.name)
-                    other.session.withdraw(reasons_of(request))
+                changes.withdraw(leg, request)
         return False
 
     def _end(self, leg: Leg, other: Leg, by: EndedBy, text: str, request: Request | None) -> None:
@@ -123,91 +109,19 @@ class Dialogue:
         self._bridge.drop_leg(leg, headers)
 
     async def _acknowledged(self, leg: Leg, other: Leg, ack: Request | None) -> bool:
-        """Pass an answer on that came in an ACK; without the one that is due there is no session."""
-        if self._owes_answer is not leg:
-            return False
-        self._owes_answer = None
+        """Take an ACK; without an answer that is due in it there is no session. Say whether the call is over."""
         try:
-            description = find_description(ack) if ack is not None else None
-            if ack is None or description is None:
-                raise SdpError("The ACK carries no answer")
-            answer = await self._bridge.media.answer(leg.name, other.name, description)
-            content = other.content(ack, answer)
+            await self._changes.acknowledged(leg, ack)
         except (RemoteError, LocalError) as error:
             self._bridge.ended("sipd", "bad-answer", str(error))
             self._drop(leg, ())
             self._drop(other, ())
             return True
-        other.session.acknowledge(content.headers, content.body)
-        return False
-
-    async def _pass(self, leg: Leg, other: Leg, answering: Answering | Updating) -> None:
-        """Pass a re-INVITE or UPDATE on to the other leg, which gets an INVITE if it has no UPDATE."""
-        request = answering.request
-        try:
-            description = find_description(request)
-            offered = None
-            if description is None and request.method == "UPDATE":
-                answering.accept()
-                return
-            if description is not None:
-                offered = await self._bridge.media.offer(leg.name, other.name, description)
-            content = other.content(request, offered)
+        if self._is_misled and leg is self._caller:
+            self._is_misled = False
+            self._bridge.explain("change", "the caller is told who it talks with", leg.name)
             try:
-                if request.method == "UPDATE" and other.session.allows_update:
-                    other.session.update(content.headers, content.body)
-                else:
-                    other.session.reinvite(content.headers, content.body)
-            except InvalidStateError:
-                self._reject(leg, other, answering, 491, "Request Pending")
-                return
-        except ParseError as error:
-            answering.reject(error.status, error.reason)
-            return
-        except LocalError as error:
-            self._bridge.explain("change", str(error), leg.name)
-            answering.reject(500)
-            return
-        self._change = Change(leg, answering, description is None)
-        self._bridge.explain("change", "asked for", leg.name)
-
-    async def _answered(self, leg: Leg, response: Response) -> None:
-        """Pass the 2xx to a re-INVITE or UPDATE back to who asked."""
-        change, self._change = self._change, None
-        if change is None:
-            leg.session.acknowledge()
-            return
-        try:
-            description = find_description(response)
-            if description is None:
-                raise SdpError("A 2xx without a session description")
-            if change.is_withdrawn:
-                leg.session.acknowledge()
-                self._bridge.media.offer_rejected(change.leg.name, leg.name)
-                return
-            if change.is_late:
-                crossed = await self._bridge.media.offer(leg.name, change.leg.name, description)
-            else:
-                crossed = await self._bridge.media.answer(leg.name, change.leg.name, description)
-            content = change.leg.content(response, crossed)
-        except (RemoteError, LocalError) as error:
-            leg.session.acknowledge()
-            self._reject(change.leg, leg, change.answering, 488, str(error))
-            return
-        if change.is_late and not change.is_withdrawn:
-            self._owes_answer = change.leg
-        else:
-            leg.session.acknowledge()
-        change.answering.accept(content.headers, content.body)
-        self._bridge.explain("change", "agreed", leg.name)
-
-    def _refuse(self, leg: Leg, refusal: Refusal) -> None:
-        """Pass the refusal of a re-INVITE or UPDATE back to who asked; the session is as it was (section 14.1)."""
-        change, self._change = self._change, None
-        if change is not None:
-            self._reject(change.leg, leg, change.answering, refusal.status, refusal.reason)
-
-    def _reject(self, leg: Leg, other: Leg, answering: Answering | Updating, status: int, reason: str) -> None:
-        self._bridge.explain("change", f"refused: {status} {reason}", other.name)
-        self._bridge.media.offer_rejected(leg.name, other.name)
-        answering.reject(status, reason)
+                await self._changes.tell(self._callee)
+            except InvalidStateError as error:
+                self._bridge.explain("change", str(error), leg.name)
+        return False

@@ -1,4 +1,4 @@
-"""One side of a bridged call: a session, and what it says of itself in SDP."""
+"""One side of a bridged call: a session, and what it negotiates with its peer."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from sipd.b2bua.bodies import SDP, is_other_content, replace_description
 from sipd.b2bua.headers import body_fields, crossing
-from sipd.interfaces import Attempt
-from sipd.sdp.offer_answer import LocalOrigin
+from sipd.interfaces import Attempt, EarlyMedia
+from sipd.sdp.negotiation import Carrier, Negotiation
+from sipd.sip.headers import Headers
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
 
+    from sipd.b2bua.events import BridgeEvent
+    from sipd.b2bua.inbox import Inbox
     from sipd.sdp.description import SessionDescription
-    from sipd.sip.headers import Headers
+    from sipd.sip.fields import NameAddr
     from sipd.sip.message import Request, Response
     from sipd.ua.session import Session
 
@@ -32,51 +35,105 @@ class Leg:
 
     Args:
         name: `a` for the caller's, `b1`, `b2`, ... for those that are tried.
-        origin: makes the `o=` line of every description that it sends (lesson 31).
+        negotiation: of its session description; each leg has an origin and versions of its own (lesson 31).
         attempt: what is tried; `None` for the caller's.
 
     Attributes:
         session: its user agent session; set when it is held by the call.
+        user: the name of the user of ours that it belongs to, as far as that is proved.
+        inbox: where its events go.
     """
 
-    __slots__ = ("attempt", "early", "is_live", "name", "origin", "record", "session", "status", "timer")
+    __slots__ = (
+        "_early",
+        "attempt",
+        "inbox",
+        "is_live",
+        "name",
+        "negotiation",
+        "record",
+        "session",
+        "status",
+        "timer",
+        "user",
+    )  # fmt: skip
 
     session: Session
+    inbox: Inbox[BridgeEvent]
 
-    def __init__(self, name: str, origin: LocalOrigin, attempt: Attempt | None = None) -> None:
+    def __init__(self, name: str, negotiation: Negotiation, attempt: Attempt | None = None) -> None:
         self.name = name
-        self.origin = origin
+        self.negotiation = negotiation
         self.attempt = attempt
+        self.user: str | None = None
         #: Whether it waits for an answer, or is up.
         self.is_live = True
-        #: The last description that it sent before its answer.
-        self.early: SessionDescription | None = None
         #: The last provisional status that it gave, or 0.
         self.status = 0
         #: Ends an attempt that nobody answers.
         self.timer: IDelayedCall | None = None
         #: Its entry in the call record.
         self.record: dict[str, Any] = {}
+        #: The negotiations of early dialogs that have begun one, by the tag of the callee.
+        self._early: dict[str, Negotiation] = {}
 
-    def content(self, message: Request | Response, description: SessionDescription | None) -> Content:
+    @property
+    def early_media(self) -> EarlyMedia:
+        """What the other side is told of media that comes before its answer."""
+        return EarlyMedia.PASS if self.attempt is None else self.attempt.early_media
+
+    @property
+    def peer(self) -> NameAddr:
+        """Who is on the other end of it, as it is called in the dialog, without a tag."""
+        assert self.session.dialog is not None
+        return self.session.dialog.remote.without_parameters()
+
+    def early(self, tag: str) -> Negotiation:
+        """Give the negotiation with one of those who may yet answer the INVITE (RFC 6337 section 3.1)."""
+        negotiation = self._early.get(tag)
+        if negotiation is None:
+            if len(self._early) >= self.session.agent.settings.max_early_dialogs:
+                return self.negotiation
+            negotiation = self._early[tag] = self.negotiation.fork()
+        return negotiation
+
+    def settle(self, tag: str) -> None:
+        """Go on with the negotiation of the one who has answered."""
+        self.negotiation = self._early.get(tag, self.negotiation)
+        self._early.clear()
+
+    def acknowledge(self, answer: SessionDescription | None = None, ack: Request | None = None) -> None:
+        """Send the ACK of the 2xx that came.
+
+        Args:
+            answer: to the offer in the 2xx.
+            ack: the other leg's, which it came in.
+
+        Raises:
+            SdpError: the answer is none to that offer.
+        """
+        said = self.negotiation.send(Carrier.ACK, answer)
+        content = self.content(ack, said)
+        self.session.acknowledge(content.headers, content.body)
+
+    def content(self, message: Request | Response | None, description: SessionDescription | None) -> Content:
         """Give what this leg sends on of a message of the other leg.
 
         Args:
-            message: the other leg's.
+            message: the other leg's; `None` if there is none.
             description: what this leg says of the session, in the place of what the message says, if it says anything;
                 `None` to leave off a body that describes one.
         """
-        headers = crossing(message.headers)
+        headers = Headers() if message is None else crossing(message.headers)
         body = b""
         if description is not None:
-            described = self.origin.stamp(description)
-            body = replace_description(message, described)
+            body = b"" if message is None else replace_description(message, description)
             if not body:
                 headers.add("Content-Type", SDP)
-                return Content(headers, described.to_bytes())
-        elif is_other_content(message):
+                return Content(headers, description.to_bytes())
+        elif message is not None and is_other_content(message):
             body = message.body
-        if body:
+        if message is not None and body:
             headers.extend(body_fields(message.headers))
         return Content(headers, body)
 

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from sipd.errors import ParseError
-from sipd.interfaces import Attempt, Binding, Credentials, ILocationService, IRouter, Route, RoutingRequest
+from sipd.interfaces import Attempt, Binding, Credentials, EarlyMedia, ILocationService, IRouter, Route, RoutingRequest
 from sipd.sip.uri import SipUri, TelUri, Uri, parse_uri
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -36,6 +36,7 @@ class StaticRoute:
         next_hop: where to send it instead of to where `to` points.
         credentials: for challenges of the other side.
         caller_credentials: for those of the caller, which may be a gateway that asks who changes or ends its call.
+        early_media: what the caller is told of media before the answer.
     """
 
     name: str
@@ -50,6 +51,7 @@ class StaticRoute:
     next_hop: Uri | None = None
     credentials: Credentials | None = None
     caller_credentials: Credentials | None = None
+    early_media: EarlyMedia = EarlyMedia.PASS
 
 
 @implementer(IRouter)
@@ -117,6 +119,7 @@ class RouteTable:
             next_hop=route.next_hop,
             credentials=route.credentials,
             timeout=route.timeout,
+            early_media=route.early_media,
         )
         return Route(name=route.name, rounds=((attempt,),), considered=considered)
 
@@ -140,7 +143,7 @@ class RouteTable:
             return Route(name=name, rounds=(), considered=tuple(considered), refusal=refusal)
         considered.append(f"{name}: {len(bindings)} contact{'s' if len(bindings) > 1 else ''} of {uri.user}")
         rounds = tuple(
-            tuple(_attempt(binding, self._timeout) for binding in group)
+            tuple(_attempt(binding, uri.user, self._timeout) for binding in group)
             for _, group in groupby(bindings, key=lambda binding: binding.q)
         )
         return Route(name=name, rounds=rounds, considered=tuple(considered))
@@ -197,10 +200,10 @@ def _caller(routing_request: RoutingRequest) -> str:
     return uri.address_of_record() if isinstance(uri, SipUri) else str(uri)
 
 
-def _attempt(binding: Binding, timeout: float) -> Attempt:
+def _attempt(binding: Binding, user: str, timeout: float) -> Attempt:
     """A contact is called where it registered from, if that is a connection or lies behind NAT (lessons 1 and 2)."""
     source = binding.source
     uri = binding.uri
     if source is not None and not source.transport.is_reliable and isinstance(uri, SipUri) and uri.host == source.host:
         source = None
-    return Attempt(uri=uri, label=f"contact {uri}", route_set=binding.path, source=source, timeout=timeout)
+    return Attempt(uri=uri, label=f"contact {uri}", route_set=binding.path, source=source, timeout=timeout, user=user)

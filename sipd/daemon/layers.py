@@ -7,7 +7,7 @@ from typing import Any
 from sipd.b2bua.routing import StaticRoute
 from sipd.daemon.certificates import CertificateFiles
 from sipd.daemon.sections import Config, Limits, Listen, RouteCredentials, RouteRule, Tls, User
-from sipd.interfaces import Credentials, Entropy, ListeningPoint
+from sipd.interfaces import Credentials, EarlyMedia, Entropy, ListeningPoint
 from sipd.media.ports import MediaAddress
 from sipd.registrar.bindings import RegistrarSettings
 from sipd.sip.session_timer import SessionTimerPolicy
@@ -148,6 +148,7 @@ def static_route(rule: RouteRule) -> StaticRoute:
         next_hop=rule.next_hop,
         credentials=_route_credentials(rule.credentials),
         caller_credentials=_route_credentials(rule.caller_credentials),
+        early_media=EarlyMedia(rule.early_media),
     )
 
 

@@ -148,6 +148,7 @@ class RouteRule(Section):
     next_hop: NextHop | None = None
     credentials: RouteCredentials | None = None
     caller_credentials: RouteCredentials | None = None
+    early_media: Literal["pass", "180->183", "183->180"] = "pass"
 
 
 class Limits(Section):

@@ -9,6 +9,7 @@ from zope.interface import implementer
 
 from sipd.interfaces import IMediaRelay, IMediaSession, StreamStatistics
 from sipd.sdp.description import AddressType, SessionDescription
+from sipd.sdp.streams import Slots
 
 
 @implementer(IMediaSession)
@@ -18,7 +19,9 @@ class BypassSession:
     def prefer_family(self, leg: str, family: AddressType) -> None:
         """See `IMediaSession`. The parties have to share a version of IP."""
 
-    def offer(self, sender: str, receiver: str, description: SessionDescription) -> Deferred[SessionDescription]:
+    def offer(
+        self, sender: str, receiver: str, description: SessionDescription, slots: Slots | None = None
+    ) -> Deferred[SessionDescription]:
         """See `IMediaSession`."""
         return succeed(description)
 

@@ -21,6 +21,7 @@ from sipd.media.rewrite import SignalledStream, is_datagrams, read_streams, rewr
 from sipd.media.stream import RelayStream
 from sipd.sdp.description import AddressType, SessionDescription
 from sipd.sdp.offer_answer import check_answer
+from sipd.sdp.streams import Slots
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,9 +130,11 @@ class RelaySession:
         """See `IMediaSession`."""
         self._leg(leg).family = family
 
-    def offer(self, sender: str, receiver: str, description: SessionDescription) -> Deferred[SessionDescription]:
+    def offer(
+        self, sender: str, receiver: str, description: SessionDescription, slots: Slots | None = None
+    ) -> Deferred[SessionDescription]:
         """See `IMediaSession`."""
-        return execute(self._offer, sender, receiver, description)
+        return execute(self._offer, sender, receiver, description, slots)
 
     def answer(self, sender: str, receiver: str, description: SessionDescription) -> Deferred[SessionDescription]:
         """See `IMediaSession`.
@@ -172,17 +175,23 @@ class RelaySession:
             self._legs.clear()
             self._closed(self)
 
-    def _offer(self, sender: str, receiver: str, description: SessionDescription) -> SessionDescription:
+    def _offer(
+        self, sender: str, receiver: str, description: SessionDescription, slots: Slots | None
+    ) -> SessionDescription:
         """Plan an exchange."""
         self._check_open()
         asked = read_streams(description)
+        if slots is None:
+            slots = tuple(range(len(asked)))
         wanted = sum(signalled is not None for signalled in asked)
         if wanted > self._settings.stream_limit:
             raise SdpError(f"offer of {wanted} streams, more than {self._settings.stream_limit}")
         try:
             lines = [
-                _Line() if signalled is None else self._plan(sender, receiver, index, media.media, signalled)
-                for index, (media, signalled) in enumerate(zip(description.media, asked, strict=True))
+                _Line()
+                if signalled is None or slot is None
+                else self._plan(sender, slot, receiver, index, media.media, signalled)
+                for index, (media, signalled, slot) in enumerate(zip(description.media, asked, slots, strict=True))
             ]
             offered = self._rewrite(description, receiver, [line.inner for line in lines])
             self._forget_offer(sender, receiver)
@@ -259,10 +268,10 @@ class RelaySession:
                 stream.signal(signalled, closes_at)
             outer.connect_to(inner)
 
-    def _plan(self, sender: str, receiver: str, index: int, media: str, signalled: SignalledStream) -> _Line:
+    def _plan(self, sender: str, slot: int, receiver: str, index: int, media: str, signalled: SignalledStream) -> _Line:
         """Give each side a stream for a media line: what it has already, or a new one."""
         return _Line(
-            outer=self._stream(sender, index, media, self._family_for_sender(sender, index, signalled)),
+            outer=self._stream(sender, slot, media, self._family_for_sender(sender, slot, signalled)),
             inner=self._stream(receiver, index, media, self._family_for_receiver(receiver, index, signalled)),
             asked=signalled,
         )

@@ -61,6 +61,11 @@ class Exchange:
         return () if self.local is None or self.remote is None else agreed_streams(self.local, self.remote)
 
     @property
+    def is_repeated(self) -> bool:
+        """Whether the offer that waits is what the peer said last, its version included: it changes nothing."""
+        return self.offer is not None and self.remote is not None and self.offer.to_bytes() == self.remote.to_bytes()
+
+    @property
     def is_held(self) -> bool:
         """Whether the peer holds each stream that there is."""
         active = [stream for stream in self.streams if stream.is_active]

@@ -289,6 +289,9 @@ class Negotiation(Exchange):
             raise _pending()
         if self._invite is State.REMOTE_OFFER:
             raise self._too_early("An INVITE is being answered")
+        if self._is_pending(State.REMOTE_OFFER, Carrier.SUCCESS):
+            # Until the ACK the INVITE of this side is in progress (RFC 3261 section 14.2).
+            raise _pending()
         meaning = self._receive_offer(Carrier.INVITE, description)
         self._open_invite(State.REMOTE_OFFER)
         # Whoever goes on has the 2xx: its ACK is late or lost (RFC 5407 section 3.1).

@@ -57,6 +57,23 @@ def agreed_streams(local: SessionDescription, remote: SessionDescription) -> tup
     return tuple([_agreed_stream(local, mine, remote, theirs) for mine, theirs in pairs])
 
 
+def agree_alike(
+    one: SessionDescription | None, other: SessionDescription | None, remote: SessionDescription | None
+) -> bool:
+    """Say whether two descriptions come to the same with what the peer says: what is sent where, and in which codecs.
+
+    Raises:
+        SdpError: an address is malformed.
+    """
+    if one is None or other is None or remote is None:
+        return one is other
+    left, right = agreed_streams(one, remote), agreed_streams(other, remote)
+    return len(left) == len(right) and all(
+        (a.is_active, a.direction, a.codecs) == (b.is_active, b.direction, b.codecs)
+        for a, b in zip(left, right, strict=True)
+    )
+
+
 def _agreed_stream(
     local: SessionDescription, mine: MediaDescription, remote: SessionDescription, theirs: MediaDescription
 ) -> Stream:
@@ -96,6 +113,11 @@ class Crossing:
     slots: Slots
 
     @property
+    def is_straight(self) -> bool:
+        """Whether each line has the same place on both legs."""
+        return self.slots == tuple(range(len(self.description.media)))
+
+    @property
     def reverse_slots(self) -> Slots:
         """The way back: from the lines of `description` to those of `offer`."""
         back: list[int | None] = [None] * len(self.description.media)
@@ -110,6 +132,8 @@ class Crossing:
         Args:
             answer: with as many media lines as `description` (`sipd.sdp.offer_answer.check_answer`).
         """
+        if self.description is self.offer:
+            return answer
         media = [
             reject_stream(asked) if slot is None else answer.media[slot]
             for asked, slot in zip(self.offer.media, self.slots, strict=True)

@@ -13,6 +13,7 @@ from sipd.interfaces import IMediaRelay, IMediaSession, StreamStatistics
 from sipd.media.rewrite import StreamPlace, rewrite
 from sipd.sdp.description import AddressType, SessionDescription
 from sipd.sdp.offer_answer import check_answer
+from sipd.sdp.streams import Slots
 
 _Key = tuple[str, int]
 _Pair = tuple[str, str]
@@ -69,6 +70,7 @@ class _Offered:
     """An offer, and the pairs that it and its answer name."""
 
     offer: SessionDescription
+    slots: Slots
     keys: set[_Key]
 
 
@@ -103,9 +105,11 @@ class FakeMediaSession:
         """See `IMediaSession`."""
         self._families[leg] = family
 
-    def offer(self, sender: str, receiver: str, description: SessionDescription) -> Deferred[SessionDescription]:
+    def offer(
+        self, sender: str, receiver: str, description: SessionDescription, slots: Slots | None = None
+    ) -> Deferred[SessionDescription]:
         """See `IMediaSession`."""
-        return execute(self._offer, sender, receiver, description)
+        return execute(self._offer, sender, receiver, description, slots)
 
     def answer(self, sender: str, receiver: str, description: SessionDescription) -> Deferred[SessionDescription]:
         """See `IMediaSession`. Fails with `InvalidStateError` if there was no offer."""
@@ -139,23 +143,28 @@ class FakeMediaSession:
         self._release_unused()
         self._relay.sessions.remove(self)
 
-    def _offer(self, sender: str, receiver: str, description: SessionDescription) -> SessionDescription:
+    def _offer(
+        self, sender: str, receiver: str, description: SessionDescription, slots: Slots | None
+    ) -> SessionDescription:
         self._check_open()
+        same = tuple(range(len(description.media)))
+        slots = same if slots is None else slots
         for first in description.media[:1]:
             connection = description.connection_of(first)
             if connection is not None:
                 self._families.setdefault(sender, connection.address_type)
-        live = [index for index, media in enumerate(description.media) if not media.is_disabled]
-        keys = {(leg, index) for leg in (sender, receiver) for index in live}
-        new = sorted(keys - self._ports.keys())
+        kinds: dict[_Key, str] = {}
+        for index, (media, slot) in enumerate(zip(description.media, slots, strict=True)):
+            if slot is not None and not media.is_disabled:
+                kinds[sender, slot] = kinds[receiver, index] = media.media
+        new = sorted(kinds.keys() - self._ports.keys())
         for key, port in zip(new, self._relay.take(len(new)), strict=True):
             self._ports[key] = port
-            media = description.media[key[1]].media
-            self._statistics.setdefault(key, StreamStatistics(leg=key[0], stream=key[1], media=media))
+            self._statistics.setdefault(key, StreamStatistics(leg=key[0], stream=key[1], media=kinds[key]))
             self._event("port-taken", _name(key, port))
-        self._pending[sender, receiver] = _Offered(offer=description, keys=keys)
+        self._pending[sender, receiver] = _Offered(offer=description, slots=slots, keys=set(kinds))
         self._release_unused()
-        return self._rewritten(description, receiver)
+        return self._rewritten(description, receiver, same)
 
     def _answer(self, sender: str, receiver: str, description: SessionDescription) -> SessionDescription:
         self._check_open()
@@ -168,18 +177,18 @@ class FakeMediaSession:
         self._agreed.pop((sender, receiver), None)
         self._agreed[pair] = offered
         self.connected = {old for old in self.connected if set(old).isdisjoint(pair)} | {pair}
-        answer = self._rewritten(description, receiver)
+        answer = self._rewritten(description, receiver, offered.slots)
         self._release_unused()
         return answer
 
-    def _rewritten(self, description: SessionDescription, leg: str) -> SessionDescription:
+    def _rewritten(self, description: SessionDescription, leg: str, slots: Slots) -> SessionDescription:
         family = self._families.get(leg) or next(iter(self._relay.hosts))
         host = self._relay.hosts.get(family) or next(iter(self._relay.hosts.values()))
         places = [
-            StreamPlace(host=host, port=self._ports[leg, index])
-            if not media.is_disabled and (leg, index) in self._ports
+            StreamPlace(host=host, port=self._ports[leg, slot])
+            if slot is not None and not media.is_disabled and (leg, slot) in self._ports
             else None
-            for index, media in enumerate(description.media)
+            for media, slot in zip(description.media, slots, strict=True)
         ]
         return rewrite(description, places, host)
 

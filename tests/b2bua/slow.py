@@ -19,6 +19,7 @@ from sipd.interfaces import (
     StreamStatistics,
 )
 from sipd.sdp.description import AddressType, SessionDescription
+from sipd.sdp.streams import Slots
 from sipd.sip.locate import Target
 from sipd.sip.message import Request
 from sipd.sip.uri import Uri
@@ -113,9 +114,11 @@ class SlowSession:
         """See `IMediaSession`."""
         self._session.prefer_family(leg, family)
 
-    def offer(self, sender: str, receiver: str, description: SessionDescription) -> Deferred[SessionDescription]:
+    def offer(
+        self, sender: str, receiver: str, description: SessionDescription, slots: Slots | None = None
+    ) -> Deferred[SessionDescription]:
         """See `IMediaSession`."""
-        return self._later(self._session.offer, sender, receiver, description)
+        return self._later(self._session.offer, sender, receiver, description, slots)
 
     def answer(self, sender: str, receiver: str, description: SessionDescription) -> Deferred[SessionDescription]:
         """See `IMediaSession`."""

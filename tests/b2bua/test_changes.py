@@ -126,16 +126,23 @@ class ReinviteTests(BridgeCase):
         self.assertEqual(self.server.records.records[0].cause, "callee-lost")
 
     def test_answer_without_a_description(self) -> None:
-        """A 2xx that does not answer the offer is acknowledged, and who asked is told 488; the call goes on."""
+        """A 2xx without an answer is acknowledged, who asked is told 488, and the other asked to stay as it was."""
         call, answered = self.established()
-        answered._reinvited = lambda request, reply: reply(  # type: ignore[method-assign]
-            builders.response(request, 200, contact=self.bob.contact)
-        )
+        bodies = [request.body for request in self.seen(self.bob, "INVITE")]
+        reinvited = answered._reinvited
+
+        def say_nothing(request: Request, reply: Reply) -> None:
+            answered._reinvited = reinvited  # type: ignore[method-assign]
+            reply(builders.response(request, 200, contact=self.bob.contact))
+
+        answered._reinvited = say_nothing  # type: ignore[method-assign]
         answer = call.reinvite(self._hold(ALICE))
         self.clock.advance(2.0)
         self.assertEqual(self._status(answer), 488)
         acks = [ack.cseq.number for ack in self.seen(self.bob, "ACK")]
-        self.assertEqual(len(acks), 2)
+        self.assertEqual(len(acks), 3)
+        bodies += [request.body for request in self.seen(self.bob, "INVITE")[1:]]
+        self.assertEqual([b"a=sendonly" in body for body in bodies], [False, True, False])
         self.assertTrue(call.is_answered)
         self.assertTrue(answered.is_answered)
         call.hang_up()
@@ -167,11 +174,13 @@ class ReinviteTests(BridgeCase):
         self.finish()
 
     def test_late_offer_that_needs_too_much(self) -> None:
-        """A callee's late offer for which there are no ports: it is acknowledged, the caller told 488."""
+        """A callee's late offer for which there are no ports is taken back, and the caller told 488."""
         call, answered = self.established()
         self.server.relay._max_pairs = 2
+        reinvited = answered._reinvited
 
         def offer(request: Request, reply: Reply) -> None:
+            answered._reinvited = reinvited  # type: ignore[method-assign]
             body = builders.sdp(BOB, media=("audio", "video"), version=2)
             reply(builders.response(request, 200, contact=self.bob.contact, body=body))
 
@@ -179,7 +188,8 @@ class ReinviteTests(BridgeCase):
         answer = call.reinvite(b"")
         self.clock.advance(2.0)
         self.assertEqual(self._status(answer), 488)
-        self.assertEqual(len(self.seen(self.bob, "ACK")), 2)
+        self.assertEqual(len(self.seen(self.bob, "ACK")), 3)
+        self.assertNotIn(b"m=video", answered.remote_body)
         call.hang_up()
         self.finish()
 

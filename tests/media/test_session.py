@@ -268,6 +268,27 @@ class NegotiationTests(RelayTestCase):
         carol.expect(b"back")
         self.assertEqual(self.alice.received(), [])
 
+    def test_media_lines_in_other_places(self) -> None:
+        """Where two legs have different media lines each keeps its own: the ports are those of its line."""
+        self.offer("a", "b1", describe(("audio", self.alice.port), ("video", 4002)))
+        before = self.answer("b1", "a", describe(("audio", self.bob.port), ("video", 4004)))
+        self.session.leg_ended("b1")
+        carol = self.party()
+        # Carol's only line is the second of Alice: her first one is disabled.
+        description = describe(("audio", 0), ("video", carol.port))
+        to_alice = self.result(self.session.offer("c", "a", description, (None, 0)))
+        self.assertEqual(place_of(to_alice, 1), place_of(before, 1))
+        to_carol = self.answer("a", "c", describe(("audio", 0), ("video", self.alice.port)))
+        self.assertEqual(to_carol.media[0].port, 0)
+        self.alice.send(RTP, place_of(to_alice, 1))
+        carol.expect(RTP, source=place_of(to_carol, 1))
+        self.assertEqual(
+            {(entry.leg, entry.stream) for entry in self.session.statistics() if entry.packets}, {("a", 1)}
+        )
+        # Her offer, a second time and the other way round, uses the same ports.
+        again = self.result(self.session.offer("a", "c", describe(("video", self.alice.port)), (1,)))
+        self.assertEqual(place_of(again), place_of(to_carol, 1))
+
 
 class LimitTests(RelayTestCase):
     """A range of two pairs, and two streams at most."""

@@ -1,0 +1,82 @@
+"""What two legs agree on about the session: each one's offers and answers, as the other is to see them (RFC 3264).
+
+Each leg negotiates with its peer by itself (`sipd.sdp.negotiation`). Here an offer of one becomes an offer to the other
+through the media relay, line by line, and the answer comes back the same way.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sipd.sdp.streams import Crossing, Slots, cross_offer
+
+if TYPE_CHECKING:
+    from sipd.b2bua.leg import Leg
+    from sipd.interfaces import IMediaSession
+    from sipd.sdp.description import SessionDescription
+
+
+class Agreement:
+    """What two legs of a call agree on.
+
+    Args:
+        media: the call's.
+        one: a leg.
+        other: the other.
+    """
+
+    __slots__ = ("_crossing", "_media", "_offerer", "_slots", "one", "other")
+
+    def __init__(self, media: IMediaSession, one: Leg, other: Leg) -> None:
+        self.one = one
+        self.other = other
+        self._media = media
+        #: From the media lines of `one` to those of `other`, as agreed on last.
+        self._slots: Slots = ()
+        self._crossing: Crossing | None = None
+        self._offerer = one
+
+    def beside(self, leg: Leg) -> Leg:
+        """Give the other one of the two."""
+        return self.other if leg is self.one else self.one
+
+    async def offer(self, sender: Leg, description: SessionDescription) -> SessionDescription:
+        """Take an offer of one leg; give what the other one is to be offered.
+
+        Raises:
+            SdpError: it cannot be used.
+            ResourcesExhaustedError: there are no ports for it.
+        """
+        receiver = self.beside(sender)
+        slots = self._slots if sender is self.one else _reversed(self._slots)
+        crossing = cross_offer(description, receiver.negotiation.local, slots)
+        offered = await self._media.offer(
+            sender.name, receiver.name, crossing.description, None if crossing.is_straight else crossing.reverse_slots
+        )
+        self._crossing, self._offerer = crossing, sender
+        return offered
+
+    async def answer(self, sender: Leg, description: SessionDescription) -> SessionDescription:
+        """Take the answer of one leg to the offer of the other; give what that one is to be answered.
+
+        It may be repeated, with another answer, too: early media, then the answer itself.
+
+        Raises:
+            SdpError: it cannot be used.
+            InvalidStateError: there is no such offer.
+        """
+        crossing = self._crossing
+        answered = await self._media.answer(sender.name, self.beside(sender).name, description)
+        assert crossing is not None
+        self._slots = crossing.slots if self._offerer is self.one else crossing.reverse_slots
+        return crossing.answer(answered)
+
+    def reject(self, sender: Leg) -> None:
+        """Forget an offer of that leg: what was agreed on before stays."""
+        self._media.offer_rejected(sender.name, self.beside(sender).name)
+
+
+def _reversed(slots: Slots) -> Slots:
+    """Give the way back."""
+    places = {slot: place for place, slot in enumerate(slots) if slot is not None}
+    return tuple([places.get(slot) for slot in range(max(places, default=-1) + 1)])
