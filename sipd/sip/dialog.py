@@ -18,8 +18,8 @@ from sipd.sip.uri import SipUri, Uri
 #: Call-ID, local tag, remote tag (section 12).
 DialogKey = tuple[str, str, str]
 
-#: Requests that refresh the remote target (section 12.2; RFC 3311, RFC 6665).
-TARGET_REFRESH = frozenset(("INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY"))
+#: Requests that refresh the remote target (section 12.2; RFC 3311, RFC 6665, RFC 5057 section 5.4).
+TARGET_REFRESH = frozenset(("INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY", "REFER"))
 
 
 class DialogState(Enum):

@@ -37,6 +37,7 @@ from sipd.ua.flows import stays_on
 from sipd.ua.incoming import IncomingCall
 from sipd.ua.interfaces import ICallHandler, IDialogUser
 from sipd.ua.outgoing import CallRequest, OutgoingCall
+from sipd.ua.referring import REFER_EXTENSIONS
 from sipd.ua.session import Session
 from sipd.ua.settings import KNOWN_METHODS, AgentSettings
 
@@ -102,6 +103,10 @@ class UserAgent:
         """How many sessions there are, those that are being ended included."""
         return len(self._sessions)
 
+    def __contains__(self, user: object) -> bool:
+        """Whether that is a session that is not forgotten."""
+        return user in self._sessions
+
     # --- for applications -----------------------------------------------------------------------------------
 
     def call(self, call: CallRequest) -> OutgoingCall:
@@ -129,9 +134,10 @@ class UserAgent:
     def close(self) -> None:
         """Forget every session at once, without a word to anybody, and stop every timer."""
         self._is_closed = True
-        for session in list(self._sessions):
-            session.close()
-            self.forget(session)
+        for user in {*self._sessions, *self._dialogs.values()}:
+            user.close()
+        self._sessions.clear()
+        self._dialogs.clear()
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
@@ -191,6 +197,8 @@ class UserAgent:
         """
         headers.add("Allow", self._allow())
         supported = self.settings.supported if has_offer else self.settings.supported - {EXTENSION}
+        if self.settings.takes_referrals:
+            supported |= REFER_EXTENSIONS
         if supported:
             headers.add("Supported", ", ".join(sorted(supported)))
         if self.settings.name:
@@ -222,9 +230,9 @@ class UserAgent:
         return self._dialogs.get(key)
 
     def forget(self, session: Session) -> None:
-        """Nothing is to happen to that session any more. Idempotent."""
+        """Nothing is to happen to that session any more; subscriptions in its dialog go on. Idempotent."""
         self._sessions.discard(session)
-        if session.dialog is not None:
+        if session.dialog is not None and not session.is_subscribed:
             self.release_dialog(session.dialog, session)
         for dialog in session.early_dialogs:
             self.release_dialog(dialog, session)
@@ -337,7 +345,10 @@ class UserAgent:
         if user is None:
             self._respond(transaction, 481)
             return
-        refused = find_unsupported_extension(transaction.request, self.settings.supported)
+        supported = self.settings.supported
+        if self.settings.takes_referrals and transaction.request.method == "REFER":
+            supported |= REFER_EXTENSIONS
+        refused = find_unsupported_extension(transaction.request, supported)
         if refused is not None:
             raise refused
         user.request_received(transaction)
@@ -397,7 +408,8 @@ class UserAgent:
         return frozenset((*_METHODS, *self.handlers))
 
     def _allow(self) -> str:
-        return ", ".join((*_METHODS, *sorted(self.handlers.keys() - {*_METHODS})))
+        methods = (*_METHODS, "REFER", "NOTIFY") if self.settings.takes_referrals else _METHODS
+        return ", ".join((*methods, *sorted(self.handlers.keys() - {*methods})))
 
     # --- requests that go out -------------------------------------------------------------------------------
 

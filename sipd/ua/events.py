@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sipd.errors import RemoteError
     from sipd.sip.message import Request, Response
     from sipd.ua.answering import Answering
+    from sipd.ua.referring import Referring
     from sipd.ua.requesting import Requesting
     from sipd.ua.updating import Updating
 
@@ -95,8 +96,15 @@ class Updated:
 
 
 @dataclass(slots=True)
+class Referred:
+    """The peer asks this side to contact somebody, by REFER: answer it by `referring`."""
+
+    referring: Referring
+
+
+@dataclass(slots=True)
 class Requested:
-    """The peer asks for something that is the user's affair, by INFO or MESSAGE: answer it by `requesting`."""
+    """The peer asks for something that is the user's affair, by INFO, MESSAGE or NOTIFY: answer it by `requesting`."""
 
     requesting: Requesting
 
@@ -117,5 +125,15 @@ class Ended:
 
 
 SessionEvent = (
-    Progressed | Answered | Refused | Failed | Cancelled | Acknowledged | Reinvited | Updated | Requested | Ended
+    Progressed
+    | Answered
+    | Refused
+    | Failed
+    | Cancelled
+    | Acknowledged
+    | Reinvited
+    | Updated
+    | Referred
+    | Requested
+    | Ended
 )

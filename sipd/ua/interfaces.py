@@ -31,6 +31,9 @@ class IDialogUser(Interface):
     def ack_received(ack: Request) -> None:
         """Take an ACK inside the dialog."""
 
+    def close() -> None:
+        """Stop all timers; neither anybody here nor the peer hears anything."""
+
 
 class ISessionUser(Interface):
     """What owns a session: one leg of a call."""

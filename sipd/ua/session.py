@@ -24,6 +24,7 @@ from sipd.sip.glare import retry_after
 from sipd.sip.grammar import quote
 from sipd.sip.headers import Fields
 from sipd.sip.message import Request, Response
+from sipd.sip.refer import EventValue
 from sipd.ua.answering import Answering
 from sipd.ua.calling import Calling
 from sipd.ua.events import (
@@ -32,6 +33,7 @@ from sipd.ua.events import (
     Ended,
     EndedBy,
     Failed,
+    Referred,
     Refused,
     Reinvited,
     SessionEvent,
@@ -39,6 +41,8 @@ from sipd.ua.events import (
 from sipd.ua.flows import is_behind_nat
 from sipd.ua.interfaces import IDialogUser, ISessionUser
 from sipd.ua.pinging import Pinging
+from sipd.ua.referral import Referral
+from sipd.ua.referring import PACKAGE, Referrals
 from sipd.ua.refreshing import Refreshing
 from sipd.ua.requesting import USER_METHODS, Requests
 from sipd.ua.updating import Updates
@@ -65,6 +69,7 @@ class Session:
         nonce_counts: how often each nonce of the peer's was used.
         is_over: nothing more will happen, and nothing more can be asked for.
         allows_update: whether the peer understands UPDATE, as it says itself.
+        passes_notifications: whether the user answers NOTIFYs of a REFER that did not leave by `refer`.
         refreshing: its session timer.
         pinging: what it has instead.
         updates: its UPDATEs.
@@ -87,10 +92,12 @@ class Session:
         self._answering: Answering | None = None
         self._calling: Calling | None = None
         self.allows_update = False
+        self.passes_notifications = False
         self.refreshing = Refreshing(self, is_caller=is_caller)
         self.pinging = Pinging(self)
         self.updates = Updates(self)
         self.requests = Requests(self)
+        self._referrals: Referrals | None = None
         #: Content-Type and octets of the description that this side gave last and the peer took.
         self._said: tuple[str, bytes] | None = None
 
@@ -165,6 +172,30 @@ class Session:
         sending = self.agent.request_in_dialog(self, self.dialog, self.dialog.request(method, headers, body))
         return sending.addCallbacks(self._request_answered, self._request_failed)
 
+    def refer(self, refer_to: str, headers: Sequence[tuple[str, str]] = ()) -> Referral:
+        """Ask the peer to contact somebody (RFC 3515 section 2.4.1); 408 and 481 end the session.
+
+        Args:
+            refer_to: the Refer-To value.
+            headers: more header fields, such as Referred-By.
+
+        Raises:
+            InvalidStateError: the session is not established, or too many others are under way.
+        """
+        if self.dialog is None or not self.is_established:
+            raise InvalidStateError("There is no session")
+        if self._referrals is None:
+            self._referrals = Referrals(self.agent, self, self.dialog)
+        if not self._referrals.may_send:
+            raise InvalidStateError("Another REFER is under way")
+        sending = self.request("REFER", (("Refer-To", refer_to), *headers))
+        return self._referrals.send(sending, self.dialog.local_sequence)
+
+    @property
+    def is_subscribed(self) -> bool:
+        """Whether its dialog has a subscription that is not over."""
+        return self._referrals is not None and self._referrals.is_subscribed
+
     def hang_up(self, headers: Sequence[tuple[str, str]] = ()) -> None:
         """End the session in the way that its state asks for; the user hears nothing more of it. Idempotent.
 
@@ -175,8 +206,7 @@ class Session:
             return
         self._bye_headers = tuple(headers)
         self.finish()
-        self.updates.end()
-        self.requests.end()
+        self._end_waiting()
         self._leave()
 
     def _leave(self) -> None:
@@ -201,6 +231,8 @@ class Session:
     def close(self) -> None:
         """Stop all timers; neither the user nor the peer hears anything."""
         self.finish()
+        if self._referrals is not None:
+            self._referrals.close()
         if self._answering is not None:
             self._answering.close()
         if self._calling is not None:
@@ -214,8 +246,10 @@ class Session:
         request = transaction.request
         try:
             self.dialog.check_sequence(request)
-            if request.method == "BYE":
+            if request.method == "BYE" and self in self.agent:
                 self._bye_received(transaction)
+            elif request.method in ("NOTIFY", "SUBSCRIBE"):
+                self._event_received(transaction)
             elif self.is_over:
                 transaction.respond(request.response(481))
             elif request.method == "INVITE":
@@ -228,9 +262,8 @@ class Session:
                 self.agent.answer_options(transaction)
             elif request.method in USER_METHODS:
                 self.requests.received(transaction)
-            elif request.method == "NOTIFY":
-                # Of a subscription that nobody made (RFC 6665 section 4.1.3).
-                transaction.respond(request.response(481))
+            elif request.method == "REFER" and self.agent.settings.takes_referrals:
+                self._refer_received(transaction)
             else:
                 self.agent.refuse_method(transaction)
         except RequestRefusedError as error:
@@ -409,6 +442,40 @@ class Session:
         self._answering = Answering(self, transaction)
         self.tell(Reinvited(self._answering))
 
+    def _refer_received(self, transaction: IServerTransaction) -> None:
+        """Take a REFER (RFC 3515 section 2.4.2): `Referred` tells the user."""
+        if self.dialog is None or not self.is_established:
+            raise self.too_early("The call is not answered yet")
+        if self._referrals is None:
+            self._referrals = Referrals(self.agent, self, self.dialog)
+        if self._referrals.is_full:
+            raise self.too_early("Too many requests wait for their outcomes")
+        referring = self._referrals.take(transaction)
+        self.dialog.refresh_target(transaction.request)
+        self.tell(Referred(referring))
+
+    def _event_received(self, transaction: IServerTransaction) -> None:
+        """Take a NOTIFY or SUBSCRIBE; there are no subscriptions in here but those that REFER makes."""
+        request, referrals = transaction.request, self._referrals
+        if request.method == "SUBSCRIBE":
+            if referrals is not None:
+                referrals.subscribe_received(transaction)
+            elif self.agent.settings.takes_referrals:
+                transaction.respond(request.response(481))
+            else:
+                self.agent.refuse_method(transaction)
+            return
+        event = EventValue.parse(request.headers.get("Event") or "unknown")
+        if event.package != PACKAGE:
+            transaction.respond(request.response(481))
+        elif referrals is not None and referrals.notify_received(transaction, event):
+            return
+        elif self.passes_notifications and not self.is_over:
+            self.requests.received(transaction)
+        else:
+            # Of a subscription that nobody made (RFC 6665 section 4.1.3).
+            transaction.respond(request.response(481))
+
     def _prack_received(self, transaction: IServerTransaction) -> None:
         if self._answering is not None:
             self._answering.prack_received(transaction)
@@ -505,12 +572,18 @@ class Session:
         """Tell the user, whose `hang_up` does nothing any more; the BYE that may be under way goes its way."""
         if not self.is_over:
             self.finish()
-            self.updates.end()
-            self.requests.end()
+            self._end_waiting()
             if self.user is not None:
                 self.user.session_event(self, event)
         if self.dialog is None or self.dialog.state is DialogState.TERMINATED:
             self.agent.forget(self)
+
+    def _end_waiting(self) -> None:
+        """Answer what waits for an answer of the user."""
+        self.updates.end()
+        self.requests.end()
+        if self._referrals is not None:
+            self._referrals.end()
 
     def _request_answered(self, response: Response) -> Response:
         if response.status in (408, 481):

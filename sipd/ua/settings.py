@@ -32,6 +32,8 @@ class AgentSettings:
             one; the last has 64*T1 (RFC 3263 section 4.3).
         ping_interval: seconds between questions to a peer without session timers whether it is there; 0 for none.
         session_timer: how long a session lives without a refresh (RFC 4028).
+        takes_referrals: whether the users of sessions are told of REFER; it gets 405 else.
+        refer_duration: seconds that the subscription lasts which a REFER makes (RFC 3515 section 2.4.4).
     """
 
     name: str = "sipd"
@@ -42,3 +44,5 @@ class AgentSettings:
     target_timeout: float = 4.0
     ping_interval: float = 0.0
     session_timer: SessionTimerPolicy = field(default_factory=SessionTimerPolicy)
+    takes_referrals: bool = False
+    refer_duration: float = 180.0
