@@ -405,6 +405,7 @@ class Route:
         rounds: tried one after another; the attempts of one round ring together.
         considered: one line for each route looked at and why it was taken or not.
         refusal: if set, `(status, reason)` to answer instead, and `rounds` is empty.
+        aor: of the user of ours that it leads to, registered or not; `None` if it leads elsewhere.
         caller_credentials: for challenges of the caller, who may ask who changes or ends its call.
     """
 
@@ -412,6 +413,7 @@ class Route:
     rounds: tuple[tuple[Attempt, ...], ...]
     considered: tuple[str, ...] = ()
     refusal: tuple[int, str] | None = None
+    aor: str | None = None
     caller_credentials: Credentials | None = None
 
 

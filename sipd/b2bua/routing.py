@@ -135,18 +135,20 @@ class RouteTable:
         if uri.user is None:
             considered.append(f"{name}: no user in {uri}")
             return Route(name=name, rounds=(), considered=tuple(considered), refusal=(404, "No User Named"))
-        bindings = self._location.lookup(uri.address_of_record())
+        aor = uri.address_of_record()
+        bindings = self._location.lookup(aor)
         if not bindings:
             known = self._is_user(uri.user)
             considered.append(f"{name}: {uri.user} {'has no contact' if known else 'is no user'}")
             refusal = (480, "Not Registered") if known else (404, "No Such User")
-            return Route(name=name, rounds=(), considered=tuple(considered), refusal=refusal)
+            aor_of_ours = aor if known else None
+            return Route(name=name, rounds=(), considered=tuple(considered), refusal=refusal, aor=aor_of_ours)
         considered.append(f"{name}: {len(bindings)} contact{'s' if len(bindings) > 1 else ''} of {uri.user}")
         rounds = tuple(
             tuple(_attempt(binding, uri.user, self._timeout) for binding in group)
             for _, group in groupby(bindings, key=lambda binding: binding.q)
         )
-        return Route(name=name, rounds=rounds, considered=tuple(considered))
+        return Route(name=name, rounds=rounds, considered=tuple(considered), aor=aor)
 
 
 @dataclass(frozen=True, slots=True)
