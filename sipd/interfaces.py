@@ -383,6 +383,7 @@ class Attempt:
         timeout: seconds until an unanswered attempt is given up.
         early_media: what the caller is told of media before the answer.
         user: the name of the user of ours whose contact it is.
+        trusted: whether it leads into the trust domain (RFC 3325).
     """
 
     uri: Uri
@@ -394,6 +395,7 @@ class Attempt:
     timeout: float = 60.0
     early_media: EarlyMedia = EarlyMedia.PASS
     user: str | None = None
+    trusted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

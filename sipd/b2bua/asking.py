@@ -107,7 +107,7 @@ class CallerAsking:
         hops = request.max_forwards
         return CallRequest(
             uri=attempt.uri,
-            caller=request.from_.without_parameters(),
+            caller=leg.side.from_(request),
             callee=request.to.without_parameters(),
             headers=content.headers,
             body=content.body,

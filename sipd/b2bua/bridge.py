@@ -16,6 +16,7 @@ from sipd.b2bua.bodies import find_description
 from sipd.b2bua.dialogue import Dialogue
 from sipd.b2bua.events import BridgeEvent, Stopped, TimedOut
 from sipd.b2bua.hunt import Hunt
+from sipd.b2bua.identity import Identities
 from sipd.b2bua.inbox import Inbox
 from sipd.b2bua.leg import Leg
 from sipd.b2bua.refusals import Refusal
@@ -48,6 +49,7 @@ class Bridge:
         offer: what the caller offers, without codecs that may not be used; `None` where the callee is to offer (RFC
             3261 section 13.2.1).
         legs: all legs that are held, by name.
+        identities: what each leg is told of who is on the others.
     """
 
     def __init__(self, b2bua: B2bua, call: IncomingCall) -> None:
@@ -63,6 +65,7 @@ class Bridge:
         self._source = Target(transport=flow.transport, host=flow.host, port=flow.port)
         self._tried = 0
         self._media: IMediaSession | None = None
+        self.identities = Identities(b2bua.settings.identity, b2bua.agent.entropy)
         self.caller = self.new_leg()
         call.user = self
         self._legs_of[call] = self.caller
@@ -119,6 +122,7 @@ class Bridge:
         if attempt is not None:
             self._tried += 1
         leg = Leg("a" if attempt is None else f"b{self._tried}", Negotiation(origin, entropy), attempt)
+        leg.side = self.identities.caller(self._source.host) if attempt is None else self.identities.callee(attempt)
         leg.inbox = self.inbox
         return leg
 
@@ -128,6 +132,7 @@ class Bridge:
         session.user = self
         self.legs[leg.name] = leg
         self._legs_of[session] = leg
+        self.identities.hold(leg.side, session.call_id, session)
         self.b2bua.observer.call_resource_taken(self.id, "leg", leg.name)
 
     def drop_leg(self, leg: Leg, headers: tuple[tuple[str, str], ...] = ()) -> None:
@@ -229,7 +234,7 @@ class Bridge:
 
     def _begin(self, user: str | None) -> None:
         """From here on there is a call, and it is accounted for."""
-        self.record.user = user
+        self.record.user = self.caller.side.user = user
         self.b2bua.observer.call_started(self.id, self.record)
         self.hold_leg(self.caller, self.call)
         flow = self.call.transaction.flow

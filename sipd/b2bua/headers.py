@@ -1,7 +1,8 @@
 """Which header fields cross from one leg to the other: one table (RFC 7092; RFC 5853 section 3.1).
 
 A leg is a user agent of its own: what belongs to its dialog, its transaction, its hops or its capabilities is made
-anew. Everything else crosses octet for octet and in order, header fields that nobody here knows among them.
+anew. What says who somebody is crosses by trust (`sipd.b2bua.identity`). Everything else crosses octet for octet and in
+order, header fields that nobody here knows among them.
 """
 
 from __future__ import annotations
@@ -59,13 +60,28 @@ STAYS = {
     "security-client": "is agreed with the next hop (RFC 3329)",
     "security-server": "is agreed with the next hop (RFC 3329)",
     "security-verify": "is agreed with the next hop (RFC 3329)",
-    "p-preferred-identity": "asks this server for an identity, which it does not assert (RFC 3325)",
-    "p-asserted-identity": "is for a trust domain, and nobody here is in one yet (RFC 3325 section 5)",
+    "p-preferred-identity": "asks this server, and nobody else, for an identity (RFC 3325 section 9.2)",
+    "p-asserted-identity": "crosses by trust (RFC 3325 section 5)",
+    "remote-party-id": "crosses by trust, as P-Asserted-Identity",
+    "privacy": "asks this server, and others where the other side is trusted (RFC 3323 section 5)",
+    "diversion": "crosses by trust (RFC 5806)",
+    "history-info": "crosses by trust (RFC 7044 section 10)",
+    "session-id": "names both ends, and this server knows how (RFC 7989 section 7)",
+    "p-served-user": "is for a trust domain",
+    "p-asserted-service": "is for a trust domain",
     "p-access-network-info": "names the other side's network",
     "p-visited-network-id": "names the other side's network",
     "p-charging-vector": "is for a trust domain",
     "p-charging-function-addresses": "is for a trust domain",
 }  # fmt: skip
+
+#: What says who somebody is, or how much of that may be seen.
+IDENTITY = frozenset(
+    (
+        "p-asserted-identity", "p-preferred-identity", "remote-party-id", "privacy", "diversion", "history-info",
+        "session-id",
+    )
+)  # fmt: skip
 
 _STAYS = frozenset(STAYS)
 _BODY_FIELDS = frozenset(

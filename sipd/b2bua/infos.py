@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from sipd.b2bua.headers import body_fields, crossing
+from sipd.b2bua.headers import body_fields
 from sipd.b2bua.refusals import Refusal
 from sipd.errors import LocalError, RemoteError
 from sipd.sip.grammar import printable
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from sipd.b2bua.bridge import Bridge
+    from sipd.b2bua.identity import Side
     from sipd.b2bua.leg import Leg
     from sipd.sip.message import Request, Response
     from sipd.ua.requesting import Requesting
@@ -70,7 +71,9 @@ class Infos:
             self._answer(requesting, 504)
         else:
             try:
-                response = await self._other.session.request(request.method, _fields(request), request.body)
+                response = await self._other.session.request(
+                    request.method, _fields(request, self._other.side), request.body
+                )
             except RemoteError as error:
                 refusal = Refusal.of_error(error)
                 self._answer(requesting, refusal.status, refusal.reason)
@@ -81,7 +84,8 @@ class Infos:
                 if not response.is_success:
                     refusal = Refusal.of_response(response)
                     status, reason = refusal.status, refusal.reason
-                self._answer(requesting, status, reason, _fields(response), response.body)
+                asker = self._bridge.identities.sender(request)
+                self._answer(requesting, status, reason, _fields(response, asker), response.body)
 
     def _answer(
         self, requesting: Requesting, status: int, reason: str | None = None, headers: Fields = (), body: bytes = b""
@@ -103,9 +107,9 @@ class Infos:
         return self._bridge.b2bua.agent.clock.seconds()
 
 
-def _fields(message: Request | Response) -> Fields:
+def _fields(message: Request | Response, receiver: Side) -> Fields:
     """Give the header fields that cross with such a message, those of its body among them."""
-    fields = crossing(message.headers)
+    fields = receiver.take(message)
     fields.copy_only(message.headers, _OF_THE_MESSAGE)
     if message.body:
         fields.extend(body_fields(message.headers))

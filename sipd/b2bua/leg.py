@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sipd.b2bua.bodies import SDP, is_other_content, replace_description
-from sipd.b2bua.headers import body_fields, crossing
+from sipd.b2bua.headers import body_fields
 from sipd.interfaces import Attempt, EarlyMedia
 from sipd.sdp.negotiation import Carrier, Negotiation
 from sipd.sip.headers import Headers
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
 
     from sipd.b2bua.events import BridgeEvent
+    from sipd.b2bua.identity import Side
     from sipd.b2bua.inbox import Inbox
     from sipd.sdp.description import SessionDescription
     from sipd.sip.fields import NameAddr
@@ -40,6 +41,7 @@ class Leg:
 
     Attributes:
         session: its user agent session; set when it is held by the call.
+        side: what it is told of who is on the other legs.
         user: the name of the user of ours that it belongs to, as far as that is proved.
         inbox: where its events go.
     """
@@ -53,12 +55,14 @@ class Leg:
         "negotiation",
         "record",
         "session",
+        "side",
         "status",
         "timer",
         "user",
     )  # fmt: skip
 
     session: Session
+    side: Side
     inbox: Inbox[BridgeEvent]
 
     def __init__(self, name: str, negotiation: Negotiation, attempt: Attempt | None = None) -> None:
@@ -124,7 +128,7 @@ class Leg:
             description: what this leg says of the session, in the place of what the message says, if it says anything;
                 `None` to leave off a body that describes one.
         """
-        headers = Headers() if message is None else crossing(message.headers)
+        headers = Headers() if message is None else self.side.take(message)
         body = b""
         if description is not None:
             body = b"" if message is None else replace_description(message, description)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from sipd.b2bua.bridge import Bridge
+from sipd.b2bua.trust import IdentityPolicy
 from sipd.errors import RequestRefusedError
 from sipd.interfaces import IAuthenticator, ICallObserver, IMediaRelay, IRouter
 from sipd.sip.message import Request
@@ -35,6 +36,7 @@ class B2buaSettings:
         host: the numeric address in `o=` lines.
         max_calls: further ones are answered with 503.
         retry_after: seconds that a refused caller is told to wait.
+        identity: who is trusted, and what others are told of who calls.
     """
 
     realm: str
@@ -42,6 +44,7 @@ class B2buaSettings:
     host: str
     max_calls: int = 2000
     retry_after: int = 30
+    identity: IdentityPolicy = field(default_factory=IdentityPolicy)
 
 
 @implementer(ICallHandler)

@@ -48,6 +48,7 @@ class Dialog:
         state: early, confirmed or terminated.
         authorizations: names and values of the credentials that the peer's side took last; later requests repeat them
             (section 22.3).
+        standing: header fields of each request inside it that has none of that name: Session-ID (RFC 7989 section 6).
     """
 
     __slots__ = (
@@ -61,6 +62,7 @@ class Dialog:
         "remote_sequence",
         "remote_target",
         "route_set",
+        "standing",
         "state",
     )
 
@@ -90,6 +92,7 @@ class Dialog:
         self.is_secure = is_secure
         self.state = state
         self.authorizations = authorizations
+        self.standing: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of_caller(cls, request: Request, response: Response) -> Dialog:
@@ -217,6 +220,9 @@ class Dialog:
             own.append(("Contact", self.contact))
         fields = Headers(own)
         fields.extend(headers)
+        for name, value in self.standing:
+            if name not in fields:
+                fields.add(name, value)
         return Request(method, uri, fields, body)
 
     def __repr__(self) -> str:

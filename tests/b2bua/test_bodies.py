@@ -5,7 +5,9 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from sipd.b2bua.bodies import find_description, replace_description
+from sipd.b2bua.identity import Identities
 from sipd.b2bua.leg import Leg
+from sipd.b2bua.trust import IdentityPolicy
 from sipd.errors import ParseError, SdpError
 from sipd.sdp.description import SessionDescription, parse_description
 from sipd.sdp.negotiation import Carrier, Negotiation
@@ -21,7 +23,9 @@ def _described() -> SessionDescription:
 
 
 def _leg() -> Leg:
-    return Leg("b1", Negotiation(LocalOrigin(session_id=42, host="198.51.100.1"), bytes))
+    leg = Leg("b1", Negotiation(LocalOrigin(session_id=42, host="198.51.100.1"), bytes))
+    leg.side = Identities(IdentityPolicy(), bytes).caller("192.0.2.1")
+    return leg
 
 
 class DescriptionTests(SynchronousTestCase):

@@ -1,0 +1,238 @@
+"""What the legs of a call are told about each other's identity (RFC 3323, RFC 3325, RFC 7044, RFC 7989).
+
+A `Side` stands for one leg, and gives what that leg gets of a message of another one: the fields that cross anyhow, and
+of those about identity what the policy and the sender's wish for privacy let through. Sides that talk to each other
+are kept in one `Identities`, where the sender of a message is found by its Call-ID.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sipd.b2bua.headers import IDENTITY, crossing
+from sipd.b2bua.histories import copy_history, copy_history_for_strangers
+from sipd.b2bua.trust import IdentityForm, IdentityPolicy
+from sipd.errors import ParseError, RequestRefusedError
+from sipd.interfaces import Attempt, Entropy
+from sipd.sip.fields import NameAddr
+from sipd.sip.headers import Headers
+from sipd.sip.identity import ANONYMOUS, NIL_UUID, Privacy, RemoteParty, SessionId, identities_of, make_uuid
+from sipd.sip.message import Request, Response
+from sipd.sip.uri import SipUri
+
+if TYPE_CHECKING:
+    from sipd.ua.session import Session
+
+_ASSERTED, _PREFERRED, _REMOTE_PARTY = "P-Asserted-Identity", "P-Preferred-Identity", "Remote-Party-ID"
+#: What says who somebody is without need (RFC 3323 section 5.3), or proves it (RFC 8224).
+_TELLING = ("Subject", "Call-Info", "Organization", "Reply-To", "Referred-By", "Identity", "Identity-Info")
+_NO_PRIVACY = Privacy()
+
+
+class Identities:
+    """The sides of one call, or of one message and those that it goes to.
+
+    Args:
+        policy: who is trusted, and what others are told.
+        entropy: for UUIDs.
+    """
+
+    __slots__ = ("_attempts", "_sides", "entropy", "is_marked", "policy")
+
+    def __init__(self, policy: IdentityPolicy, entropy: Entropy) -> None:
+        self.policy = policy
+        self.entropy = entropy
+        #: Whether anybody has said anything about identity so far.
+        self.is_marked = False
+        self._sides: dict[str, Side] = {}
+        self._attempts = 0
+
+    def caller(self, host: str) -> Side:
+        """Give the side of who calls from a numeric address."""
+        return Side(self, "calling", is_trusted=self.policy.trusts(host))
+
+    def callee(self, attempt: Attempt) -> Side:
+        """Give the side of who is tried."""
+        self._attempts += 1
+        uri = attempt.next_hop or attempt.uri
+        host = attempt.source.host if attempt.source is not None else uri.host if isinstance(uri, SipUri) else ""
+        side = Side(self, "called", is_trusted=attempt.trusted or self.policy.trusts(host))
+        side.attempt, side.number = attempt, self._attempts
+        return side
+
+    def hold(self, side: Side, call_id: str, session: Session | None = None) -> None:
+        """Know that messages with that Call-ID are of that side."""
+        side.session = session
+        self._sides[call_id] = side
+
+    def sender(self, message: Request | Response) -> Side:
+        """Give whose message it is; of a stranger, if nobody knows."""
+        return self._sides.get(message.call_id) or Side(self, "", is_trusted=False)
+
+
+class Side:
+    """One leg, as far as identity goes.
+
+    Attributes:
+        user: the name of the user of ours that has proved to be on this side.
+        session: its session, once there is one.
+        attempt: what is tried, on the side of a callee; `None` on that of a caller.
+        number: of the attempt.
+        uuid: of its end point (RFC 7989).
+    """
+
+    __slots__ = ("_call", "_other", "_party", "_privacy", "attempt", "is_trusted", "number", "session", "user", "uuid")
+
+    def __init__(self, call: Identities, party: str, *, is_trusted: bool) -> None:
+        self.is_trusted = is_trusted
+        self.user: str | None = None
+        self.session: Session | None = None
+        self.attempt: Attempt | None = None
+        self.number = 0
+        self.uuid = NIL_UUID
+        self._call = call
+        self._party = party
+        self._privacy = _NO_PRIVACY
+        #: Whose message it got last.
+        self._other: Side | None = None
+
+    def take(self, message: Request | Response) -> Headers:
+        """Give the header fields that this side gets of a message of another one, without those of its body."""
+        fields = crossing(message.headers)
+        call = self._call
+        if not (self.is_trusted or call.is_marked) and IDENTITY.isdisjoint(message.headers.names()):
+            return fields
+        call.is_marked = True
+        sender = self._other = call.sender(message)
+        asserted = sender._asserted(message)
+        privacy = sender.privacy(message)
+        headers = message.headers
+        policy = call.policy
+        if self.is_trusted:
+            self._tell(fields, asserted, sender, privacy)
+            if privacy.values and (asserted or "Privacy" in headers):
+                fields.add("Privacy", str(privacy))
+            if sender.is_trusted:
+                copy_history(fields, headers)
+        else:
+            if privacy.is_refused or (policy.tells_strangers and not privacy.asks_for("id", "user")):
+                self._tell(fields, asserted, sender, privacy)
+            if policy.anonymises and privacy.asks_for("user"):
+                for name in _TELLING:
+                    fields.remove(name)
+            left = privacy.without(self._kept_here())
+            if left.values and "Privacy" in headers:
+                fields.add("Privacy", str(left))
+            if sender.is_trusted:
+                copy_history_for_strangers(fields, headers, privacy, policy.history)
+        self._name(sender, message, fields)
+        return fields
+
+    def from_(self, request: Request) -> NameAddr:
+        """Give From, without a tag, of the request that this side gets for one of another side.
+
+        Raises:
+            RequestRefusedError: 500, the sender's wish for privacy is critical and cannot be met (RFC 3323 section 5).
+        """
+        address = request.from_.without_parameters()
+        call = self._call
+        if self.is_trusted or not (call.is_marked or "Privacy" in request.headers):
+            return address
+        sender = call.sender(request)
+        asserted = sender._asserted(request)
+        privacy = sender.privacy(request)
+        if privacy.is_critical and not privacy.is_refused:
+            missing = privacy.without(self._kept_here()).without(frozenset(("critical",)))
+            if missing.values:
+                raise RequestRefusedError(f"Privacy Not Possible: {missing}", status=500)
+        if not call.policy.anonymises:
+            return address
+        if privacy.asks_for("user"):
+            return ANONYMOUS
+        # What is hidden in P-Asserted-Identity must not stand in From.
+        is_told = any(address.uri == identity.uri for identity in asserted)
+        return ANONYMOUS if privacy.asks_for("id") and is_told else address
+
+    def privacy(self, message: Request | Response) -> Privacy:
+        """Give what this side asks for in a message of its own: what it said last, if that says nothing."""
+        said = Privacy.of(message.headers)
+        if said is not None:
+            self._privacy = said
+        return self._privacy
+
+    def _kept_here(self) -> frozenset[str]:
+        """Give the kinds of privacy that this server provides towards this side."""
+        policy = self._call.policy
+        kinds = {"id", "header", "history"}
+        if policy.anonymises:
+            kinds.add("user")
+        if policy.relays_media:
+            kinds.add("session")
+        return frozenset(kinds)
+
+    # --- who it is --------------------------------------------------------------------------------------------
+
+    def _asserted(self, message: Request | Response) -> tuple[NameAddr, ...]:
+        """Give who this side is, as its message and what is known of it prove (RFC 3325 section 5)."""
+        headers = message.headers
+        try:
+            if self.is_trusted:
+                found = identities_of(headers, _ASSERTED) or self._remote_party(headers)
+                if found:
+                    return found
+            if self.user is None:
+                return ()
+            preferred = identities_of(headers, _PREFERRED)
+        except ParseError:
+            preferred = ()
+        if self.user is None:
+            return ()
+        return self._call.policy.assert_user(self.user, message.from_, preferred)
+
+    def _remote_party(self, headers: Headers) -> tuple[NameAddr, ...]:
+        """Give what a trusted peer says in the older form of itself, or of its user."""
+        for text in headers.values(_REMOTE_PARTY):
+            value = RemoteParty.parse(text)
+            if value.is_screened and value.party in ("", self._party):
+                if value.is_private and "Privacy" not in headers:
+                    self._privacy = Privacy(("id",))
+                return (value.identity,)
+        return ()
+
+    def _tell(self, fields: Headers, asserted: tuple[NameAddr, ...], sender: Side, privacy: Privacy) -> None:
+        form = self._call.policy.form
+        for identity in asserted:
+            if form is not IdentityForm.RPID:
+                fields.add(_ASSERTED, str(identity))
+            if form is not IdentityForm.PAI:
+                value = RemoteParty.of(identity, sender._party, is_private=privacy.asks_for("id", "user"))
+                fields.add(_REMOTE_PARTY, str(value))
+
+    # --- what the call is called (RFC 7989 section 7) ---------------------------------------------------------
+
+    def session_id(self) -> tuple[tuple[str, str], ...]:
+        """Give the Session-ID of a message that this server makes for this side; nothing if nobody has one."""
+        other = self._other.uuid if self._other is not None else NIL_UUID
+        if self.uuid == other == NIL_UUID:
+            return ()
+        return (("Session-ID", f"{other};remote={self.uuid}"),)
+
+    def _name(self, sender: Side, message: Request | Response, fields: Headers) -> None:
+        """Put the UUIDs of both ends in, once one of them has one; who has none gets one from here."""
+        text = message.headers.get("Session-ID")
+        if text is not None:
+            try:
+                said = SessionId.parse(text)
+            except ParseError:
+                text = None
+            else:
+                sender.uuid = said.local if said.local != NIL_UUID else sender.uuid
+        if sender.uuid == self.uuid == NIL_UUID:
+            return
+        if sender.uuid == NIL_UUID:
+            sender.uuid = make_uuid(self._call.entropy(16))
+        sender._other = self
+        fields.extend(self.session_id())
+        for side in (self, sender):
+            if side.session is not None and side.session.dialog is not None:
+                side.session.dialog.standing = side.session_id()

@@ -1,0 +1,90 @@
+"""Who is believed, and what is told to those who are not: the settings of identity (RFC 3325 sections 3 and 5)."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from sipd.sip.fields import NameAddr
+from sipd.sip.uri import SipUri, Uri
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class IdentityForm(Enum):
+    """How an identity is asserted."""
+
+    PAI = "pai"
+    RPID = "rpid"
+    BOTH = "both"
+
+    __hash__ = object.__hash__
+
+
+class HistoryForStrangers(Enum):
+    """What becomes of History-Info and Diversion where a request leaves the trust domain (RFC 7044 section 10)."""
+
+    REMOVE = "remove"
+    #: Every place without its name.
+    ANONYMISE = "anonymise"
+    #: Those without their name for which somebody has asked for that.
+    PASS = "pass"
+
+    __hash__ = object.__hash__
+
+
+def _none(user: str) -> tuple[Uri, ...]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentityPolicy:
+    """What is done about identity. By default nobody is believed, and nobody is told anything.
+
+    Args:
+        trust: networks of the trust domain: what comes from there is believed, what goes there is told everything.
+        domains: of our users; the first is that of a user who does not call from another one of them.
+        owned: further addresses of a user, such as telephone numbers.
+        form: how identities are told.
+        anonymises: whether a caller who asks for privacy is made anonymous (RFC 3323 section 5.3).
+        tells_strangers: whether those outside of the trust domain are told an identity that nobody asks to hide.
+        history: what of History-Info and Diversion they are told.
+        relays_media: whether media goes through here, so that an address in it says nothing (section 5.2).
+    """
+
+    trust: tuple[Network, ...] = ()
+    domains: tuple[str, ...] = ()
+    owned: Callable[[str], tuple[Uri, ...]] = _none
+    form: IdentityForm = IdentityForm.PAI
+    anonymises: bool = True
+    tells_strangers: bool = False
+    history: HistoryForStrangers = HistoryForStrangers.REMOVE
+    relays_media: bool = False
+
+    def trusts(self, host: str) -> bool:
+        """Say whether a numeric address is in the trust domain; a name is in none."""
+        if not self.trust:
+            return False
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        return any(address in network for network in self.trust)
+
+    def assert_user(self, user: str, from_: NameAddr, preferred: tuple[NameAddr, ...]) -> tuple[NameAddr, ...]:
+        """Give the identity of a user who has proved to be one (RFC 3325 section 5).
+
+        Args:
+            user: the name.
+            from_: what the user calls from: says of which domain.
+            preferred: by the user's P-Preferred-Identity; counts as far as it is the user's own.
+        """
+        uri = from_.uri
+        domain = uri.host if isinstance(uri, SipUri) and uri.host in self.domains else next(iter(self.domains), "")
+        own = [SipUri(name, user) for name in self.domains]
+        chosen = tuple([one for one in preferred if one.uri in own or one.uri in self.owned(user)])
+        if chosen or not domain:
+            return tuple([NameAddr(one.uri) for one in chosen])
+        return (NameAddr(SipUri(domain, user)),)
