@@ -10,7 +10,7 @@ WITH_COMPILED = cd build && PYTHONPATH=compiled:.. ../$(BIN)/python
 TESTS_OF_COMPILED = tests.sip tests.sdp tests.transaction tests.ua tests.b2bua tests.hostile tests.simulation
 SOURCES = $(wildcard sipd/*.py sipd/*/*.py)
 
-.PHONY: run test test-compiled check bench clean
+.PHONY: run test test-compiled races check bench clean
 
 run: $(VENV)/sipd-installed
 	$(BIN)/twistd -n sipd --config tapfiles/sipd.toml
@@ -25,6 +25,9 @@ check: $(VENV)/test-tools-installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+races: $(VENV)/test-tools-installed
+	$(BIN)/python -m tests.races
 
 bench: $(COMPILED)/made
 	$(WITH_COMPILED) -m benchmarks

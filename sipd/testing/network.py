@@ -44,6 +44,8 @@ class Network:
         log: everything that happened, in order.
         names: what hosts find in the DNS: names in lower case to addresses.
         tells_refusals: whether a host says by ICMP that nobody takes a datagram. Off, as behind most firewalls.
+        meddler: asked about each datagram, as (source, destination, octets), if set: for how many seconds it is held
+            back, or `None` to lose it. So a test can pick one message.
     """
 
     def __init__(self, clock: SimulatedClock, seed: int, *, link: Link | None = None) -> None:
@@ -52,6 +54,7 @@ class Network:
         self.log: list[NetworkEvent] = []
         self.names: dict[str, Sequence[str]] = {}
         self.tells_refusals = False
+        self.meddler: Callable[[Address, Address, bytes], float | None] | None = None
         self._link = link or Link()
         self._random = random.Random(f"network {seed}")
         self._entropy = random.Random(f"entropy {seed}")
@@ -131,13 +134,14 @@ class Network:
             return
         link = self._links.get((source[0], destination[0]), self._link)
         draw = self._random.random
-        if draw() < link.loss:
+        held = 0.0 if self.meddler is None else self.meddler(source, destination, data)
+        if held is None or draw() < link.loss:
             self.record(Fate.LOST, "UDP", source, destination, data)
             return
         copies = 2 if draw() < link.duplication else 1
         self.record(Fate.SENT if copies == 1 else Fate.DUPLICATED, "UDP", source, destination, data)
         for _ in range(copies):
-            self.clock.callLater(self._transit(link), self._arrive, inner, source, destination, data)
+            self.clock.callLater(held + self._transit(link), self._arrive, inner, source, destination, data)
 
     def delay(self, source: Address, destination: Address) -> float:
         """Draw how long a segment of a connection takes."""

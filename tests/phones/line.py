@@ -1,0 +1,569 @@
+"""One call of a phone: its dialog, who may say what at the moment, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from sipd.sip.message import Request, Response
+from sipd.sip.uri import SipUri, parse_uri
+from sipd.testing import builders
+from sipd.testing.exchanges import ClientExchange, Reply
+from sipd.testing.links import Address
+from tests.phones.media import MediaError, Understanding, Wish
+
+if TYPE_CHECKING:
+    from tests.phones.phone import Phone
+
+#: How often a change is asked for again after 491 or 500.
+_MAX_AGAIN = 6
+
+
+class State(Enum):
+    """How far a call is."""
+
+    CALLING = "calling"
+    EARLY = "early"
+    UP = "up"
+    OVER = "over"
+
+    __hash__ = object.__hash__
+
+
+@dataclass(slots=True)
+class Asked:
+    """An INVITE or UPDATE of the other side that waits for its final response."""
+
+    request: Request
+    reply: Reply
+
+
+@dataclass(slots=True)
+class Change:
+    """A change that this side asks for.
+
+    Args:
+        method: `INVITE` or `UPDATE`.
+        wish: what is to be different; `None` to let the other side make the offer.
+        again: how often it may still be asked for again.
+    """
+
+    method: str
+    wish: dict[str, Any] | None
+    again: int = _MAX_AGAIN
+
+
+class Line:
+    """One dialog of a phone. Made by `Phone`.
+
+    Attributes:
+        state: how far it is.
+        understanding: what was agreed on.
+        wish: what the owner wants.
+        status: of the first INVITE, the final one; 0 before.
+        ended_by: `us` or `them`.
+        results: the final status of each request of this side, as `BYE 200`; 0 where none came.
+        answers: what this side answered, as `INVITE 491`.
+    """
+
+    def __init__(
+        self, phone: Phone, call_id: str, local_tag: str, understanding: Understanding, wish: Wish, *, is_caller: bool
+    ) -> None:
+        self.phone = phone
+        self.call_id = call_id
+        self.local_tag = local_tag
+        self.understanding = understanding
+        self.wish = wish
+        self.is_caller = is_caller
+        self.state = State.CALLING
+        self.status = 0
+        self.ended_by = ""
+        self.results: list[str] = []
+        self.answers: list[str] = []
+        self.invite: Request | None = None
+        self.remote_tag = ""
+        self._remote_target = ""
+        self._sequence = 0
+        self._remote_sequence = 0
+        self._first: ClientExchange | None = None
+        self._is_cancelling = False
+        #: What this side has asked for, and got no final response to.
+        self._asking: ClientExchange | None = None
+        self._asked: Asked | None = None
+        #: The change that is asked for again in a while: all others wait for it.
+        self._later: Change | None = None
+        #: The INVITE of the other side whose 2xx waits for its ACK, and whether that carries an answer.
+        self._unacknowledged: Request | None = None
+        self._owes_answer = False
+        self._acks: dict[tuple[int, str], tuple[Request, Address]] = {}
+        self._waiting: list[Callable[[], None]] = []
+
+    def __repr__(self) -> str:
+        return f"<line of {self.phone.user}: {self.state.value} {self.status}>"
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it is answered and not over."""
+        return self.state is State.UP
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an offer, an INVITE or an ACK is under way."""
+        return (
+            self._asking is not None
+            or self._asked is not None
+            or self._unacknowledged is not None
+            or not self.understanding.is_stable
+            or self._later is not None
+            or bool(self._waiting)
+        )
+
+    # --- the caller's part
+
+    def start(self, invite: Request) -> None:
+        """Send the INVITE. `Phone.call` does this."""
+        self.invite = invite
+        self._sequence = invite.cseq.number
+        self._first = self.phone.exchanges.ask(invite, self.phone.proxy, self._first_responded)
+
+    def cancel(self) -> None:
+        """Give up; if a 2xx comes nevertheless, the call is hung up."""
+        if self.state is State.UP:
+            self.bye()
+        elif self._first is not None and not self._first.is_final and not self._is_cancelling:
+            self._is_cancelling = True
+            if self._first.is_provisional:
+                self.phone.exchanges.cancel(self._first)
+
+    # --- the callee's part
+
+    def invited(self, invite: Request, reply: Reply) -> None:
+        """Take the first INVITE."""
+        self.invite = invite
+        self.remote_tag = invite.from_.tag or ""
+        self._remote_sequence = invite.cseq.number
+        self._remote_target = str(invite.contacts[0].uri)
+        self._asked = Asked(invite, reply)
+        if invite.body:
+            self._hear(self.understanding.take_offer, invite.body)
+
+    def ring(self, status: int = 180, *, has_media: bool = False) -> None:
+        """Send a provisional response, with early media or without."""
+        if self._asked is not None and self.state in (State.CALLING, State.EARLY):
+            self.state = State.EARLY
+            body = self.understanding.preview(self.wish) if has_media else b""
+            self._answer(self._asked, status, body=body)
+
+    def answer(self) -> None:
+        """Take the call."""
+        if self._asked is not None and self.state in (State.CALLING, State.EARLY):
+            self.state = State.UP
+            self.status = 200
+            self._accept(self._asked)
+
+    def refuse(self, status: int = 486) -> None:
+        """Refuse the call."""
+        if self._asked is not None and self.state in (State.CALLING, State.EARLY):
+            self._answer(self._asked, status)
+            self._end("us", status)
+
+    # --- both
+
+    def bye(self) -> None:
+        """Hang up: a callee waits for the ACK (section 15); a caller may do so before the answer, too."""
+        if self.state is State.UP and self._unacknowledged is not None and not self.is_caller:
+            self._waiting.append(self.bye)
+        elif self.state is State.UP or (self.state is State.EARLY and self.is_caller):
+            asked, self._asked = self._asked, None
+            self._send("BYE")
+            self._end("us")
+            if asked is not None:
+                self._answer(asked, 487)
+
+    def change(self, method: str = "INVITE", **wish: object) -> None:
+        """Ask for another session, as soon as that is allowed, and again after 491 and 500."""
+        self._change(Change(method, wish))
+
+    def ask_for_offer(self) -> None:
+        """Send an INVITE without an offer: the other side makes one."""
+        self._change(Change("INVITE", None))
+
+    def insist(self, method: str, told: Callable[[str], object], **wish: object) -> None:
+        """Send an INVITE or UPDATE with an offer that may not be sent now, as a careless phone would.
+
+        Args:
+            method: which one.
+            told: of its final status, as `UPDATE 500`.
+            wish: what is to be different.
+        """
+        offered = Understanding("insisting")
+        request = self._request(method, body=offered.offer(replace(self.wish, **wish)))  # type: ignore[arg-type]
+
+        def responded(response: Response | None) -> None:
+            if response is None or not response.is_provisional:
+                told(f"{method} {response.status if response is not None else 0}")
+            if response is None or not response.is_success:
+                return
+            offered.take_answer(response.body)
+            self.understanding = offered
+            if method == "INVITE":
+                self._acknowledge(request, response, b"")
+
+        self.phone.exchanges.ask(request, self._next_hop(), responded)
+
+    def withdraw(self) -> None:
+        """Cancel the INVITE that asks for a change."""
+        asking = self._asking
+        if asking is not None and asking.request.method == "INVITE" and not asking.is_final:
+            asking.is_cancelled = True
+            if asking.is_provisional:
+                self.phone.exchanges.cancel(asking)
+
+    def info(self) -> None:
+        """Send something that is not about the session."""
+        if self.state is State.UP:
+            self._send("INFO", body=b"Signal=5\r\n", headers=[("Content-Type", "application/dtmf-relay")])
+
+    # --- what comes
+
+    def requested(self, request: Request, reply: Reply) -> None:
+        """Take a request of this dialog."""
+        if request.method == "ACK":
+            self._acknowledged(request)
+            return
+        asked = Asked(request, reply)
+        if request.cseq.number <= self._remote_sequence:
+            self._answer(asked, 500)
+            return
+        self._remote_sequence = request.cseq.number
+        if request.method == "BYE":
+            self._answer(asked, 200)
+            self._bye_came()
+        elif self.state is State.OVER:
+            self._answer(asked, 481)
+        elif request.method == "INVITE" or (request.method == "UPDATE" and self.phone.has_update):
+            self._take_change(asked)
+        else:
+            self._answer(asked, 200 if request.method in ("INFO", "OPTIONS") else 405)
+
+    def is_cancelled_by(self, cancel: Request) -> bool:
+        """Say whether a CANCEL is for the INVITE that is answered at the moment, or was answered last."""
+        invites = [self._asked.request] if self._asked is not None else []
+        if not self.is_caller and self.invite is not None:
+            invites.append(self.invite)
+        if self._unacknowledged is not None:
+            invites.append(self._unacknowledged)
+        return any(one.method == "INVITE" and one.via.branch == cancel.via.branch for one in invites)
+
+    def cancelled(self) -> None:
+        """Take note of a CANCEL: whatever was answered stays answered."""
+        asked = self._asked
+        if asked is None or asked.request.method != "INVITE":
+            return
+        self._answer(asked, 487)
+        self.understanding.drop()
+        self._asked = None
+        if self.state is not State.UP:
+            self._end("them", 487)
+        self._go_on()
+
+    def unacknowledged(self, invite: Request) -> None:
+        """Take note that the ACK of a 2xx never came: hang up (section 13.3.1.4)."""
+        if self._unacknowledged is invite and self.state is State.UP:
+            self.phone.complain(self, f"{invite.cseq} was never acknowledged")
+            self._unacknowledged = None
+            self._send("BYE")
+            self._end("us")
+
+    def _bye_came(self) -> None:
+        if self.state is State.OVER:
+            return
+        if self.is_caller and self.state is not State.UP:
+            self.phone.complain(self, "BYE before the answer")
+        asked, self._asked = self._asked, None
+        was_up = self.state is State.UP
+        self._end("them", None if was_up else 487)
+        if asked is not None:
+            self._answer(asked, 487)
+
+    def _acknowledged(self, ack: Request) -> None:
+        invite = self._unacknowledged
+        if invite is None or invite.cseq.number != ack.cseq.number:
+            return
+        self._unacknowledged = None
+        if self._owes_answer:
+            self._owes_answer = False
+            if ack.body:
+                self._hear(self.understanding.take_answer, ack.body)
+            elif self.state is not State.OVER:
+                self.phone.complain(self, "an ACK without the answer to an offer in the 2xx")
+        self._go_on()
+
+    # --- changes of the other side
+
+    def _take_change(self, asked: Asked) -> None:
+        request = asked.request
+        has_offer = bool(request.body)
+        if request.method == "UPDATE" and not has_offer:
+            self._answer(asked, 200)
+        elif self._asked is not None:
+            self._answer(asked, 500, headers=[("Retry-After", "1")])
+        elif self._owes_answer or self._asking is not None or self.understanding.offered is not None:
+            self._answer(asked, 491)
+        else:
+            if self._unacknowledged is not None:
+                self._unacknowledged = None  # a later request stands for the ACK (RFC 5407 section 3.1.4)
+            if has_offer and not self._hear(self.understanding.take_offer, request.body):
+                self._answer(asked, 488)
+                return
+            self._asked = asked
+            self.phone.host.callLater(self.phone.thinks, self._decide, asked)
+
+    def _decide(self, asked: Asked) -> None:
+        if self._asked is not asked:
+            return
+        if request_contact := asked.request.contacts:
+            self._remote_target = str(request_contact[0].uri)
+        if self.phone.takes_changes:
+            self._accept(asked)
+        else:
+            self._answer(asked, 488)
+            self._asked = None
+            self.understanding.drop()
+        self._go_on()
+
+    def _accept(self, asked: Asked) -> None:
+        """Send a 2xx with an answer, or with an offer where there was none."""
+        request = asked.request
+        self._asked = None
+        if request.method == "INVITE":
+            self._unacknowledged = request
+            self._owes_answer = not request.body
+        understanding = self.understanding
+        body = understanding.answer(self.wish) if request.body else understanding.offer(self.wish)
+        self._answer(asked, 200, headers=self.phone.fields(), body=body)
+
+    # --- changes of this side
+
+    def _change(self, change: Change) -> None:
+        if self.state is State.OVER:
+            return
+        is_turn = self._later in (None, change)
+        if self._later is change:
+            self._later = None
+        if self.state is not State.UP or not is_turn or not self._may_ask(change.method):
+            self._waiting.append(lambda: self._change(change))
+            return
+        body = b"" if change.wish is None else self.understanding.offer(replace(self.wish, **change.wish))
+        request = self._request(change.method, body=body, headers=self.phone.fields())
+
+        def responded(response: Response | None) -> None:
+            self._change_answered(change, request, response)
+
+        self._asking = self.phone.exchanges.ask(request, self._next_hop(), responded)
+
+    def _may_ask(self, method: str) -> bool:
+        if self._asking is not None or self._asked is not None or not self.understanding.is_stable:
+            return False
+        return method == "UPDATE" or self._unacknowledged is None
+
+    def _change_answered(self, change: Change, request: Request, response: Response | None) -> None:
+        asking = self._asking
+        if response is not None and response.is_provisional:
+            if asking is not None and asking.is_cancelled:
+                self.phone.exchanges.cancel(asking)
+            return
+        is_new = asking is not None and asking.request is request
+        if is_new:
+            self._asking = None
+            self._note(self.results, request, response)
+        if response is not None and response.is_success:
+            if is_new and self.state is not State.OVER:
+                self._take_target(response)
+            if request.method == "INVITE":
+                self._acknowledge(request, response, self._body_of_ack(change, response) if is_new else b"")
+            is_taken = is_new and change.wish is not None and self.state is not State.OVER
+            if is_taken and self._hear(self.understanding.take_answer, response.body):
+                self.wish = replace(self.wish, **(change.wish or {}))
+        elif is_new:
+            self.understanding.drop()
+            self._refused(change, response)
+        self._go_on()
+
+    def _body_of_ack(self, change: Change, response: Response) -> bytes:
+        """Answer an offer that came in a 2xx."""
+        if change.wish is not None or self.state is State.OVER:
+            return b""
+        self._hear(self.understanding.take_offer, response.body)
+        return self.understanding.answer(self.wish) if self.understanding.asked is not None else b""
+
+    def _refused(self, change: Change, response: Response | None) -> None:
+        """Ask again after 491 (section 14.1) and 500; a dialog that is not known any more is over."""
+        status = response.status if response is not None else 408
+        if self.state is State.OVER:
+            return
+        if status in (408, 481):
+            self._send("BYE")
+            self._end("us")
+        elif status == 491 and change.again:
+            delay = self.phone.random(2.1, 4.0) if self.is_caller else self.phone.random(0.0, 2.0)
+            self._again(change, delay)
+        elif status == 500 and response is not None and "Retry-After" in response.headers and change.again:
+            self._again(change, float(response.headers.get("Retry-After") or 0))
+
+    def _again(self, change: Change, delay: float) -> None:
+        self._later = again = replace(change, again=change.again - 1)
+        self.phone.host.callLater(delay, self._change, again)
+
+    # --- the first INVITE
+
+    def _first_responded(self, response: Response | None) -> None:
+        if response is None:
+            self._end("them", 408)
+        elif response.is_provisional:
+            self._progressed(response)
+        elif response.is_success:
+            self._answered(response)
+        elif self.state is not State.OVER or self.status == 0:
+            self.understanding.drop()
+            self._end("us" if self._is_cancelling else "them", response.status)
+            self.status = response.status
+
+    def _progressed(self, response: Response) -> None:
+        if self._is_cancelling and self._first is not None and not self._first.is_cancelled:
+            self.phone.exchanges.cancel(self._first)
+        if response.status > 100 and self.state is State.CALLING:
+            self.state = State.EARLY
+            self._take_dialog(response)
+        if response.body and self.status == 0:
+            self._hear(self.understanding.glance, response.body)
+
+    def _answered(self, response: Response) -> None:
+        assert self.invite is not None
+        if response.to.tag != self.remote_tag and self.remote_tag:
+            self.phone.complain(self, "a response of another dialog")
+        is_new, self.status = self.status == 0, response.status
+        if not is_new:
+            self._acknowledge(self.invite, response, b"")
+            return
+        self._take_dialog(response)
+        is_over = self.state is State.OVER
+        body = b""
+        if is_over:
+            self.understanding.drop()
+        else:
+            self.state = State.UP
+            if self.invite.body:
+                self._hear(self.understanding.take_answer, response.body)
+            elif self._hear(self.understanding.take_offer, response.body):
+                body = self.understanding.answer(self.wish)
+        if not self.invite.body and response.body and not body:
+            heard = Understanding("0")
+            heard.take_offer(response.body)
+            body = heard.answer(self.wish)
+        self._acknowledge(self.invite, response, body)
+        if self._is_cancelling and not is_over:
+            self.bye()
+        self._go_on()
+
+    # --- how it is said
+
+    def _end(self, by: str, status: int | None = None) -> None:
+        if self.state is State.OVER:
+            return
+        self.state = State.OVER
+        self.ended_by = by
+        if status is not None and not self.status:
+            self.status = status
+        self.understanding.drop()
+        self._waiting.clear()
+
+    def _go_on(self) -> None:
+        """Do what had to wait, in order."""
+        waiting, self._waiting = self._waiting, []
+        for action in waiting:
+            action()
+
+    def _hear(self, take: Callable[[bytes], None], body: bytes) -> bool:
+        try:
+            take(body)
+        except MediaError as error:
+            self.phone.complain(self, str(error))
+            return False
+        return True
+
+    def _answer(self, asked: Asked, status: int, *, headers: builders.Fields = (), body: bytes = b"") -> None:
+        request = asked.request
+        if status >= 200:
+            self.answers.append(f"{request.method} {status}")
+            if self._asked is asked and status >= 300 and request is self.invite:
+                self._asked = None
+        fields = [*headers]
+        if request.method == "UPDATE" and status == 200:
+            fields.append(("Contact", self.phone.contact))
+        asked.reply(
+            builders.response(
+                request, status, to_tag=self.local_tag, contact=self.phone.contact, headers=fields, body=body
+            )
+        )
+
+    def _send(self, method: str, *, headers: builders.Fields = (), body: bytes = b"") -> None:
+        request = self._request(method, headers=headers, body=body)
+
+        def responded(response: Response | None) -> None:
+            if response is None or not response.is_provisional:
+                self._note(self.results, request, response)
+
+        self.phone.exchanges.ask(request, self._next_hop(), responded)
+
+    def _request(self, method: str, *, headers: builders.Fields = (), body: bytes = b"") -> Request:
+        self._sequence += 1
+        return self._in_dialog(method, self._sequence, headers, body)
+
+    def _in_dialog(self, method: str, number: int, headers: builders.Fields, body: bytes) -> Request:
+        assert self.invite is not None
+        local, remote = self.invite.from_.uri, self.invite.to.uri
+        if not self.is_caller:
+            local, remote = remote, local
+        fields = [*headers]
+        return builders.request(
+            method,
+            self._remote_target or str(remote),
+            caller=str(local),
+            callee=str(remote),
+            from_tag=self.local_tag,
+            to_tag=self.remote_tag or None,
+            call_id=self.call_id,
+            cseq=number,
+            via=None,
+            contact=self.phone.contact if method in ("INVITE", "UPDATE") else None,
+            headers=[one for one in fields if one[0] != "Content-Type"],
+            body=body,
+            content_type=next((value for name, value in fields if name == "Content-Type"), "application/sdp"),
+        )
+
+    def _acknowledge(self, invite: Request, response: Response, body: bytes) -> None:
+        """Send the ACK of a 2xx: the same one each time."""
+        key = (invite.cseq.number, response.to.tag or "")
+        if key not in self._acks:
+            ack = self._in_dialog("ACK", invite.cseq.number, (), body)
+            self.phone.exchanges.add_via(ack)
+            self._acks[key] = (ack, self._next_hop())
+        self.phone.exchanges.send(*self._acks[key])
+
+    def _take_dialog(self, response: Response) -> None:
+        self.remote_tag = response.to.tag or ""
+        self._take_target(response)
+
+    def _take_target(self, response: Response) -> None:
+        if response.contacts:
+            self._remote_target = str(response.contacts[0].uri)
+
+    def _next_hop(self) -> Address:
+        uri = parse_uri(self._remote_target) if self._remote_target else None
+        return (uri.host, uri.port or 5060) if isinstance(uri, SipUri) else self.phone.proxy
+
+    def _note(self, notes: list[str], request: Request, response: Response | None) -> None:
+        notes.append(f"{request.method} {response.status if response is not None else 0}")
