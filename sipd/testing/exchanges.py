@@ -64,7 +64,7 @@ class ClientExchange:
         is_invite = self.request.method == "INVITE"
         if response.is_provisional:
             self.is_provisional = True
-            if is_invite:
+            if is_invite and not self.is_final:
                 self.stop()  # whoever rings may ring for long
         elif not self.is_final:
             self.is_final = True

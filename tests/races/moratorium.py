@@ -75,7 +75,7 @@ def cancel_meets_refusal(stage: Stage, delay: float) -> str:
 @race("3261, 9.1", "CANCEL before and after the first 1xx", delays=sweep(0.0, 1.2, 0.05), outcomes=("caller 487",))
 def cancel_meets_ringing(stage: Stage, delay: float) -> str:
     """It waits for a provisional response on each leg, and the phone that rings stops."""
-    stage.callee.on_call = lambda line: stage.at(0.6, line.ring)
+    stage.when_called((0.6, Line.ring))
     stage.caller.call("bob")
     stage.at(delay, stage.caller.line.cancel)
     stage.run(10.0)
@@ -156,12 +156,7 @@ def _bye_after_answer(stage: Stage, delay: float) -> str:
 def callee_hangs_up_before_ack(stage: Stage, delay: float) -> str:
     """The callee waits for its ACK, and so does sipd on the leg of the caller; then BYE ends both legs."""
     stage.hold_back("ACK", stage.actor, delay)
-
-    def answer_and_hang_up(line: Line) -> None:
-        line.answer()
-        line.bye()
-
-    stage.callee.on_call = answer_and_hang_up
+    stage.when_called((0.0, Line.answer), (0.0, Line.bye))
     line = stage.caller.call("bob")
     stage.run(10.0)
     stage.expect(line.ended_by == "them", "the caller was not told")

@@ -50,6 +50,7 @@ class _Meddling:
     times: int
     held: float | None = 0.0
     again: float | None = None
+    until: float = float("inf")
 
 
 class Stage:
@@ -107,6 +108,15 @@ class Stage:
         self.at(1.0 + delay, second)
         self.run(20.0)
 
+    def when_called(self, *actions: tuple[float, Callable[[Line], object]]) -> None:
+        """Say what the callee does with its next calls: so many seconds after the INVITE, this."""
+
+        def take(line: Line) -> None:
+            for seconds, action in actions:
+                self.at(seconds, action, line)
+
+        self.callee.on_call = take
+
     def run(self, seconds: float) -> None:
         """Let time pass."""
         self.clock.advance(seconds)
@@ -134,6 +144,11 @@ class Stage:
     def lose(self, kind: str, phone: Phone, times: int = 1) -> None:
         """Lose the next messages of a kind on the leg of a phone: `ACK`, `200 INVITE`, `1xx INVITE`."""
         self._meddlings.append(_Meddling(kind, phone.host.address, times, held=None))
+
+    def lose_for(self, seconds: float, kind: str, phone: Phone) -> None:
+        """Lose all messages of a kind on the leg of a phone for a while; `*` is any."""
+        until = self.clock.seconds() + seconds
+        self._meddlings.append(_Meddling(kind, phone.host.address, 10_000, held=None, until=until))
 
     def hold_back(self, kind: str, phone: Phone, seconds: float, times: int = 1) -> None:
         """Hold the next messages of a kind back."""
@@ -194,13 +209,21 @@ class Stage:
         kinds = _kinds(parse_datagram(data))
         for meddling in self._meddlings:
             is_here = meddling.address in (source[0], destination[0])
+            if self.clock.seconds() >= meddling.until:
+                continue
             if meddling.times and is_here and meddling.kind in kinds:
                 meddling.times -= 1
                 if meddling.again is not None:
-                    host = next(one for one in self._hosts() if one.address == source[0])
-                    self.clock.callLater(meddling.again, self.network.send_datagram, host, source, destination, data)
+                    self.clock.callLater(meddling.again, self._send_again, source, destination, data)
                 return meddling.held
         return 0.0
+
+    def _send_again(self, source: Address, destination: Address, data: bytes) -> None:
+        """Send a copy of what a host sent before; nobody meddles with that."""
+        host = next(one for one in self._hosts() if one.address == source[0])
+        self.network.meddler = None
+        self.network.send_datagram(host, source, destination, bytes(bytearray(data)))
+        self.network.meddler = self._meddle
 
     def _hosts(self) -> list[Host]:
         return [self.server.host, *(phone.host for phone in self.phones)]
