@@ -99,6 +99,7 @@ class Phone:
         self.account = account
         self.tone_hz = tone_hz
         self.port = port or case.ports.take()
+        self.media_ports = case.ports.take_range(20)
         self._case = case
         self._control_port = case.ports.take()
         self._directory = case.directory / account.user
@@ -111,7 +112,6 @@ class Phone:
         """Start it and connect to its control port."""
         # Paths are relative to the test's directory, since baresip cuts snd_path after a hundred characters.
         self._directory.mkdir()
-        rtp = self._case.ports.take_range(20)
         authority = f"sip_cafile {self.account.authority}" if self.account.authority else ""
         (self._directory / "config").write_text(
             _CONFIGURATION.format(
@@ -121,8 +121,8 @@ class Phone:
                 name=self._directory.name,
                 control=self._control_port,
                 modules=_MODULES,
-                first_rtp=rtp[0],
-                last_rtp=rtp[-1],
+                first_rtp=self.media_ports[0],
+                last_rtp=self.media_ports[-1],
             )
         )
         (self._directory / "accounts").write_text(str(self.account))
@@ -142,8 +142,16 @@ class Phone:
         Raises:
             ProgramError: not within `limit`.
         """
+        await self.says(r"200 OK \(.*\) \[\d+ binding", limit)
+
+    async def says(self, pattern: str, limit: float = 8.0) -> None:
+        """Wait until its output matches a regular expression.
+
+        Raises:
+            ProgramError: not within `limit`.
+        """
         assert self._program is not None
-        await self._program.says(r"200 OK \(.*\) \[\d+ binding", limit)
+        await self._program.says(pattern, limit)
 
     def _received(self, event: dict[str, Any]) -> None:
         self._events.append(event)

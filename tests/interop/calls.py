@@ -1,4 +1,4 @@
-"""A call between two phones as a person would make it, with ears at both ends."""
+"""Calls between phones as people would make them, with ears at both ends."""
 
 from tests.interop.baresip import Phone
 from tests.interop.case import InteropTestCase
@@ -9,8 +9,8 @@ _LEAST_SHARE = 0.9
 _LEAST_HEARD = 0.5
 
 
-async def talk(case: InteropTestCase, caller: Phone, callee: Phone, target: str, hangs_up: Phone) -> None:
-    """Call, answer, let both tones sound, hang up at one end, and check what each end heard.
+async def connect(caller: Phone, callee: Phone, target: str) -> None:
+    """Call and answer.
 
     Raises:
         ProgramError: a phone did not see what it must.
@@ -21,6 +21,15 @@ async def talk(case: InteropTestCase, caller: Phone, callee: Phone, target: str,
     callee.send("accept")
     for phone in (caller, callee):
         await phone.event("CALL_ESTABLISHED")
+
+
+async def talk(case: InteropTestCase, caller: Phone, callee: Phone, target: str, hangs_up: Phone) -> None:
+    """Call, answer, let both tones sound, hang up at one end, and check what each end heard.
+
+    Raises:
+        ProgramError: a phone did not see what it must.
+    """
+    await connect(caller, callee, target)
     await case.pause(TALK)
     hangs_up.send("hangup")
     for phone in (caller, callee):

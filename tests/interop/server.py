@@ -48,6 +48,7 @@ algorithms = ["MD5"]
 [media]
 first_port = {first_media_port}
 last_port = {last_media_port}
+addresses = [{{ address = "{host}", advertised_address = "{media_host}" }}]
 
 [cdr]
 fsync = "never"
@@ -79,21 +80,26 @@ class Server:
     Args:
         case: the test that it runs in.
         host: the address that it listens on.
+        media_host: where it tells phones to send media.
+        media_ports: how many it has.
     """
 
-    def __init__(self, case: InteropTestCase, host: str = HOST) -> None:
+    def __init__(
+        self, case: InteropTestCase, host: str = HOST, media_host: str = "", media_ports: int = _MEDIA_PORTS
+    ) -> None:
         self.port = case.ports.take(host)
         self.tls_port = case.ports.take(host)
         self.host = host
         self._case = case
-        media = case.ports.take_range(_MEDIA_PORTS, host)
+        self.media_ports = case.ports.take_range(media_ports, host)
         self._text = _CONFIGURATION.format(
             name=HOST,
             host=host,
+            media_host=media_host or host,
             port=self.port,
             tls_port=self.tls_port,
-            first_media_port=media[0],
-            last_media_port=media[-1],
+            first_media_port=self.media_ports[0],
+            last_media_port=self.media_ports[-1],
         )
         self._text += "".join(_USER.format(name=name, password=password) for name, password in USERS.items())
         self._program: Program | None = None

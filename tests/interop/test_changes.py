@@ -110,6 +110,30 @@ class ChangeTests(PairCase):
             pairs.append(pair)
         await self.all_talk_to_the_end(*pairs)
 
+    async def test_crossing(self) -> None:
+        """Both sides ask at once and are told 491; each tries again after its time, and has its way (section 14.1)."""
+        pairs = []
+        for pair, first, second in talking_both_ways("crossing"):
+            first.pause(_A_MOMENT)
+            first.ask("INVITE", sdp(audio("sendonly")))
+            first.get(491)
+            first.acknowledge_refusal()
+            first.take(sdp(audio(codec="8 PCMA/8000")), has("PCMA"))
+            first.pause(2100)
+            first.reinvite(sdp(audio("inactive")), has("a=inactive"))
+            # To say nothing of what is here already is as good as not having it yet.
+            theirs = second.expect("INVITE", has("a=sendonly"))
+            second.ask("INVITE", sdp(audio(codec="8 PCMA/8000")))
+            second.get(491)
+            second.acknowledge_refusal()
+            second.answer(491, to=theirs)
+            second.expect("ACK")
+            second.pause(500)
+            second.reinvite(sdp(audio(codec="8 PCMA/8000")))
+            second.take(sdp(audio("inactive")), has("a=inactive"))
+            pairs.append(pair)
+        await self.all_talk_to_the_end(*pairs)
+
     async def test_target_refresh(self) -> None:
         """Whoever says another Contact in a re-INVITE is reached there, and the other leg hears nothing of it."""
         pairs = []
@@ -117,8 +141,8 @@ class ChangeTests(PairCase):
             was = moves.contact
             moves.pause(_A_MOMENT)
             moves.contact = "elsewhere"
-            moves.reinvite(TALK)
-            stays.take(TALK, lacks("elsewhere", "message"))
+            moves.reinvite(sdp(audio("sendonly")))
+            stays.take(sdp(audio("recvonly")), lacks("elsewhere", "message"))
             stays.pause(_A_MOMENT)
             stays.reinvite(TALK)
             moves.take(TALK, has("^INVITE sip:elsewhere@", "message"), lacks(f"^INVITE sip:{was}@", "message"))

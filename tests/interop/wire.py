@@ -14,7 +14,7 @@ from tests.interop.ports import HOST
 Address = tuple[str, int]
 
 
-class _End(DatagramProtocol):
+class End(DatagramProtocol):
     """One socket of the path."""
 
     def __init__(self, received: Callable[[bytes, Address], None]) -> None:
@@ -23,6 +23,11 @@ class _End(DatagramProtocol):
     def datagramReceived(self, datagram: bytes, addr: Address) -> None:
         """Hand it to the path."""
         self._received(datagram, addr)
+
+    def send(self, datagram: bytes, address: Address) -> None:
+        """Send a datagram."""
+        assert self.transport is not None
+        self.transport.write(datagram, address)
 
 
 class LossyWire:
@@ -43,8 +48,8 @@ class LossyWire:
         self._dice = random.Random(seed)
         self._client: Address | None = None
         self._server = (HOST, server_port)
-        self._front = _End(self._from_client)
-        self._back = _End(self._from_server)
+        self._front = End(self._from_client)
+        self._back = End(self._from_server)
         self._ports = [
             reactor.listenUDP(port, self._front, HOST, maxPacketSize=65536),
             reactor.listenUDP(0, self._back, HOST, maxPacketSize=65536),
@@ -58,13 +63,12 @@ class LossyWire:
         if self._client is not None:
             self._carry(self._front, datagram, self._client)
 
-    def _carry(self, end: _End, datagram: bytes, address: Address) -> None:
+    def _carry(self, end: End, datagram: bytes, address: Address) -> None:
         if self._dice.random() < self._loss:
             self.lost += 1
             return
         self.carried += 1
-        assert end.transport is not None
-        end.transport.write(datagram, address)
+        end.send(datagram, address)
 
     def close(self) -> None:
         """Close both sockets."""
