@@ -60,6 +60,7 @@ class Peer:
         on_message: gives the answer to one of these, or `None` for none; at first 200.
         infos: every INFO and MESSAGE that came inside of a call, in order.
         on_info: gives the answer to one of these, now, later or never; at first 200 at once.
+        on_other: is asked first about any other request outside of calls, and says whether it takes it; at first none.
         answers_reinvites: whether it takes a re-INVITE, or an offer in an UPDATE; otherwise it refuses it with 488.
         fields: more header fields of each INVITE, UPDATE and 2xx to one: what it can do (`Allow`, `Supported`). It
             takes an UPDATE if it says so in an `Allow` here.
@@ -93,6 +94,7 @@ class Peer:
         self.on_message: Callable[[Request], Response | None] = _take_note
         self.infos: list[Request] = []
         self.on_info: Callable[[Request, Reply], None] = _agree
+        self.on_other: Callable[[Request, Reply], bool] = _leave_to_the_peer
         self.answers_reinvites = True
         self.fields: tuple[tuple[str, str], ...] = ()
         self.seen: list[Request | Response] = []
@@ -287,7 +289,7 @@ class Peer:
         call = self._call_of(request)
         if call is not None:
             call.requested(request, reply)
-        elif method == "ACK":
+        elif method == "ACK" or self.on_other(request, reply):
             return
         elif request.to.tag is not None:
             reply(builders.response(request, 481))
@@ -345,6 +347,10 @@ def _take_note(message: Request) -> Response:
 
 def _agree(request: Request, reply: Reply) -> None:
     reply(builders.response(request, 200))
+
+
+def _leave_to_the_peer(request: Request, reply: Reply) -> bool:
+    return False
 
 
 def _leave_alone(call: PeerCall) -> None:

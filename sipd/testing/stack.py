@@ -8,9 +8,11 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
+from sipd.b2bua.lamps import Lamps
 from sipd.b2bua.messages import Messages
 from sipd.b2bua.routing import RouteTable, StaticRoute
 from sipd.b2bua.service import B2bua, B2buaSettings
+from sipd.b2bua.watching import Watching, WatchingSettings
 from sipd.interfaces import CallRecord, Credentials, Decision, ICallObserver, ListeningPoint
 from sipd.observe.capture import Capture, CapturedMessage
 from sipd.observe.explain import ExplainLog
@@ -78,9 +80,10 @@ class SimulatedServer:
         max_calls: further ones are refused with 503.
         max_messages: further ones that are pending are refused with 503.
         observers: watch calls, beside those that are always there.
+        watching: who may watch and publish, and how much.
 
     Attributes:
-        transport, transactions, agent, location, b2bua, messages: the layers.
+        transport, transactions, agent, location, b2bua, messages, watching: the layers.
         relay: the fake media relay.
         ledger, explanations, capture, records: the observers that are always there.
     """
@@ -98,6 +101,7 @@ class SimulatedServer:
         max_calls: int = 2000,
         max_messages: int = 1000,
         observers: Sequence[ICallObserver] = (),
+        watching: WatchingSettings | None = None,
     ) -> None:
         self.host = host
         self.domain = domain
@@ -141,6 +145,8 @@ class SimulatedServer:
         self.records = RecordList()
         self.transport.observers = (self.capture,)
         domains = frozenset((domain, *host.addresses))
+        watched = watching or WatchingSettings()
+        lamps = Lamps(domains=domains, is_user=self._users.__contains__, permits=watched.may_watch)
         self.b2bua = B2bua(
             agent=self.agent,
             router=RouteTable(
@@ -152,12 +158,13 @@ class SimulatedServer:
             ),
             authenticator=authenticator,
             media=self.relay,
-            observer=CallObservers((self.ledger, self.explanations, self.capture, self.records, *observers)),
+            observer=CallObservers((self.ledger, self.explanations, self.capture, self.records, lamps, *observers)),
             now=host.seconds,
             settings=B2buaSettings(realm=domain, domains=domains, host=host.address, max_calls=max_calls),
         )
         self.messages = Messages(self.b2bua, max_pending=max_messages)
         self.agent.handlers["MESSAGE"] = self.messages
+        self.watching = Watching(self.b2bua, lamps, watched)
         for address in host.addresses:
             self._listen(address, Transport.UDP)
             self._listen(address, Transport.TCP)
@@ -182,6 +189,7 @@ class SimulatedServer:
     def close(self) -> Deferred[None]:
         """Stop everything at once; the Deferred fires when all connections have ended."""
         self.b2bua.stop_calls("the test is over")
+        self.watching.close()
         self.agent.close()
         self.transactions.close()
         self.location.stop()
@@ -194,6 +202,7 @@ class SimulatedServer:
             "sessions": len(self.agent),
             "calls": len(self.b2bua),
             "messages": len(self.messages),
+            "subscriptions": len(self.watching.subscriptions),
             "calls in the ledger": len(self.ledger),
             "leaked resources": self.ledger.leaks,
             "pairs of media ports": len(self.relay.taken),
