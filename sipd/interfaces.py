@@ -548,6 +548,8 @@ class CallRecord:
     route: str = ""
     attempts: list[dict[str, Any]] = field(default_factory=list)
     media: list[StreamStatistics] = field(default_factory=list)
+    #: Of the caller and the callee, as the caller sees it (RFC 7989); empty where neither has one.
+    session_id: str = ""
 
 
 class ICallObserver(Interface):

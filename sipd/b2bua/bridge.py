@@ -65,7 +65,7 @@ class Bridge:
         self._source = Target(transport=flow.transport, host=flow.host, port=flow.port)
         self._tried = 0
         self._media: IMediaSession | None = None
-        self.identities = Identities(b2bua.settings.identity, b2bua.agent.entropy)
+        self.identities = Identities(b2bua.settings.identity, b2bua.agent.entropy, call.invite, flow.host)
         self.caller = self.new_leg()
         call.user = self
         self._legs_of[call] = self.caller
@@ -122,7 +122,7 @@ class Bridge:
         if attempt is not None:
             self._tried += 1
         leg = Leg("a" if attempt is None else f"b{self._tried}", Negotiation(origin, entropy), attempt)
-        leg.side = self.identities.caller(self._source.host) if attempt is None else self.identities.callee(attempt)
+        leg.side = self.identities.side_of(attempt)
         leg.inbox = self.inbox
         return leg
 
@@ -188,7 +188,7 @@ class Bridge:
                 fields.copy_lines(refusal.response.headers, "Contact")
             self.call.reject(refusal.status, refusal.reason, fields, content.body)
         else:
-            self.call.reject(refusal.status, refusal.reason, headers)
+            self.call.reject(refusal.status, refusal.reason, headers + self.caller.side.session_id())
 
     # --- the phases of the call -----------------------------------------------------------------------------
 
@@ -270,6 +270,7 @@ class Bridge:
         if self._media is not None:
             self.record.media = list(self._media.statistics())
             self._media.close()
+        self.record.session_id = self.identities.session_id()
         self.record.ended_at = self.b2bua.now()
         self.b2bua.bridge_ended(self)
         self.b2bua.observer.call_ended(self.id, self.record)

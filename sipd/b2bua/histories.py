@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from sipd.b2bua.trust import HistoryForStrangers
 from sipd.errors import ParseError
 from sipd.sip.headers import Headers
 from sipd.sip.identity import Diversion, HistoryEntry, Privacy
+from sipd.sip.message import Request
+from sipd.sip.uri import SipUri
+
+if TYPE_CHECKING:
+    from sipd.interfaces import Attempt
 
 _Value = TypeVar("_Value", HistoryEntry, Diversion)
 
@@ -43,6 +48,43 @@ def copy_history_for_strangers(
     for diversion in _values(headers, DIVERSION, Diversion.parse):
         is_told = privacy.is_refused or not (is_hidden or diversion.is_private)
         fields.add(DIVERSION, str(diversion if is_told else diversion.anonymous()))
+
+
+def extend_history(fields: Headers, request: Request, attempt: Attempt, number: int, user: SipUri | None) -> None:
+    """Add where the request goes now, and before that where it came to, if that is missing (RFC 7044 section 9).
+
+    Args:
+        fields: of the request that goes out; holds the history so far.
+        request: that came in.
+        attempt: where it goes; a `tel` URI has no place in a history.
+        number: of the attempt, 1 for the first.
+        user: whose contact that is, if it is one.
+    """
+    uri, target = request.uri, attempt.uri
+    if not isinstance(uri, SipUri) or not isinstance(target, SipUri):
+        return
+    past = _values(fields, HISTORY, HistoryEntry.parse)
+    last = past[-1] if past else None
+    if last is None:
+        last = HistoryEntry.first(uri)
+        fields.add(HISTORY, str(last))
+    elif not _is_place(last, uri):
+        # Somebody on the way has sent it on without a word: nobody knows how it came here.
+        last = last.next(uri, 1)
+        fields.add(HISTORY, str(last))
+    if user is None:
+        kind = "np" if target == uri else "mp"
+    else:
+        kind = "rc"
+        if user.address_of_record() != uri.address_of_record():
+            last = last.next(user, 1, "mp")
+            fields.add(HISTORY, str(last))
+    fields.add(HISTORY, str(last.next(target, number, kind)))
+
+
+def _is_place(entry: HistoryEntry, uri: SipUri) -> bool:
+    place = entry.address.uri
+    return isinstance(place, SipUri) and place.without_headers() == uri
 
 
 def _values(headers: Headers, name: str, parse: Callable[[str], _Value]) -> list[_Value]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sipd.b2bua.headers import IDENTITY, crossing
-from sipd.b2bua.histories import copy_history, copy_history_for_strangers
+from sipd.b2bua.histories import HISTORY, copy_history, copy_history_for_strangers, extend_history
 from sipd.b2bua.trust import IdentityForm, IdentityPolicy
 from sipd.errors import ParseError, RequestRefusedError
 from sipd.interfaces import Attempt, Entropy
@@ -35,35 +35,63 @@ class Identities:
     Args:
         policy: who is trusted, and what others are told.
         entropy: for UUIDs.
+        request: the INVITE, or the message.
+        host: the numeric address that it came from.
+
+    Attributes:
+        caller: the side of who calls.
+        is_marked: whether anybody has said anything about identity so far.
     """
 
-    __slots__ = ("_attempts", "_sides", "entropy", "is_marked", "policy")
+    __slots__ = ("_attempts", "_sides", "caller", "entropy", "is_marked", "policy")
 
-    def __init__(self, policy: IdentityPolicy, entropy: Entropy) -> None:
+    def __init__(self, policy: IdentityPolicy, entropy: Entropy, request: Request, host: str) -> None:
         self.policy = policy
         self.entropy = entropy
-        #: Whether anybody has said anything about identity so far.
-        self.is_marked = False
-        self._sides: dict[str, Side] = {}
+        self.is_marked = request.headers.has_any(IDENTITY)
+        self.caller = Side(self, "calling", is_trusted=policy.trusts(host))
+        if self.is_marked:
+            self.caller.hear(request)
+        self._sides = {request.call_id: self.caller}
         self._attempts = 0
 
-    def caller(self, host: str) -> Side:
-        """Give the side of who calls from a numeric address."""
-        return Side(self, "calling", is_trusted=self.policy.trusts(host))
-
-    def callee(self, attempt: Attempt) -> Side:
-        """Give the side of who is tried."""
+    def side_of(self, attempt: Attempt | None) -> Side:
+        """Give the side of who is tried, or that of the caller."""
+        if attempt is None:
+            return self.caller
         self._attempts += 1
         uri = attempt.next_hop or attempt.uri
         host = attempt.source.host if attempt.source is not None else uri.host if isinstance(uri, SipUri) else ""
         side = Side(self, "called", is_trusted=attempt.trusted or self.policy.trusts(host))
-        side.attempt, side.number = attempt, self._attempts
+        side.attempt, side.number, side.user = attempt, self._attempts, attempt.user
         return side
 
+    def newcomer(self, request: Request, host: str, user: str | None) -> Side:
+        """Give the side of who takes the place of another one by a call of its own."""
+        side = Side(self, "calling", is_trusted=self.policy.trusts(host))
+        side.user = user
+        if request.headers.has_any(IDENTITY):
+            self.is_marked = True
+            side.hear(request)
+        return side
+
+    def adopt(self, side: Side) -> Side:
+        """Give the side of who comes from another call: it is who it was there."""
+        adopted = Side(self, side._party, is_trusted=side.is_trusted)
+        adopted.user, adopted.uuid, adopted.attempt, adopted.number = side.user, side.uuid, side.attempt, side.number
+        adopted._privacy = side._privacy
+        self.is_marked = self.is_marked or side._call.is_marked
+        return adopted
+
     def hold(self, side: Side, call_id: str, session: Session | None = None) -> None:
-        """Know that messages with that Call-ID are of that side."""
+        """Know that messages with that Call-ID are of that side, and what session they belong to."""
         side.session = session
         self._sides[call_id] = side
+
+    def session_id(self) -> str:
+        """Give what the call is called, as the caller sees it; empty if nobody has given it a name (RFC 7989)."""
+        caller, callee = self.caller.uuid, self.caller.other_uuid
+        return f"{caller};remote={callee}" if (caller, callee) != (NIL_UUID, NIL_UUID) else ""
 
     def sender(self, message: Request | Response) -> Side:
         """Give whose message it is; of a stranger, if nobody knows."""
@@ -74,7 +102,7 @@ class Side:
     """One leg, as far as identity goes.
 
     Attributes:
-        user: the name of the user of ours that has proved to be on this side.
+        user: the name of the user of ours that has proved to be on this side, or has registered the contact.
         session: its session, once there is one.
         attempt: what is tried, on the side of a callee; `None` on that of a caller.
         number: of the attempt.
@@ -100,7 +128,7 @@ class Side:
         """Give the header fields that this side gets of a message of another one, without those of its body."""
         fields = crossing(message.headers)
         call = self._call
-        if not (self.is_trusted or call.is_marked) and IDENTITY.isdisjoint(message.headers.names()):
+        if not (self.is_trusted or call.is_marked) and not message.headers.has_any(IDENTITY):
             return fields
         call.is_marked = True
         sender = self._other = call.sender(message)
@@ -114,6 +142,8 @@ class Side:
                 fields.add("Privacy", str(privacy))
             if sender.is_trusted:
                 copy_history(fields, headers)
+            if self.attempt is not None and isinstance(message, Request) and message.to.tag is None:
+                self._add_history(fields, message, self.attempt)
         else:
             if privacy.is_refused or (policy.tells_strangers and not privacy.asks_for("id", "user")):
                 self._tell(fields, asserted, sender, privacy)
@@ -136,7 +166,7 @@ class Side:
         """
         address = request.from_.without_parameters()
         call = self._call
-        if self.is_trusted or not (call.is_marked or "Privacy" in request.headers):
+        if self.is_trusted or not (call.is_marked or request.headers.has_any(IDENTITY)):
             return address
         sender = call.sender(request)
         asserted = sender._asserted(request)
@@ -187,7 +217,8 @@ class Side:
             preferred = ()
         if self.user is None:
             return ()
-        return self._call.policy.assert_user(self.user, message.from_, preferred)
+        address = message.from_ if isinstance(message, Request) else message.to
+        return self._call.policy.assert_user(self.user, address.uri, preferred)
 
     def _remote_party(self, headers: Headers) -> tuple[NameAddr, ...]:
         """Give what a trusted peer says in the older form of itself, or of its user."""
@@ -208,25 +239,40 @@ class Side:
                 value = RemoteParty.of(identity, sender._party, is_private=privacy.asks_for("id", "user"))
                 fields.add(_REMOTE_PARTY, str(value))
 
+    def _add_history(self, fields: Headers, request: Request, attempt: Attempt) -> None:
+        """Say where the call goes, to who is trusted, if anybody wants to know of it."""
+        if HISTORY in fields or "histinfo" in request.headers.tokens("Supported"):
+            user = attempt.user and self._call.policy.address_of(attempt.user, request.uri)
+            extend_history(fields, request, attempt, self.number, user or None)
+
     # --- what the call is called (RFC 7989 section 7) ---------------------------------------------------------
+
+    @property
+    def other_uuid(self) -> str:
+        """The UUID of who talks with this side, as far as it is known."""
+        return self._other.uuid if self._other is not None else NIL_UUID
+
+    def hear(self, message: Request | Response) -> None:
+        """Learn the UUID of this side from a message of its own; one that nobody can read is none."""
+        text = message.headers.get("Session-ID")
+        if text is not None:
+            try:
+                said = SessionId.parse(text).local
+            except ParseError:
+                return
+            if said != NIL_UUID:
+                self.uuid = said
 
     def session_id(self) -> tuple[tuple[str, str], ...]:
         """Give the Session-ID of a message that this server makes for this side; nothing if nobody has one."""
-        other = self._other.uuid if self._other is not None else NIL_UUID
+        other = self.other_uuid
         if self.uuid == other == NIL_UUID:
             return ()
         return (("Session-ID", f"{other};remote={self.uuid}"),)
 
     def _name(self, sender: Side, message: Request | Response, fields: Headers) -> None:
         """Put the UUIDs of both ends in, once one of them has one; who has none gets one from here."""
-        text = message.headers.get("Session-ID")
-        if text is not None:
-            try:
-                said = SessionId.parse(text)
-            except ParseError:
-                text = None
-            else:
-                sender.uuid = said.local if said.local != NIL_UUID else sender.uuid
+        sender.hear(message)
         if sender.uuid == self.uuid == NIL_UUID:
             return
         if sender.uuid == NIL_UUID:

@@ -33,6 +33,7 @@ class StaticRoute:
         refusal: `(status, reason)` to answer instead.
         authenticate: whether the caller must prove who it is.
         timeout: seconds until an unanswered attempt is given up.
+        trusted: whether it leads into the trust domain (RFC 3325).
         next_hop: where to send it instead of to where `to` points.
         credentials: for challenges of the other side.
         caller_credentials: for those of the caller, which may be a gateway that asks who changes or ends its call.
@@ -48,6 +49,7 @@ class StaticRoute:
     refusal: tuple[int, str] | None = None
     authenticate: bool = True
     timeout: float = 60.0
+    trusted: bool = False
     next_hop: Uri | None = None
     credentials: Credentials | None = None
     caller_credentials: Credentials | None = None
@@ -119,6 +121,7 @@ class RouteTable:
             next_hop=route.next_hop,
             credentials=route.credentials,
             timeout=route.timeout,
+            trusted=route.trusted,
             early_media=route.early_media,
         )
         return Route(name=route.name, rounds=((attempt,),), considered=considered)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 
 from sipd.sip.fields import NameAddr
+from sipd.sip.grammar import escape
 from sipd.sip.uri import SipUri, Uri
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -35,10 +36,6 @@ class HistoryForStrangers(Enum):
     __hash__ = object.__hash__
 
 
-def _none(user: str) -> tuple[Uri, ...]:
-    return ()
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdentityPolicy:
     """What is done about identity. By default nobody is believed, and nobody is told anything.
@@ -46,7 +43,7 @@ class IdentityPolicy:
     Args:
         trust: networks of the trust domain: what comes from there is believed, what goes there is told everything.
         domains: of our users; the first is that of a user who does not call from another one of them.
-        owned: further addresses of a user, such as telephone numbers.
+        owned: further addresses of users by their names, such as telephone numbers.
         form: how identities are told.
         anonymises: whether a caller who asks for privacy is made anonymous (RFC 3323 section 5.3).
         tells_strangers: whether those outside of the trust domain are told an identity that nobody asks to hide.
@@ -56,7 +53,7 @@ class IdentityPolicy:
 
     trust: tuple[Network, ...] = ()
     domains: tuple[str, ...] = ()
-    owned: Callable[[str], tuple[Uri, ...]] = _none
+    owned: Mapping[str, tuple[Uri, ...]] = field(default_factory=dict)
     form: IdentityForm = IdentityForm.PAI
     anonymises: bool = True
     tells_strangers: bool = False
@@ -73,18 +70,22 @@ class IdentityPolicy:
             return False
         return any(address in network for network in self.trust)
 
-    def assert_user(self, user: str, from_: NameAddr, preferred: tuple[NameAddr, ...]) -> tuple[NameAddr, ...]:
-        """Give the identity of a user who has proved to be one (RFC 3325 section 5).
+    def address_of(self, user: str, address: Uri) -> SipUri | None:
+        """Give the address of record of a user: in the domain of an address that names the user, or the first one."""
+        if not self.domains:
+            return None
+        host = address.host if isinstance(address, SipUri) and address.host in self.domains else self.domains[0]
+        return SipUri(host, escape(user))
+
+    def assert_user(self, user: str, address: Uri, preferred: tuple[NameAddr, ...]) -> tuple[NameAddr, ...]:
+        """Give the identity of a user who has proved to be one (RFC 3325 section 5), without a display name.
 
         Args:
             user: the name.
-            from_: what the user calls from: says of which domain.
+            address: that the user calls from, or is called at: says of which domain.
             preferred: by the user's P-Preferred-Identity; counts as far as it is the user's own.
         """
-        uri = from_.uri
-        domain = uri.host if isinstance(uri, SipUri) and uri.host in self.domains else next(iter(self.domains), "")
-        own = [SipUri(name, user) for name in self.domains]
-        chosen = tuple([one for one in preferred if one.uri in own or one.uri in self.owned(user)])
-        if chosen or not domain:
-            return tuple([NameAddr(one.uri) for one in chosen])
-        return (NameAddr(SipUri(domain, user)),)
+        own = (*[SipUri(host, escape(user)) for host in self.domains], *self.owned.get(user, ()))
+        chosen = tuple([NameAddr(one.uri) for one in preferred if one.uri in own])
+        known = self.address_of(user, address)
+        return chosen if chosen or known is None else (NameAddr(known),)

@@ -16,7 +16,8 @@ from sipd.daemon.problems import KeyPath, Problem
 from sipd.daemon.sections import Authentication, Media, Registrar, Timers
 from sipd.daemon.values import Table, shown
 from sipd.errors import ParseError
-from sipd.sip.uri import OtherUri, parse_uri
+from sipd.sip.grammar import escape
+from sipd.sip.uri import OtherUri, SipUri, Uri, parse_uri
 
 _DEFAULT_PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061}
 
@@ -30,6 +31,7 @@ def find_conflicts(table: Table) -> Iterator[Problem]:
         yield from _listen(path, listen)
     for path, user in _tables(table, "users"):
         yield from _user(path, user, _section(table, "authentication"))
+    yield from _identities(table)
     for path, route in _tables(table, "routes"):
         yield from _route(path, route)
     yield from _in_order(table)
@@ -124,11 +126,31 @@ def _user(path: KeyPath, user: Table, authentication: Table) -> Iterator[Problem
         yield Problem((*path, "ha1"), f"a hash for one of authentication.algorithms expected ({names})")
 
 
+def _identities(table: Table) -> Iterator[Problem]:
+    """An address that two users own would say nothing of who calls."""
+    domains = table.get("domains")
+    hosts = [host for host in domains if isinstance(host, str)] if isinstance(domains, list) else []
+    owners: dict[Uri, str] = {}
+    for _, user in _tables(table, "users"):
+        if isinstance(name := user.get("name"), str):
+            owners.update({SipUri(host.lower(), escape(name)): name for host in hosts})
+    for path, user in _tables(table, "users"):
+        identities = user.get("identities")
+        for index, text in enumerate(identities if isinstance(identities, list) else ()):
+            try:
+                uri = parse_uri(text) if isinstance(text, str) else None
+            except ParseError:
+                continue
+            if uri is not None and (owner := owners.setdefault(uri, user.get("name", ""))) != user.get("name"):
+                problem = f"an address of this user's own expected (it is that of {shown(owner)})"
+                yield Problem((*path, "identities", index), problem)
+
+
 def _route(path: KeyPath, route: Table) -> Iterator[Problem]:
     if "to" not in route and "refuse" not in route:
         yield Problem((*path, "to"), "required (or refuse), and missing")
     if "refuse" in route:
-        for key in ("to", "next_hop", "credentials", "caller_credentials", "timeout"):
+        for key in ("to", "next_hop", "credentials", "caller_credentials", "timeout", "trusted"):
             if key in route:
                 yield Problem((*path, key), "not possible beside refuse")
     template = route.get("to")

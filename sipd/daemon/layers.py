@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sipd.b2bua.routing import StaticRoute
+from sipd.b2bua.trust import HistoryForStrangers, IdentityForm, IdentityPolicy
 from sipd.daemon.certificates import CertificateFiles
 from sipd.daemon.sections import Config, Limits, Listen, RouteCredentials, RouteRule, Tls, User
 from sipd.interfaces import Credentials, EarlyMedia, Entropy, ListeningPoint
@@ -128,6 +129,21 @@ def registrar_settings(config: Config) -> RegistrarSettings:
     )
 
 
+def identity_policy(config: Config) -> IdentityPolicy:
+    """Give who is believed, and what others are told."""
+    identity = config.identity
+    return IdentityPolicy(
+        trust=identity.trust,
+        domains=config.domains,
+        owned={user.name: user.identities for user in config.users},
+        form=IdentityForm(identity.form),
+        anonymises=identity.anonymise,
+        tells_strangers=identity.tell_strangers,
+        history=HistoryForStrangers(identity.history),
+        relays_media=config.media.relay,
+    )
+
+
 def credentials_of(user: User) -> Credentials:
     """Give what is known of a user."""
     return Credentials(username=user.name, password=user.password.text if user.password else None, ha1=user.hashes())
@@ -145,6 +161,7 @@ def static_route(rule: RouteRule) -> StaticRoute:
         refusal=rule.refuse,
         authenticate=rule.authenticate,
         timeout=rule.timeout,
+        trusted=rule.trusted,
         next_hop=rule.next_hop,
         credentials=_route_credentials(rule.credentials),
         caller_credentials=_route_credentials(rule.caller_credentials),

@@ -17,6 +17,7 @@ from sipd.daemon.values import (
     FilePath,
     Hashes,
     Host,
+    Identity,
     Name,
     NameServer,
     Network,
@@ -81,6 +82,7 @@ class User(Section):
     name: Name
     password: SecretText | None = None
     ha1: Hashes | None = None
+    identities: tuple[Identity, ...] = Field(default=(), strict=False)
 
     def hashes(self) -> dict[str, str]:
         """Give algorithm to H(user:realm:password)."""
@@ -125,6 +127,16 @@ class Media(Section):
     port_rest: float = Field(default=30.0, ge=0)
 
 
+class CallerIdentity(Section):
+    """`[identity]`: who is believed, and what others are told of who calls (RFC 3323, RFC 3325, RFC 7044)."""
+
+    trust: tuple[Network, ...] = Field(default=(), strict=False)
+    form: Literal["pai", "rpid", "both"] = "pai"
+    anonymise: bool = True
+    tell_strangers: bool = False
+    history: Literal["remove", "anonymise", "pass"] = "remove"
+
+
 class RouteCredentials(Section):
     """`credentials` and `caller_credentials` of a route: what to answer digest challenges of a side with."""
 
@@ -145,6 +157,7 @@ class RouteRule(Section):
     refuse: Refusal | None = None
     authenticate: bool = True
     timeout: Seconds = 60.0
+    trusted: bool = False
     next_hop: NextHop | None = None
     credentials: RouteCredentials | None = None
     caller_credentials: RouteCredentials | None = None
@@ -239,6 +252,7 @@ class Config(Section):
     users: tuple[User, ...] = Field(default=(), strict=False)
     registrar: Registrar = Registrar()
     authentication: Authentication = Authentication()
+    identity: CallerIdentity = CallerIdentity()
     media: Media = Media()
     routes: tuple[RouteRule, ...] = Field(default=(), strict=False)
     limits: Limits = Limits()

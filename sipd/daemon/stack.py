@@ -160,6 +160,7 @@ class Stack:
                 domains=domains,
                 host=media[0].advertised_host,
                 max_calls=config.limits.calls,
+                identity=layers.identity_policy(config),
             ),
         )
         self.messages = Messages(self.b2bua, max_pending=config.limits.messages)

@@ -20,7 +20,7 @@ from pydantic_core import PydanticCustomError
 
 from sipd.errors import ParseError
 from sipd.sip.locate import Transport
-from sipd.sip.uri import SipUri, Uri, parse_uri
+from sipd.sip.uri import OtherUri, SipUri, Uri, parse_uri
 
 #: Hexadecimal digits of H(user:realm:password) for each digest algorithm (RFC 7616, RFC 8760).
 HASH_DIGITS: Mapping[str, int] = {"SHA-512-256": 64, "SHA-256": 64, "MD5": 32}
@@ -237,6 +237,13 @@ def _sip_uri(value: object) -> SipUri:
     return uri
 
 
+def _identity(value: object) -> Uri:
+    uri = _uri(value)
+    if isinstance(uri, OtherUri) or (isinstance(uri, SipUri) and uri.user is None):
+        fail(f'an address such as "tel:+49301234" or "sip:sales@example.com" expected (got {shown(str(uri))})')
+    return uri
+
+
 def _refusal(value: object) -> tuple[int, str]:
     expected = 'a status from 400 to 699 and a reason, such as [403, "Forbidden"], expected'
     if not isinstance(value, list | tuple) or len(value) != 2:
@@ -287,6 +294,7 @@ ReadableFile = Annotated[Path, PlainValidator(_readable_file)]
 SecretText = Annotated[Secret, PlainValidator(_secret)]
 Hashes = Annotated[Mapping[str, Secret], PlainValidator(_hashes)]
 Realm = Annotated[str, PlainValidator(_realm)]
+Identity = Annotated[Uri, PlainValidator(_identity)]
 NextHop = Annotated[SipUri, PlainValidator(_sip_uri)]
 Refusal = Annotated[tuple[int, str], PlainValidator(_refusal)]
 

@@ -180,6 +180,10 @@ class Headers:
         """Say how many lines have that name."""
         return self._names.count(_WRITTEN.get(name) or canonical_name(name))
 
+    def has_any(self, names: frozenset[str]) -> bool:
+        """Say whether there is a line of any of these names, which are canonical."""
+        return not names.isdisjoint(self._names)
+
     def set(self, name: str, value: str) -> None:
         """Replace all lines of that name by one, where the first of them stood, or at the end.
 

@@ -20,6 +20,7 @@ def build_ack(invite: Request, response: Response) -> Request:
     headers.copy_lines(response.headers, "To")
     headers.copy_lines(invite.headers, "Call-ID")
     headers.add("CSeq", f"{invite.cseq.number} ACK")
+    headers.copy_lines(invite.headers, "Session-ID")
     return Request("ACK", invite.uri_text, headers)
 
 
@@ -31,7 +32,7 @@ def build_cancel(invite: Request, more: Iterable[tuple[str, str]] = ()) -> Reque
         more: more header fields, such as Reason (RFC 3326).
     """
     headers = _same_hop(invite)
-    for name in ("From", "To", "Call-ID"):
+    for name in ("From", "To", "Call-ID", "Session-ID"):  # that as in the INVITE, too (RFC 7989 section 7)
         headers.copy_lines(invite.headers, name)
     headers.add("CSeq", f"{invite.cseq.number} CANCEL")
     for name, value in more:

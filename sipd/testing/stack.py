@@ -12,6 +12,7 @@ from sipd.b2bua.lamps import Lamps
 from sipd.b2bua.messages import Messages
 from sipd.b2bua.routing import RouteTable, StaticRoute
 from sipd.b2bua.service import B2bua, B2buaSettings
+from sipd.b2bua.trust import IdentityPolicy
 from sipd.b2bua.watching import Watching, WatchingSettings
 from sipd.interfaces import CallRecord, Credentials, Decision, ICallObserver, ListeningPoint
 from sipd.observe.capture import Capture, CapturedMessage
@@ -81,6 +82,7 @@ class SimulatedServer:
         max_messages: further ones that are pending are refused with 503.
         observers: watch calls, beside those that are always there.
         watching: who may watch and publish, and how much.
+        identity: who is trusted, and what others are told; nobody and nothing if it is left out.
 
     Attributes:
         transport, transactions, agent, location, b2bua, messages, watching: the layers.
@@ -102,6 +104,7 @@ class SimulatedServer:
         max_messages: int = 1000,
         observers: Sequence[ICallObserver] = (),
         watching: WatchingSettings | None = None,
+        identity: IdentityPolicy | None = None,
     ) -> None:
         self.host = host
         self.domain = domain
@@ -160,7 +163,13 @@ class SimulatedServer:
             media=self.relay,
             observer=CallObservers((self.ledger, self.explanations, self.capture, self.records, lamps, *observers)),
             now=host.seconds,
-            settings=B2buaSettings(realm=domain, domains=domains, host=host.address, max_calls=max_calls),
+            settings=B2buaSettings(
+                realm=domain,
+                domains=domains,
+                host=host.address,
+                max_calls=max_calls,
+                identity=identity or IdentityPolicy(domains=(domain,)),
+            ),
         )
         self.messages = Messages(self.b2bua, max_pending=max_messages)
         self.agent.handlers["MESSAGE"] = self.messages

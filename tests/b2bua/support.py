@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from twisted.trial.unittest import SynchronousTestCase
 
 from sipd.b2bua.routing import StaticRoute
+from sipd.b2bua.trust import IdentityPolicy
 from sipd.interfaces import CallRecord
 from sipd.sip.locate import Transport
 from sipd.sip.message import Request, Response
@@ -27,13 +28,19 @@ class BridgeCase(SynchronousTestCase):
     routes: Sequence[StaticRoute] = ()
     link = Link()
     max_calls = 2000
+    identity: IdentityPolicy | None = None
 
     def setUp(self) -> None:
         """Make the network and register everyone."""
         self.clock = SimulatedClock()
         self.network = Network(self.clock, 1, link=self.link)
         self.server = SimulatedServer(
-            self.network.host(SIPD), USERS, routes=self.routes, ring_timeout=30.0, max_calls=self.max_calls
+            self.network.host(SIPD),
+            USERS,
+            routes=self.routes,
+            ring_timeout=30.0,
+            max_calls=self.max_calls,
+            identity=self.identity,
         )
         self.alice = self.phone(ALICE, "alice")
         self.bob = self.phone(BOB, "bob")

@@ -24,7 +24,7 @@ def _described() -> SessionDescription:
 
 def _leg() -> Leg:
     leg = Leg("b1", Negotiation(LocalOrigin(session_id=42, host="198.51.100.1"), bytes))
-    leg.side = Identities(IdentityPolicy(), bytes).caller("192.0.2.1")
+    leg.side = Identities(IdentityPolicy(), bytes, builders.invite(), "192.0.2.1").caller
     return leg
 
 
