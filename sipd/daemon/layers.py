@@ -11,6 +11,7 @@ from sipd.daemon.sections import Config, Limits, Listen, RouteCredentials, Route
 from sipd.interfaces import Credentials, EarlyMedia, Entropy, ListeningPoint
 from sipd.media.ports import MediaAddress
 from sipd.registrar.bindings import RegistrarSettings
+from sipd.registrar.keepalive import KeepAliveSettings, Ping, Silence
 from sipd.sip.session_timer import SessionTimerPolicy
 from sipd.sip.timers import TimerValues
 from sipd.transport.cache import CacheLimits, NameCache
@@ -141,6 +142,16 @@ def identity_policy(config: Config) -> IdentityPolicy:
         tells_strangers=identity.tell_strangers,
         history=HistoryForStrangers(identity.history),
         relays_media=config.media.relay,
+    )
+
+
+def keep_alive_settings(config: Config) -> KeepAliveSettings | None:
+    """Give how contacts behind NAT are kept alive; `None` for not at all."""
+    nat = config.nat
+    if nat.keepalive == "off":
+        return None
+    return KeepAliveSettings(
+        ping=Ping(nat.keepalive), interval=nat.interval, misses=nat.misses, silence=Silence(nat.silent)
     )
 
 

@@ -137,6 +137,15 @@ class CallerIdentity(Section):
     history: Literal["remove", "anonymise", "pass"] = "remove"
 
 
+class Nat(Section):
+    """`[nat]`: what is done so that phones behind NAT can be called."""
+
+    keepalive: Literal["options", "crlf", "off"] = "options"
+    interval: float = Field(default=25.0, ge=5)
+    misses: Count = 3
+    silent: Literal["skip", "unregister"] = "skip"
+
+
 class RouteCredentials(Section):
     """`credentials` and `caller_credentials` of a route: what to answer digest challenges of a side with."""
 
@@ -254,6 +263,7 @@ class Config(Section):
     authentication: Authentication = Authentication()
     identity: CallerIdentity = CallerIdentity()
     media: Media = Media()
+    nat: Nat = Nat()
     routes: tuple[RouteRule, ...] = Field(default=(), strict=False)
     limits: Limits = Limits()
     timers: Timers = Timers()

@@ -179,6 +179,8 @@ class SipService(Service):
     def _serve(self, stack: Stack) -> None:
         stack.transport.receiver = stack.transactions
         self._room.leave_for(stack.transactions)
+        if stack.keep_alive is not None:
+            stack.keep_alive.start()
         for line in greet(self.config, stack.transport.points):
             self._log.info("{line}", line=line)
         if self._self_signed is not None:
@@ -204,6 +206,8 @@ class SipService(Service):
         if stack is not None:
             await self._end_calls(stack)
             stack.relay.close()
+            if stack.keep_alive is not None:
+                stack.keep_alive.stop()
             stack.agent.close()
             stack.resolver.close()
             stack.transactions.close()

@@ -28,6 +28,7 @@ from sipd.observe.explain import ExplainLog
 from sipd.observe.ledger import ResourceLedger
 from sipd.observe.observers import CallObservers
 from sipd.registrar.authentication import ConfiguredCredentials, DigestAuthenticator
+from sipd.registrar.keepalive import KeepAlive
 from sipd.registrar.location import LocationService
 from sipd.registrar.log import RegistrationLog
 from sipd.registrar.registrar import Registrar
@@ -111,6 +112,19 @@ class Stack:
             entropy=entropy,
             observer=registrations,
         )
+
+        kept_alive = layers.keep_alive_settings(config)
+        self.keep_alive: KeepAlive | None = None
+        if kept_alive is not None:
+            self.keep_alive = KeepAlive(
+                clock=reactor,
+                location=self.location,
+                transport=self.transport,
+                transactions=self.transactions,
+                entropy=entropy,
+                host=config.domains[0],
+                settings=kept_alive,
+            )
 
         media = layers.media_addresses(config)
         self.relay: ReactorRelay | Bypass = Bypass()

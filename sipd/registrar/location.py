@@ -35,8 +35,10 @@ class LocationService:
     ) -> None:
         self._clock = clock
         self._store = store
-        self._observer = observer
+        self._observers: tuple[IRegistrationObserver, ...] = () if observer is None else (observer,)
         self._bindings: dict[str, tuple[Binding, ...]] = {}
+        #: AOR to the URIs, as text, of contacts that are not called.
+        self._left_out: dict[str, frozenset[str]] = {}
         #: AOR to when it must be looked at next; the entries of the heap that say otherwise are void.
         self._due: dict[str, float] = {}
         self._heap: list[tuple[float, str]] = []
@@ -60,8 +62,46 @@ class LocationService:
             self._timer = None
         return succeed(None) if self._store is None else self._store.close()
 
+    def add_observer(self, observer: IRegistrationObserver) -> None:
+        """Tell one more observer of what happens from now on."""
+        self._observers = (*self._observers, observer)
+
     def lookup(self, aor: str) -> Sequence[Binding]:
-        """See `ILocationService`."""
+        """See `ILocationService`. Contacts that were left out are not among them."""
+        bindings = self._alive(aor)
+        left_out = self._left_out.get(aor)
+        return bindings if left_out is None else tuple(one for one in bindings if str(one.uri) not in left_out)
+
+    def leave_out(self, binding: Binding) -> None:
+        """Give a contact no more, until it is registered again or taken in. It stays registered."""
+        self._left_out[binding.aor] = self._left_out.get(binding.aor, frozenset()) | {str(binding.uri)}
+
+    def take_in(self, binding: Binding) -> None:
+        """End that. Idempotent."""
+        if binding.aor not in self._left_out:
+            return
+        rest = self._left_out[binding.aor] - {str(binding.uri)}
+        if rest:
+            self._left_out[binding.aor] = rest
+        else:
+            del self._left_out[binding.aor]
+
+    def remove(self, binding: Binding) -> None:
+        """Unregister a contact. Does nothing if it is not there."""
+        bindings = self._bindings.get(binding.aor, ())
+        rest = tuple(one for one in bindings if one.uri != binding.uri)
+        if len(rest) < len(bindings):
+            self._keep(binding.aor, rest)
+            if self._store is not None:
+                self._store.save(binding.aor, rest)
+            self._gone(binding)
+
+    def _gone(self, binding: Binding) -> None:
+        self.take_in(binding)
+        for observer in self._observers:
+            observer.binding_removed(binding)
+
+    def _alive(self, aor: str) -> Sequence[Binding]:
         bindings = self._bindings.get(aor, ())
         now = self._clock.seconds()
         for binding in bindings:
@@ -85,18 +125,20 @@ class LocationService:
         aor = registration.aor
         now = self._clock.seconds()
         if not registration.contacts and not registration.removes_all:
-            return self.lookup(aor)
+            return self._alive(aor)
         outcome = apply_registration(self._bindings.get(aor, ()), registration, now=now, max_contacts=max_contacts)
         self._keep(aor, outcome.bindings)
         if self._store is not None:
             self._store.save(aor, outcome.bindings)
-        if self._observer is not None:
+        for binding in (*outcome.made, *outcome.refreshed):
+            self.take_in(binding)
+        for observer in self._observers:
             for binding in outcome.made:
-                self._observer.binding_made(binding, round(binding.expires_at - now))
+                observer.binding_made(binding, round(binding.expires_at - now))
             for binding in outcome.refreshed:
-                self._observer.binding_refreshed(binding, round(binding.expires_at - now))
-            for binding in outcome.removed:
-                self._observer.binding_removed(binding)
+                observer.binding_refreshed(binding, round(binding.expires_at - now))
+        for binding in outcome.removed:
+            self._gone(binding)
         return outcome.bindings
 
     async def _load(self) -> None:
@@ -112,6 +154,7 @@ class LocationService:
     def _keep(self, aor: str, bindings: tuple[Binding, ...]) -> None:
         if not bindings:
             self._bindings.pop(aor, None)
+            self._left_out.pop(aor, None)
             return
         self._bindings[aor] = bindings
         if self._schedule(aor, bindings):
@@ -153,9 +196,10 @@ class LocationService:
                 del self._due[aor]
                 expired += self._drop_expired(aor, now)
         self._arm()
-        if self._observer is not None:
-            for binding in expired:
-                self._observer.binding_expired(binding)
+        for binding in expired:
+            self.take_in(binding)
+            for observer in self._observers:
+                observer.binding_expired(binding)
 
     def _drop_expired(self, aor: str, now: float) -> list[Binding]:
         bindings = self._bindings.get(aor, ())
@@ -168,7 +212,7 @@ class LocationService:
         if alive:
             self._bindings[aor] = alive
         else:
-            del self._bindings[aor]
+            self._keep(aor, ())
         if self._store is not None:
             self._store.save(aor, alive)
         return expired

@@ -12,7 +12,8 @@ from enum import Enum
 
 from sipd.errors import ParseError
 
-#: What answers a ping (RFC 5626 section 4.4.1).
+#: Between two messages: asks whether the other side is there, and what answers that (RFC 5626 section 4.4.1).
+PING = b"\r\n\r\n"
 PONG = b"\r\n"
 
 _END_OF_HEAD = b"\r\n\r\n"

@@ -39,8 +39,8 @@ class Nat:
         seconds: tells the time.
         mapping: which destinations share a public port. Only `ADDRESS_AND_PORT_DEPENDENT` is a "symmetric" NAT.
         filtering: who may send to a public port.
-        timeout: seconds after which a binding that sent nothing is gone; datagrams that come in do not keep it
-            alive (RFC 4787 section 4.3). A connection keeps its binding while it lives.
+        timeout: seconds after which a binding that sent nothing is gone. A connection keeps its binding while it lives.
+        counts_inbound: whether datagrams that come in keep a binding alive, too (RFC 4787 section 4.3 leaves it open).
         first_port: the first public port given; each binding takes the next one.
     """
 
@@ -52,6 +52,7 @@ class Nat:
         mapping: Dependence = Dependence.ENDPOINT_INDEPENDENT,
         filtering: Dependence = Dependence.ADDRESS_AND_PORT_DEPENDENT,
         timeout: float = 60.0,
+        counts_inbound: bool = False,
         first_port: int = 40000,
     ) -> None:
         self.address = address
@@ -59,6 +60,7 @@ class Nat:
         self._mapping = mapping
         self._filtering = filtering
         self._timeout = timeout
+        self._counts_inbound = counts_inbound
         self._next_port = first_port
         self._by_inner: dict[tuple[Address, Address], _Binding] = {}
         self._by_port: dict[int, _Binding] = {}
@@ -85,6 +87,8 @@ class Nat:
         permitted_at = binding.permitted.get(self._filtering.part(remote))
         if permitted_at is None or self._seconds() - permitted_at > self._timeout:
             return None
+        if self._counts_inbound:
+            binding.used_at = binding.permitted[self._filtering.part(remote)] = self._seconds()
         return binding.inner
 
     def take_port(self) -> int:

@@ -22,6 +22,7 @@ from sipd.observe.ledger import ResourceLedger
 from sipd.observe.observers import CallObservers
 from sipd.registrar.authentication import ConfiguredCredentials, DigestAuthenticator
 from sipd.registrar.bindings import RegistrarSettings
+from sipd.registrar.keepalive import KeepAlive, KeepAliveSettings
 from sipd.registrar.location import LocationService
 from sipd.registrar.registrar import Registrar
 from sipd.sip.locate import Transport
@@ -80,6 +81,7 @@ class SimulatedServer:
         ring_timeout: seconds for which registered contacts ring.
         max_calls: further ones are refused with 503.
         max_messages: further ones that are pending are refused with 503.
+        keep_alive: how contacts behind NAT are kept alive; `None` for not at all.
         observers: watch calls, beside those that are always there.
         watching: who may watch and publish, and how much.
         identity: who is trusted, and what others are told; nobody and nothing if it is left out.
@@ -102,6 +104,7 @@ class SimulatedServer:
         ring_timeout: float = 60.0,
         max_calls: int = 2000,
         max_messages: int = 1000,
+        keep_alive: KeepAliveSettings | None = None,
         observers: Sequence[ICallObserver] = (),
         watching: WatchingSettings | None = None,
         identity: IdentityPolicy | None = None,
@@ -140,6 +143,19 @@ class SimulatedServer:
             clock=host,
             entropy=entropy,
         )
+
+        self.keep_alive: KeepAlive | None = None
+        if keep_alive is not None:
+            self.keep_alive = KeepAlive(
+                clock=reactor,
+                location=self.location,
+                transport=self.transport,
+                transactions=self.transactions,
+                entropy=entropy,
+                host=domain,
+                settings=keep_alive,
+            )
+            self.keep_alive.start()
 
         self.relay = FakeMediaRelay()
         self.ledger = ResourceLedger()
@@ -198,6 +214,8 @@ class SimulatedServer:
     def close(self) -> Deferred[None]:
         """Stop everything at once; the Deferred fires when all connections have ended."""
         self.b2bua.stop_calls("the test is over")
+        if self.keep_alive is not None:
+            self.keep_alive.stop()
         self.watching.close()
         self.agent.close()
         self.transactions.close()

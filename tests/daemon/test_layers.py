@@ -12,6 +12,7 @@ from sipd.daemon.certificates import CertificateFiles, make_self_signed
 from sipd.daemon.sections import Limits
 from sipd.errors import ConfigurationError
 from sipd.registrar.bindings import RegistrarSettings
+from sipd.registrar.keepalive import KeepAliveSettings, Ping, Silence
 from sipd.sip.locate import Transport
 from sipd.sip.timers import TimerValues
 from sipd.sip.uri import parse_uri
@@ -62,6 +63,16 @@ class MappingTests(ConfigCase):
         first, second = (layers.credentials_of(user) for user in self.load(MINIMAL + users).users)
         self.assertEqual((first.username, first.password, first.ha1), ("a", "p", {}))
         self.assertEqual((second.username, second.password, second.ha1), ("b", None, {"MD5": digest}))
+
+    def test_keep_alive(self) -> None:
+        """`[nat]` says how contacts are kept alive, or that they are not."""
+        found = layers.keep_alive_settings(self.load(MINIMAL))
+        self.assertEqual(found, KeepAliveSettings())
+        text = '[nat]\nkeepalive = "crlf"\ninterval = 20\nmisses = 2\nsilent = "unregister"'
+        found = layers.keep_alive_settings(self.load(MINIMAL + text))
+        expected = KeepAliveSettings(ping=Ping.CRLF, interval=20.0, misses=2, silence=Silence.UNREGISTER)
+        self.assertEqual(found, expected)
+        self.assertIsNone(layers.keep_alive_settings(self.load(MINIMAL + '[nat]\nkeepalive = "off"')))
 
     def test_routes(self) -> None:
         """Every condition and every consequence of a route reaches the router."""

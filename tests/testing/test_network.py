@@ -263,6 +263,17 @@ class NatTests(NetworkCase):
         self.clock.run()
         self.assertEqual(inner.payloads, [b"in"])
 
+    def test_what_comes_in_may_keep_a_binding(self) -> None:
+        """Some translators count that, too, while there is a binding."""
+        _, inner = self.behind(timeout=30.0, counts_inbound=True)
+        outer = self.bind(self.bob)
+        self.send(inner, b"open", (BOB, 5060))
+        for wait in (20.0, 20.0, 20.0, 40.0):
+            self.clock.advance(wait)
+            self.send(outer, b"in", ("198.51.100.1", 40000))
+        self.clock.run()
+        self.assertEqual(inner.payloads, [b"in"] * 3)
+
     def test_filtering(self) -> None:
         """Who may send in is what the filter says: anyone, the address, or address and port."""
         for filtering, expected in (
