@@ -16,8 +16,7 @@ from sipd.daemon.problems import KeyPath, Problem
 from sipd.daemon.sections import Authentication, Media, Registrar, Timers
 from sipd.daemon.values import Table, shown
 from sipd.errors import ParseError
-from sipd.sip.grammar import escape
-from sipd.sip.uri import OtherUri, SipUri, Uri, parse_uri
+from sipd.sip.uri import OtherUri, parse_uri
 
 _DEFAULT_PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061}
 
