@@ -20,7 +20,7 @@ from pydantic_core import PydanticCustomError
 
 from sipd.errors import ParseError
 from sipd.sip.locate import Transport
-from sipd.sip.uri import SipUri, Uri, parse_uri
+from sipd.sip.uri import OtherUri, SipUri, Uri, parse_uri
 
 #: Hexadecimal digits of H(user:realm:password) for each digest algorithm (RFC 7616, RFC 8760).
 HASH_DIGITS: Mapping[str, int] = {"SHA-512-256": 64, "SHA-256": 64, "MD5": 32}
