@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.interop.case import InteropTestCase
 from tests.interop.programs import ProgramError
-from tests.interop.script import Callee, Caller
+from tests.interop.script import Callee, Caller, Script, audio, has, sdp
 from tests.interop.server import Server
 from tests.interop.sipp import Sipp
 
-_SETTLES = 0.5
+#: Until SIPp listens.
+SETTLES = 0.5
+
+
+#: Milliseconds that somebody waits before doing the next thing.
+A_MOMENT = 200
+#: What everybody says who just talks.
+TALK = sdp(audio())
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,43 +30,74 @@ class Pair:
     callee: Callee
 
 
+#: A pair, and of that the one who begins something, and the other.
+Talk = tuple[Pair, Script, Script]
+
+
+def talking(name: str) -> Pair:
+    """Give a caller and a callee who have begun to talk."""
+    pair = Pair(Caller(f"{name}-caller"), Callee(name))
+    pair.caller.call(TALK, has("m=audio [1-9]"))
+    pair.callee.pick_up(TALK, has("m=audio [1-9]"))
+    return pair
+
+
+def talking_both_ways(name: str) -> list[Talk]:
+    """Give two such pairs: in the first the caller begins what is to be seen, in the second the callee."""
+    forth, back = talking(f"{name}-forth"), talking(f"{name}-back")
+    return [(forth, forth.caller, forth.callee), (back, back.callee, back.caller)]
+
+
 class PairCase(InteropTestCase):
     """Runs scripts of callers against those of callees."""
 
-    programs = ("sipp",)
+    programs: ClassVar[tuple[str, ...]] = ("sipp",)
     timeout = 120
 
-    async def converse(self, server: Server, *pairs: Pair, limit: float = 30.0) -> list[dict[str, Any]]:
+    async def converse(
+        self, server: Server, *pairs: Pair, others: Sequence[Callee] = (), limit: float = 30.0
+    ) -> dict[str, dict[str, Any]]:
         """Let every pair have its call, at the same time, and all see what their scripts say.
 
+        Args:
+            server: not started yet.
+            pairs: who talks.
+            others: who is called by nobody of these.
+            limit: seconds until it has to be over.
+
         Returns:
-            The record of each call, in the order in which they ended.
+            The record of each call, by the name of its callee.
         """
-        called = []
-        for pair in pairs:
-            port = self.ports.take()
-            server.add_route(pair.callee.name, pair.callee.name, port)
-            called.append(Sipp(self, pair.callee, port=port, limit=limit))
+        called = [self.wait(server, callee, limit) for callee in (*[pair.callee for pair in pairs], *others)]
         await server.start()
-        await self.pause(_SETTLES)
-        calling = [
-            Sipp(
-                self,
-                pair.caller,
-                port=self.ports.take(),
-                target=server.address,
-                service=pair.callee.name,
-                caller=pair.caller.name,
-                limit=limit,
-            )
-            for pair in pairs
-        ]
+        await self.pause(SETTLES)
+        calling = [self.dial(server, pair, limit) for pair in pairs]
+        await self.all_succeed(*calling, *called)
+        return {record["route"]: record for record in await server.finish()}
+
+    def wait(self, server: Server, callee: Callee, limit: float = 30.0) -> Sipp:
+        """Start a callee, and tell the server where it is; to be called before that is started."""
+        port = self.ports.take()
+        server.add_route(callee.name, callee.name, port)
+        return Sipp(self, callee, port=port, limit=limit)
+
+    def dial(self, server: Server, pair: Pair, limit: float = 30.0) -> Sipp:
+        """Let a caller begin."""
+        caller, callee = pair.caller.name, pair.callee.name
+        port = self.ports.take()
+        return Sipp(self, pair.caller, port=port, target=server.address, service=callee, caller=caller, limit=limit)
+
+    async def all_succeed(self, *sipps: Sipp) -> None:
+        """Wait until all have seen what their scripts say.
+
+        Raises:
+            ProgramError: somebody has not; says what each of those saw instead.
+        """
         failures = []
-        for one in (*calling, *called):
+        for one in sipps:
             try:
                 await one.succeeds()
             except ProgramError as error:
                 failures.append(str(error))
         if failures:
             raise ProgramError("\n".join(failures))
-        return await server.finish()

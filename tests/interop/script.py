@@ -133,7 +133,9 @@ class Script:
         attributes = f'response_txn="t{cseq or self._cseq}"'
         if status >= 180:
             self._take('response="100" optional="true"', attributes, ())
-        actions = [self._assign("remote", "To")] if status > 100 and not self._is_called else []
+        actions = []
+        if status > 100 and not self._is_called:
+            actions = [self._assign("remote", "To"), self._assign("tag,remote_tag", "To", "tag=([^;]+)")]
         makes_dialog = self._asked[(cseq or self._cseq) - 1] in _DIALOG_MAKERS
         route = ' rrs="true"' if makes_dialog and (status == 200 or (checks and status < 200)) else ""
         self._take(f'response="{status}"', attributes + route, checks, actions)
@@ -208,6 +210,22 @@ class Script:
         self.expect("BYE", *checks)
         self.answer()
 
+    def refer(self, target: str) -> None:
+        """Ask that the other side talk with somebody else, and get the 202."""
+        self.ask("REFER", "", f"Refer-To: {target}")
+        self.get(202)
+
+    def hear(self, *outcomes: str) -> None:
+        """Take a NOTIFY for each of these status lines of what was asked for; the last one ends the subscription."""
+        for outcome in outcomes:
+            state = "terminated" if outcome is outcomes[-1] else "active"
+            self.expect("NOTIFY", has(f"^SIP/2.0 {outcome}"), has(state, "Subscription-State"), has("refer", "Event"))
+            self.answer()
+
+    def note(self, text: str) -> None:
+        """Write a line for `Sipp.notes`."""
+        self._steps.append(f"<nop><action><log message={quoteattr(text)}/></action></nop>\n")
+
     def pause(self, milliseconds: int) -> None:
         """Do nothing for a while."""
         self._steps.append(f'<pause milliseconds="{milliseconds}"/>\n')
@@ -248,9 +266,9 @@ class Script:
         length = "[len]" if body else "0"
         self._steps.append(f"<send {attributes}><![CDATA[\n{head}{lines}Content-Length: {length}\n\n{text}]]></send>\n")
 
-    def _assign(self, variable: str, header: str) -> str:
-        self._variables.add(variable)
-        return f'<ereg regexp=".*" search_in="hdr" header="{header}:" assign_to="{variable}"/>'
+    def _assign(self, variables: str, header: str, pattern: str = ".*") -> str:
+        self._variables.update(variables.split(","))
+        return f'<ereg regexp="{pattern}" search_in="hdr" header="{header}:" assign_to="{variables}"/>'
 
     def _take(self, what: str, attributes: str, checks: tuple[Check, ...], actions: list[str] | None = None) -> None:
         actions = actions or []

@@ -10,6 +10,7 @@ from tests.interop.script import Script
 _SCENARIOS = Path(__file__).with_name("scenarios")
 _ALL_SUCCEEDED = 0
 _MEDIA_PORTS = 4
+_LOOK, _LOOKS = 0.1, 100
 
 
 class Sipp:
@@ -62,12 +63,14 @@ class Sipp:
         file = case.directory / f"{name}-{port}.xml"
         file.write_text(text)
         self._limit = limit
+        self._case = case
         self._errors = case.directory / f"{name}-{port}.errors"
+        self._log = case.directory / f"{name}-{port}.log"
         media = case.ports.take_range(_MEDIA_PORTS, host)
         arguments = ["-sf", str(file), "-i", host, "-mi", host, "-p", str(port), "-mp", str(media[0])]
         arguments += ["-m", str(calls), "-r", str(rate), "-d", str(int(hold * 1000)), "-s", service]
         arguments += ["-t", transport, "-nostdin", "-timeout", f"{limit:.0f}s", "-timeout_error"]
-        arguments += ["-trace_err", "-error_file", str(self._errors)]
+        arguments += ["-trace_err", "-error_file", str(self._errors), "-trace_logs", "-log_file", str(self._log)]
         arguments += ["-key", "caller", caller, "-key", "contact_port", str(contact_port or port)]
         if credentials is not None:
             arguments += ["-au", credentials[0], "-ap", credentials[1], "-auth_uri", digest_uri]
@@ -85,3 +88,16 @@ class Sipp:
         if status != _ALL_SUCCEEDED:
             errors = self._errors.read_text(errors="replace") if self._errors.exists() else ""
             raise ProgramError(f"{self.program.name} ended with {status}\n{errors[-3000:]}\n{self.program.explain()}")
+
+    async def notes(self) -> str:
+        """Wait for the first line that its script notes, and give it.
+
+        Raises:
+            ProgramError: it notes nothing.
+        """
+        for _ in range(_LOOKS):
+            line, end, _ = (self._log.read_text() if self._log.exists() else "").partition("\n")
+            if end:
+                return line
+            await self._case.pause(_LOOK)
+        raise ProgramError(f"{self.program.name} notes nothing\n{self.program.explain()}")

@@ -1,59 +1,67 @@
-"""Ways in which a call begins, with SIPp at both ends of sipd: late offer, early media, redirection."""
+"""Ways in which a call begins, with SIPp at both ends of sipd: late offer, early media, redirection, 422."""
 
 from __future__ import annotations
 
-from tests.interop.pairs import Pair, PairCase
+from tests.interop.pairs import A_MOMENT, TALK, Pair, PairCase
 from tests.interop.script import Callee, Caller, audio, has, lacks, sdp
 from tests.interop.server import Server
 
-TALK = sdp(audio())
-
 
 class BeginningTests(PairCase):
-    """The first INVITE and what comes of it."""
+    """The first INVITE, and what comes of it."""
 
-    async def test_late_offer(self) -> None:
+    async def test_beginnings(self) -> None:
+        """Each call begins as its phones want it, and ends as the record says."""
+        pairs = [self.late_offer(), self.early_media(), self.reliable_media(), self.redirection(), self.too_short()]
+        records = await self.converse(Server(self), *pairs)
+        moved = records.pop("moved")
+        self.assertEqual((moved["status"], moved["answered_at"]), (302, None))
+        self.assertEqual(sorted(records), ["early", "late", "leisurely", "reliable"])
+        self.assertEqual({(one["status"], one["ended_by"]) for one in records.values()}, {(200, "caller")})
+
+    def late_offer(self) -> Pair:
         """An INVITE without an offer crosses as one: the callee's offer comes in the 200, the answer in the ACK."""
         caller, callee = Caller("late-caller"), Callee("late")
         caller.invite()
         caller.get_if_any(180)
         caller.get(200, has("m=audio [1-9]"), has("a=sendonly"))
         caller.acknowledge(sdp(audio("recvonly")))
-        caller.pause(200)
-        caller.hang_up()
         callee.pick_up(sdp(audio("sendonly")), lacks("m=audio", "message"), answer=(has("a=recvonly"),))
-        callee.end()
-        (record,) = await self.converse(Server(self), Pair(caller, callee))
-        self.assertEqual((record["status"], record["ended_by"]), (200, "caller"))
+        return self.ended(caller, callee)
 
-    async def test_early_media(self) -> None:
-        """A 183 with a description gives the caller something to hear before there is an answer, reliably or not."""
-        pairs = []
-        for name, fields in (("early", ()), ("early-reliable", ("Require: 100rel", "RSeq: 7"))):
-            caller, callee = Caller(f"{name}-caller"), Callee(name)
-            is_reliable = bool(fields)
-            caller.invite(TALK, *(("Require: 100rel",) if is_reliable else ()))
-            caller.get(183, has("m=audio [1-9]"), *((has("[0-9]+", "RSeq"),) if is_reliable else ()))
-            callee.expect("INVITE", has("m=audio [1-9]"))
-            callee.answer(183, TALK, *fields)
-            if is_reliable:
-                caller.acknowledge_progress()
-                callee.expect("PRACK", has("^ *7 [0-9]+ INVITE", "RAck"))
-                callee.answer()
-                callee.pause(200)
-            # What was said reliably is the answer: it is not said again (RFC 3261 section 13.2.1).
-            callee.answer(200, "" if is_reliable else TALK, to=1)
-            callee.expect("ACK")
-            caller.get(200, *(() if is_reliable else (has("m=audio [1-9]"),)), cseq=1)
-            caller.acknowledge(cseq=1)
-            caller.pause(200)
-            caller.hang_up()
-            callee.end()
-            pairs.append(Pair(caller, callee))
-        records = await self.converse(Server(self), *pairs)
-        self.assertEqual([record["status"] for record in records], [200, 200])
+    def early_media(self) -> Pair:
+        """A 183 with a description gives the caller something to hear before there is an answer."""
+        caller, callee = Caller("early-caller"), Callee("early")
+        caller.invite(TALK)
+        caller.get(183, has("m=audio [1-9]"))
+        caller.get(200, has("m=audio [1-9]"))
+        caller.acknowledge()
+        callee.expect("INVITE", has("m=audio [1-9]"))
+        callee.answer(183, TALK)
+        callee.pause(A_MOMENT)
+        callee.answer(200, TALK)
+        callee.expect("ACK")
+        return self.ended(caller, callee)
 
-    async def test_redirection(self) -> None:
+    def reliable_media(self) -> Pair:
+        """The same where the caller insists on 100rel: what is said so is the answer (RFC 3261 section 13.2.1)."""
+        caller, callee = Caller("reliable-caller"), Callee("reliable")
+        caller.invite(TALK, "Require: 100rel")
+        caller.get(183, has("m=audio [1-9]"), has("[0-9]+", "RSeq"))
+        caller.acknowledge_progress()
+        caller.get(200, cseq=1)
+        caller.acknowledge(cseq=1)
+        callee.expect("INVITE", has("m=audio [1-9]"))
+        callee.answer(183, TALK, "Require: 100rel", "RSeq: 7")
+        callee.expect("PRACK", has("^ *7 [0-9]+ INVITE", "RAck"))
+        callee.answer()
+        # SIPp as the caller takes the answer to its PRACK first.
+        callee.pause(A_MOMENT)
+        callee.answer(200, to=1)
+        callee.expect("ACK")
+        return self.ended(caller, callee)
+
+    def redirection(self) -> Pair:
         """A 302 reaches the caller with the Contact that the callee gave, and is not followed (section 8.3)."""
         caller, callee = Caller("moved-caller"), Callee("moved")
         caller.invite(TALK)
@@ -62,5 +70,27 @@ class BeginningTests(PairCase):
         callee.expect("INVITE")
         callee.answer(302, "", "Contact: <sip:there@192.0.2.7>")
         callee.expect("ACK")
-        (record,) = await self.converse(Server(self), Pair(caller, callee))
-        self.assertEqual((record["status"], record["answered_at"]), (302, None))
+        return Pair(caller, callee)
+
+    def too_short(self) -> Pair:
+        """An interval that is too short for sipd, or for the callee, is asked for again with the Min-SE of the 422."""
+        caller, callee = Caller("hasty"), Callee("leisurely")
+        caller.invite(TALK, "Session-Expires: 60")
+        caller.get(422, has("^ *90", "Min-SE"))
+        caller.acknowledge_refusal()
+        caller.invite(TALK, "Session-Expires: 90", "Min-SE: 90")
+        caller.get_if_any(180)
+        caller.get(200, has("^ *90;refresher=", "Session-Expires"))
+        caller.acknowledge()
+        callee.expect("INVITE", has("^ *1800", "Session-Expires"))
+        callee.answer(422, "", "Min-SE: 3600")
+        callee.expect("ACK")
+        callee.pick_up(TALK, has("^ *3600", "Session-Expires"), has("^ *3600", "Min-SE"))
+        return self.ended(caller, callee)
+
+    def ended(self, caller: Caller, callee: Callee) -> Pair:
+        """Let the caller hang up a moment later."""
+        caller.pause(A_MOMENT)
+        caller.hang_up()
+        callee.end()
+        return Pair(caller, callee)

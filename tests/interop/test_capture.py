@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from tests.interop.capture import find_faults, read_capture
 from tests.interop.case import InteropTestCase
 from tests.interop.server import USERS, Server
 from tests.interop.sipp import Sipp
@@ -13,13 +14,6 @@ class CaptureTests(InteropTestCase):
     """The capture of a registration and a call."""
 
     programs = ("sipp", "tshark")
-
-    async def read(self, server: Server, *arguments: str) -> list[list[str]]:
-        """Run tshark on the capture; give its output as lines of fields."""
-        program = self.start("tshark", "-r", str(server.capture), "-Q", *arguments)
-        self.assertEqual(await program.ends(20), 0, program.explain())
-        lines = program.output.decode().splitlines()
-        return [line.split("\t") for line in lines if not line.startswith("Running as user")]
 
     def fields(self, *names: str) -> Sequence[str]:
         """Give the arguments that make tshark print fields."""
@@ -48,9 +42,8 @@ class CaptureTests(InteropTestCase):
         await called.succeeds()
         await server.finish()
 
-        faulty = await self.read(server, "-Y", "_ws.malformed || _ws.expert.severity == error || !sip")
-        self.assertEqual(faulty, [])
-        seen = await self.read(server, *self.fields("sip.Call-ID", "sip.Method", "sip.Status-Code"))
+        self.assertEqual(await find_faults(self, server), [])
+        seen = await read_capture(self, server, *self.fields("sip.Call-ID", "sip.Method", "sip.Status-Code"))
         legs: dict[str, list[str]] = {}
         for call_id, method, status in seen:
             legs.setdefault(call_id, []).append(method or status)

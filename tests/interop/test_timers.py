@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.interop.brisk import INTERVAL
-from tests.interop.pairs import Pair, PairCase
-from tests.interop.script import Callee, Caller, Script, audio, has, sdp
+from tests.interop.pairs import TALK, Pair, PairCase
+from tests.interop.script import Callee, Caller, Script, has
 from tests.interop.server import Server
 
-TALK = sdp(audio())
 _NO_TIMER = "Supported: replaces"
 _NO_UPDATE = "Allow: INVITE, ACK, CANCEL, BYE"
 #: What the one who sends a request says of the interval, where it refreshes, and where the one who answers does.
@@ -26,37 +25,16 @@ class TimerTests(PairCase):
         server.command = ("-y", str(Path(__file__).with_name("brisk.py")))
         return server
 
-    async def test_refresh(self) -> None:
-        """Who promised it refreshes each leg: the peer, or sipd by UPDATE, or by INVITE where that is not allowed.
-
-        The calls outlive their first interval, and what happens on one leg is not heard on the other.
-        """
-        pairs = [self.refreshed_by_update(), self.refreshed_by_invite(), self.refreshed_by_peers()]
-        records = await self.converse(self.brisk(), *pairs)
-        self.assertEqual([(one["status"], one["ended_by"]) for one in records], [(200, "caller")] * len(pairs))
-        self.assertTrue(all(one["duration"] > INTERVAL * 2 / 3 for one in records), records)
-
-    async def test_expiry(self) -> None:
-        """A peer that does not refresh as it promised, or forgot the call: both legs end, and are told why."""
-        silent_caller = Pair(Caller("silent-caller"), Callee("left-by-caller"))
-        silent_caller.caller.call(TALK, has(f"{INTERVAL};refresher=uac", "Session-Expires"), fields=(_UAC,))
-        silent_caller.callee.pick_up(TALK)
-        silent_caller.caller.end(*_EXPIRED)
-        silent_caller.callee.end(has("cause", "Reason"))
-        silent_callee = Pair(Caller("left-by-callee"), Callee("silent-callee"))
-        silent_callee.caller.call(TALK, fields=(_NO_TIMER,))
-        silent_callee.callee.pick_up(TALK, fields=(_UAS, "Require: timer"))
-        silent_callee.callee.end(*_EXPIRED)
-        silent_callee.caller.end(has("cause", "Reason"))
-        forgetful = Pair(Caller("left-in-time"), Callee("forgetful"))
-        forgetful.caller.call(TALK, fields=(_NO_TIMER,))
-        forgetful.callee.pick_up(TALK, fields=(_UAC, "Require: timer"))
-        forgetful.callee.expect("UPDATE")
-        forgetful.callee.answer(481)
-        forgetful.callee.end()
-        forgetful.caller.end(has("cause", "Reason"))
-        records = await self.converse(self.brisk(), silent_caller, silent_callee, forgetful)
-        causes = {one["route"]: (one["ended_by"], one["cause"]) for one in records}
+    async def test_timers(self) -> None:
+        """Sessions that are refreshed outlive their first interval; those that are not end in time, on both legs."""
+        refreshed = [self.refreshed_by_update(), self.refreshed_by_invite(), self.refreshed_by_peers()]
+        left = [self.left_by_caller(), self.left_by_callee(), self.forgotten()]
+        records = await self.converse(self.brisk(), *refreshed, *left)
+        for pair in refreshed:
+            record = records.pop(pair.callee.name)
+            self.assertEqual((record["status"], record["ended_by"]), (200, "caller"))
+            self.assertGreater(record["duration"], INTERVAL * 2 / 3)
+        causes = {name: (record["ended_by"], record["cause"]) for name, record in records.items()}
         self.assertEqual(causes.pop("left-by-caller"), ("sipd", "caller-lost"))
         self.assertEqual(causes, dict.fromkeys(("silent-callee", "forgetful"), ("sipd", "callee-lost")))
 
@@ -73,28 +51,37 @@ class TimerTests(PairCase):
         callee.answer(481)
         callee.end()
         caller.end(has("cause", "Reason"))
-        (record,) = await self.converse(server, Pair(caller, callee))
+        record = (await self.converse(server, Pair(caller, callee)))["forgets"]
         self.assertEqual((record["ended_by"], record["cause"]), ("sipd", "callee-lost"))
 
-    async def test_too_small(self) -> None:
-        """An interval that is too short for sipd, or for the callee, is asked for again with the Min-SE of the 422."""
-        caller, callee = Caller("hasty"), Callee("leisurely")
-        caller.invite(TALK, "Session-Expires: 60")
-        caller.get(422, has("^ *90", "Min-SE"))
-        caller.acknowledge_refusal()
-        caller.invite(TALK, "Session-Expires: 90", "Min-SE: 90")
-        caller.get_if_any(180)
-        caller.get(200, has("^ *90;refresher=", "Session-Expires"))
-        caller.acknowledge()
-        caller.pause(200)
-        caller.hang_up()
-        callee.expect("INVITE", has("^ *1800", "Session-Expires"))
-        callee.answer(422, "", "Min-SE: 3600")
-        callee.expect("ACK")
-        callee.pick_up(TALK, has("^ *3600", "Session-Expires"), has("^ *3600", "Min-SE"))
+    def left_by_caller(self) -> Pair:
+        """The caller promised to refresh, and does not: both hear why it is over."""
+        caller, callee = Caller("silent-caller"), Callee("left-by-caller")
+        caller.call(TALK, has(f"{INTERVAL};refresher=uac", "Session-Expires"), fields=(_UAC,))
+        callee.pick_up(TALK)
+        caller.end(*_EXPIRED)
+        callee.end(has("cause", "Reason"))
+        return Pair(caller, callee)
+
+    def left_by_callee(self) -> Pair:
+        """The callee did; the caller has no timer."""
+        caller, callee = Caller("left-by-callee"), Callee("silent-callee")
+        caller.call(TALK, fields=(_NO_TIMER,))
+        callee.pick_up(TALK, fields=(_UAS, "Require: timer"))
+        callee.end(*_EXPIRED)
+        caller.end(has("cause", "Reason"))
+        return Pair(caller, callee)
+
+    def forgotten(self) -> Pair:
+        """A callee that answers a refresh with 481 has no call any more (RFC 4028 section 10)."""
+        caller, callee = Caller("not-forgetful"), Callee("forgetful")
+        caller.call(TALK, fields=(_NO_TIMER,))
+        callee.pick_up(TALK, fields=(_UAC, "Require: timer"))
+        callee.expect("UPDATE")
+        callee.answer(481)
         callee.end()
-        (record,) = await self.converse(Server(self), Pair(caller, callee))
-        self.assertEqual((record["status"], record["ended_by"]), (200, "caller"))
+        caller.end(has("cause", "Reason"))
+        return Pair(caller, callee)
 
     def refreshed_by_update(self) -> Pair:
         """Both legs leave the refresh to sipd, and know UPDATE."""
