@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sipd.daemon.problems import KeyPath, Problem
-from sipd.daemon.sections import Authentication, Media, Registrar, Timers
+from sipd.daemon.sections import Authentication, Media, Registrar, Subscriptions, Timers
 from sipd.daemon.values import Table, shown
 from sipd.errors import ParseError
 from sipd.sip.grammar import escape
@@ -35,6 +35,7 @@ def find_conflicts(table: Table) -> Iterator[Problem]:
     for path, route in _tables(table, "routes"):
         yield from _route(path, route)
     yield from _in_order(table)
+    yield from _subscriptions(table)
     yield from _media(table)
 
 
@@ -192,9 +193,12 @@ def _template_fault(template: str, names: list[str] | None) -> str:
 
 def _in_order(table: Table) -> Iterator[Problem]:
     registrar, timers, limits = (_section(table, name) for name in ("registrar", "timers", "limits"))
+    subscriptions = _section(table, "subscriptions")
     for section, values, lower, upper, defaults in (
         ("registrar", registrar, "minimum_expires", "default_expires", Registrar()),
         ("registrar", registrar, "default_expires", "maximum_expires", Registrar()),
+        ("subscriptions", subscriptions, "minimum_expires", "default_expires", Subscriptions()),
+        ("subscriptions", subscriptions, "default_expires", "maximum_expires", Subscriptions()),
         ("timers", timers, "t1", "t2", Timers()),
         ("timers", timers, "session_minimum", "session", Timers()),
     ):
@@ -210,6 +214,26 @@ def _in_order(table: Table) -> Iterator[Problem]:
         yield Problem(
             ("limits", "connections_per_source"), f"no more than connections expected (got {source} and {total})"
         )
+
+
+def _subscriptions(table: Table) -> Iterator[Problem]:
+    """Who is named there has to be a user: a name that nobody has would open nothing, and seem to."""
+    subscriptions = _section(table, "subscriptions")
+    users = {user.get("name") for _, user in _tables(table, "users")}
+    watchers = _section(subscriptions, "watchers")
+    named: list[tuple[KeyPath, object]] = [(("watchers", user), user) for user in watchers]
+    named += [
+        (("watchers", user, index), name)
+        for user, names in watchers.items()
+        for index, name in enumerate(names if isinstance(names, list) else ())
+    ]
+    servers = subscriptions.get("mailbox_servers")
+    named += [
+        (("mailbox_servers", index), name) for index, name in enumerate(servers if isinstance(servers, list) else ())
+    ]
+    for path, name in named:
+        if isinstance(name, str) and name not in users:
+            yield Problem(("subscriptions", *path), f"the name of a user expected (got {shown(name)})")
 
 
 def _media(table: Table) -> Iterator[Problem]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from sipd.b2bua.expiry import ExpiryBounds
 from sipd.b2bua.routing import StaticRoute
+from sipd.b2bua.subscriptions import SubscriptionSettings
 from sipd.b2bua.trust import HistoryForStrangers, IdentityForm, IdentityPolicy
+from sipd.b2bua.watching import WatchingSettings
 from sipd.daemon.certificates import CertificateFiles
 from sipd.daemon.sections import Config, Limits, Listen, RouteCredentials, RouteRule, Tls, User
 from sipd.interfaces import Credentials, EarlyMedia, Entropy, ListeningPoint
@@ -152,6 +155,27 @@ def keep_alive_settings(config: Config) -> KeepAliveSettings | None:
         return None
     return KeepAliveSettings(
         ping=Ping(nat.keepalive), interval=nat.interval, misses=nat.misses, silence=Silence(nat.silent)
+    )
+
+
+def watching_settings(config: Config) -> WatchingSettings:
+    """Give who may watch and publish, and how much."""
+    section, limits = config.subscriptions, config.limits
+    return WatchingSettings(
+        subscriptions=SubscriptionSettings(
+            expiry=ExpiryBounds(
+                minimum=section.minimum_expires, default=section.default_expires, maximum=section.maximum_expires
+            ),
+            max_subscriptions=limits.subscriptions,
+            max_per_user=section.per_user,
+            notify_interval=section.notify_interval,
+        ),
+        max_publications=limits.publications,
+        max_publications_per_user=section.publications_per_user,
+        max_publication_size_octets=section.publication_size_octets,
+        is_open=section.watching == "users",
+        watchers=section.watchers or {},
+        mailbox_servers=frozenset(section.mailbox_servers),
     )
 
 

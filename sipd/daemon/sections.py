@@ -7,7 +7,7 @@ hold between two values is in `sipd.daemon.checks`.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -173,6 +173,21 @@ class RouteRule(Section):
     early_media: Literal["pass", "180->183", "183->180"] = "pass"
 
 
+class Subscriptions(Section):
+    """`[subscriptions]`: who may watch whom, and publish what (RFC 6665, RFC 3903)."""
+
+    watching: Literal["users", "own"] = "users"
+    watchers: dict[Name, Annotated[tuple[Name, ...], Field(strict=False)]] | None = None
+    mailbox_servers: tuple[Name, ...] = Field(default=(), strict=False)
+    minimum_expires: int = Field(default=60, ge=1, le=3600)
+    default_expires: Count = 3600
+    maximum_expires: Count = 7200
+    notify_interval: float = Field(default=1.0, ge=0)
+    per_user: Count = 200
+    publications_per_user: Count = 10
+    publication_size_octets: int = Field(default=16384, ge=1024, le=1 << 20)
+
+
 class Limits(Section):
     """`[limits]`: every bound. What happens at each is in `tapfiles/sipd.toml`."""
 
@@ -188,6 +203,8 @@ class Limits(Section):
     transactions: Count = 100_000
     calls: Count = 2000
     messages: Count = 1000
+    subscriptions: Count = 10_000
+    publications: Count = 10_000
     drain: float = Field(default=30.0, ge=0)
 
 
@@ -265,6 +282,7 @@ class Config(Section):
     media: Media = Media()
     nat: Nat = Nat()
     routes: tuple[RouteRule, ...] = Field(default=(), strict=False)
+    subscriptions: Subscriptions = Subscriptions()
     limits: Limits = Limits()
     timers: Timers = Timers()
     logging: Logging = Logging()

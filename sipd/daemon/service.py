@@ -205,6 +205,7 @@ class SipService(Service):
         stack = self.stack
         if stack is not None:
             await self._end_calls(stack)
+            stack.watching.close()
             stack.relay.close()
             if stack.keep_alive is not None:
                 stack.keep_alive.stop()
@@ -223,6 +224,7 @@ class SipService(Service):
 
     async def _end_calls(self, stack: Stack) -> None:
         """Let calls end by themselves, then end them; give each the time that its records and its BYE take."""
+        stack.watching.subscriptions.stop("sipd is being stopped")
         idle = gatherResults([stack.b2bua.drain(), stack.messages.drain()])
         count, limit = len(stack.b2bua), self.config.limits.drain
         if (count or len(stack.messages)) and not self._is_hurried:
@@ -233,10 +235,11 @@ class SipService(Service):
             self._log.info("ending {count} calls", count=len(stack.b2bua))
             stack.b2bua.stop_calls("sipd is being stopped")
         looks = 0
-        while len(stack.b2bua) or len(stack.agent):
+        while len(stack.b2bua) or len(stack.agent) or len(stack.watching.subscriptions):
             looks += 1
             if looks * _LOOK > (_HURRIED_FAREWELL if self._is_hurried else _FAREWELL):
-                self._log.info("{count} phones did not answer the last BYE", count=len(stack.agent))
+                count = len(stack.agent) + len(stack.watching.subscriptions)
+                self._log.info("{count} phones did not answer the last BYE or NOTIFY", count=count)
                 break
             await deferLater(self._reactor, _LOOK)
 

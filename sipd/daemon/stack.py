@@ -10,10 +10,12 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from sipd.b2bua.lamps import Lamps
 from sipd.b2bua.messages import Messages
 from sipd.b2bua.records import JsonLinesRecords, SyncPolicy
 from sipd.b2bua.routing import RouteTable
 from sipd.b2bua.service import B2bua, B2buaSettings
+from sipd.b2bua.watching import Watching
 from sipd.daemon import layers
 from sipd.daemon.capture import CaptureFile
 from sipd.daemon.certificates import CertificateFiles, ensure_self_signed
@@ -145,7 +147,13 @@ class Stack:
         )
         self.explanations = ExplainLog()
         self.ledger = ResourceLedger()
-        self.observers = CallObservers((CallConsole(), self.ledger, self.explanations, self.records, *call_observers))
+        users = frozenset(user.name for user in config.users)
+        domains = self._domains()
+        watching = layers.watching_settings(config)
+        lamps = Lamps(domains=domains, is_user=users.__contains__, permits=watching.may_watch)
+        self.observers = CallObservers(
+            (CallConsole(), self.ledger, self.explanations, self.records, lamps, *call_observers)
+        )
 
         self.capture: CaptureFile | None = None
         if config.capture is not None:
@@ -179,6 +187,7 @@ class Stack:
         )
         self.messages = Messages(self.b2bua, max_pending=config.limits.messages)
         self.agent.handlers["MESSAGE"] = self.messages
+        self.watching = Watching(self.b2bua, lamps, watching)
 
     def _domains(self) -> frozenset[str]:
         """Give every host that means us in a request URI: the domains, and the addresses of the listening points."""
