@@ -162,8 +162,6 @@ class Stack:
             )
         self.transport.observers = (*((self.capture,) if self.capture is not None else ()), *message_observers)
 
-        users = frozenset(user.name for user in config.users)
-        domains = self._domains()
         self.b2bua = B2bua(
             agent=self.agent,
             router=RouteTable(
