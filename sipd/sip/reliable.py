@@ -74,9 +74,10 @@ class Respond:
 
 @dataclass(slots=True)
 class Acknowledged:
-    """This PRACK is the one: answer it with 2xx, and look whether it carries an offer or an answer."""
+    """This PRACK is the one for that response: answer it with 2xx, and look whether it carries an offer or an answer."""
 
     prack: Request
+    response: Response
 
 
 @dataclass(slots=True)
@@ -231,19 +232,22 @@ class ReliableAnswerMachine(Machine[State]):
         return (Respond(self._unacknowledged), StartTimer(Event.REPEAT, self._interval))
 
     def _acknowledge(self, prack: Request) -> Effects:
-        return (StopTimers(), Acknowledged(prack), *self._send(self._queue.popleft()))
+        return (StopTimers(), self._acknowledged(prack), *self._send(self._queue.popleft()))
 
     def _acknowledge_last(self, prack: Request) -> Effects:
-        self._unacknowledged = None
-        return (StopTimers(), Acknowledged(prack))
+        return (StopTimers(), self._acknowledged(prack))
 
     def _acknowledge_and_accept(self, prack: Request) -> Effects:
         assert self._success is not None
         return (*self._acknowledge_last(prack), Accept(self._success))
 
     def _acknowledge_late(self, prack: Request) -> Effects:
-        self._unacknowledged = None
-        return (Acknowledged(prack),)
+        return (self._acknowledged(prack),)
+
+    def _acknowledged(self, prack: Request) -> Acknowledged:
+        response, self._unacknowledged = self._unacknowledged, None
+        assert response is not None
+        return Acknowledged(prack, response)
 
     def _refuse(self, prack: Request) -> Effects:
         return (RefusePrack(prack),)

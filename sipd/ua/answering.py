@@ -14,6 +14,7 @@ from sipd.sip.headers import Fields
 from sipd.sip.invite import AnswerMachine, Event, State
 from sipd.sip.machine import StartTimer, StopTimers
 from sipd.sip.message import Request, Response
+from sipd.sip.reliable import reliability
 from sipd.ua.events import Acknowledged, Cancelled, Ended, EndedBy
 from sipd.ua.provisional import ProvisionalResponses
 from sipd.ua.timers import Timers
@@ -31,10 +32,15 @@ class Answering:
     Attributes:
         request: the INVITE.
         transaction: its server transaction.
+        wish: what the caller wants of provisional responses.
+
+    Raises:
+        ParseError: nobody can read what it wants.
     """
 
     def __init__(self, session: Session, transaction: IServerTransaction) -> None:
         self.request = transaction.request
+        self.wish = reliability(transaction.request)
         self.transaction = transaction
         self._session = session
         self._timers = Timers(session.agent.clock, self._feed)
@@ -53,22 +59,32 @@ class Answering:
         """Whether a 2xx was given and its ACK has not come."""
         return self._machine.state in (State.ACCEPTED, State.LEAVING)
 
+    @property
+    def wants_answer(self) -> bool:
+        """Whether its ACK has to carry the answer to an offer: neither it nor a provisional response made one."""
+        return not self.request.body and (self._provisional is None or not self._provisional.has_offer)
+
+    @property
+    def is_acknowledged(self) -> bool:
+        """Whether a provisional response was sent reliably, and none waits for its PRACK."""
+        return self._provisional is not None and self._provisional.is_acknowledged
+
     def ring(self, status: int, reason: str | None = None, headers: Fields = (), body: bytes = b"") -> None:
         """Send a provisional response, and again each minute. Absorbed after a final one.
 
         It is sent until the caller acknowledges it if that is what the caller wants (RFC 3262).
         """
         if self._provisional is None:
-            self._provisional = ProvisionalResponses(self._session.agent, self, self._unacknowledged)
+            self._provisional = ProvisionalResponses(self._session, self, self._unacknowledged)
         response = self._response(status, reason, headers, body)
-        self._session.add_dialog_fields(self.request, response)
+        self._add_dialog_fields(response)
         self._feed(Event.PROVISIONAL, response)
 
     def accept(self, headers: Fields = (), body: bytes = b"") -> None:
         """Send 200, and again until the ACK comes. Absorbed after a final response."""
         response = self._response(200, None, headers, body)
-        self._session.add_dialog_fields(self.request, response)
-        self._session.add_capabilities(response)
+        self._add_dialog_fields(response)
+        self._session.agent.add_capabilities(response.headers)
         response.headers.extend(self._session.refreshing.accepted(self.request))
         if self._provisional is None:
             self.accepted(response)
@@ -77,7 +93,7 @@ class Answering:
 
     def accepted(self, response: Response) -> None:
         """Send the 2xx that `accept` has made, now that nothing stands before it."""
-        self._session.said(response)
+        self._session.updates.said(response)
         self._feed(Event.SUCCESS, response)
 
     def reject(self, status: int, reason: str | None = None, headers: Fields = (), body: bytes = b"") -> None:
@@ -121,6 +137,11 @@ class Answering:
     def transaction_failed(self, error: RemoteError) -> None:
         """See `IServerTransactionUser`."""
         self._feed(Event.LOST, error)
+
+    def _add_dialog_fields(self, response: Response) -> None:
+        """Put what makes a dialog into a 1xx or 2xx: Record-Route and Contact (section 12.1.1)."""
+        response.headers.copy_lines(self.request.headers, "Record-Route")
+        response.headers.add("Contact", self._session.updates.dialog.contact)
 
     def _response(self, status: int, reason: str | None = None, headers: Fields = (), body: bytes = b"") -> Response:
         return self.request.response(status, reason, to_tag=self._session.local_tag, headers=headers, body=body)

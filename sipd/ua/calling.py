@@ -20,9 +20,10 @@ from sipd.sip.glare import retry_after_of
 from sipd.sip.headers import Fields
 from sipd.sip.invite import CallMachine, Event, State
 from sipd.sip.message import Request, Response
-from sipd.sip.reliable import Acknowledge, ReliableCallMachine
+from sipd.ua.early import EarlyDialog
 from sipd.ua.events import Answered, Failed, Progressed, Refused
 from sipd.ua.flows import stays_on
+from sipd.ua.renewing import renew
 
 if TYPE_CHECKING:
     from sipd.sip.locate import Target
@@ -39,16 +40,20 @@ class Calling:
         session: whose INVITE it is.
         request: the INVITE without Via.
         is_refresh: it is to change nothing; the user hears nothing of it.
+        takes_offer: it has no offer, and the user answers the one of a reliable provisional response.
 
     Attributes:
         request: the INVITE as it was sent last.
         early: the early dialogs by the callee's tag (section 12.1.2).
     """
 
-    def __init__(self, session: Session, request: Request, *, is_refresh: bool = False) -> None:
+    def __init__(
+        self, session: Session, request: Request, *, is_refresh: bool = False, takes_offer: bool = False
+    ) -> None:
         self.request = request
         self.is_refresh = is_refresh
-        self.early: dict[str, Dialog] = {}
+        self.early: dict[str, EarlyDialog] = {}
+        self._takes_offer = takes_offer
         self._session = session
         self._machine = CallMachine()
         self._template = request
@@ -59,7 +64,6 @@ class Calling:
         self._cancel_headers: tuple[tuple[str, str], ...] = ()
         self._tag: str | None = None
         self._refused: set[str] = set()
-        self._reliable: dict[str, ReliableCallMachine] = {}
         self._acks: dict[str, tuple[Request, IFlow]] = {}
 
     @property
@@ -116,6 +120,12 @@ class Calling:
         self._feed(Event.ACK)
         self._send_ack(dialog, headers, body)
 
+    def acknowledge_progress(self, response: Response, headers: Sequence[tuple[str, str]], body: bytes) -> None:
+        """Send the PRACK of a provisional response that made an offer. Absorbed where it is not due any more."""
+        early = self.early.get(response.to.tag or "")
+        if early is not None and not self.is_over:
+            early.acknowledge(response, headers, body)
+
     def withdraw(self, headers: Sequence[tuple[str, str]] = ()) -> None:
         """Cancel an INVITE that was sent within a dialog; a 2xx that comes all the same is an answer to it."""
         self._cancel_headers = tuple(headers)
@@ -131,8 +141,10 @@ class Calling:
             self._wait()
         if response.is_provisional:
             if response.status > 100:
-                self._take_early(response)
-                if "RSeq" not in response.headers or self._is_next(response):
+                early = self._early_of(response)
+                if early is not None:
+                    early.updates.learn(response)
+                if "RSeq" not in response.headers or (early is not None and early.is_news(response)):
                     self._feed(Event.PROVISIONAL, response)
         elif response.is_success:
             self._take_success(response)
@@ -217,37 +229,25 @@ class Calling:
     def _answer(self, response: Response) -> bool:
         """Send the INVITE again with credentials, or for as long as the peer wants; say whether that can be done."""
         assert self._transaction is not None
-        renewed = self._session.renew(self.request, response)
+        renewed = renew(self._session, self.request, response)
         if renewed is None:
             return False
         self._template = renewed
         self.start(self._transaction.flow)
         return True
 
-    def _take_early(self, response: Response) -> None:
+    def _early_of(self, response: Response) -> EarlyDialog | None:
+        """Give the early dialog that a provisional response belongs to; it may be the first one of it."""
         tag = response.to.tag
-        if tag and tag not in self.early and len(self.early) < self._session.agent.settings.max_early_dialogs:
-            try:
-                self.early[tag] = Dialog.of_caller(self.request, response)
-            except ParseError:
-                return  # A provisional response without a Contact makes no dialog; the 2xx will.
-
-    def _is_next(self, response: Response) -> bool:
-        """Acknowledge a reliable provisional response (RFC 3262 section 4); say whether it tells anything new."""
-        tag = response.to.tag or ""
-        dialog = self._session.dialog or self.early.get(tag)
-        if dialog is None:
-            return False
-        machine = self._reliable.setdefault(tag, ReliableCallMachine())
+        early = self.early.get(tag) if tag else None
+        if early is not None or not tag or len(self.early) >= self._session.agent.settings.max_early_dialogs:
+            return early
         try:
-            event = machine.event_of(response)
-        except ParseError as error:
-            self._explain(f"a provisional response that cannot be acknowledged: {error.reason}")
-            return False
-        for effect in machine.feed(event, response) if event is not None else ():
-            if isinstance(effect, Acknowledge):
-                self._session.acknowledge_early(dialog, effect.rack, self._flow())
-        return event is not None
+            dialog = self._session.dialog or Dialog.of_caller(self.request, response)
+        except ParseError:
+            return None  # Without a Contact that can be read it makes no dialog; the 2xx will.
+        self.early[tag] = early = EarlyDialog(self._session, dialog, takes_offer=self._takes_offer)
+        return early
 
     def _take_success(self, response: Response) -> None:
         tag = response.to.tag or ""
@@ -264,7 +264,8 @@ class Calling:
         for effect in self._machine.feed(event, argument):
             match effect:
                 case invite.Progress(response):
-                    self._session.tell(Progressed(response))
+                    early = self.early.get(response.to.tag or "")
+                    self._session.tell(Progressed(response, early is not None and early.owes_prack(response)))
                 case invite.Answered(response) if response.is_success:
                     self._session.calling_answered(self, Answered(response))
                 case invite.Answered(response):
@@ -296,6 +297,7 @@ class Calling:
     ) -> None:
         ack = dialog.ack(request, headers, body)
         tag = dialog.remote.tag or ""
+        self._session.updates.said(ack)
         self._session.agent.flow_for(dialog, flow, self._session.is_natted).addCallbacks(
             self._ack_flow_found, self._ack_lost, callbackArgs=(ack, tag)
         )
@@ -327,7 +329,9 @@ class Calling:
 
     def _end_answered(self, response: Response, request: Request, flow: IFlow) -> None:
         try:
-            dialog = self.early.get(response.to.tag or "") or Dialog.of_caller(request, response)
+            early = self.early.get(response.to.tag or "")
+            is_own = early is None or early.dialog is self._session.dialog
+            dialog = Dialog.of_caller(request, response) if early is None or is_own else early.dialog
             dialog.confirm(response)
         except ParseError as error:
             self._explain(f"a 2xx that cannot be ended: {error.reason}")

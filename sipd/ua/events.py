@@ -26,9 +26,22 @@ class EndedBy(Enum):
 
 @dataclass(slots=True)
 class Progressed:
-    """The callee sent a provisional response, other than 100."""
+    """The callee sent a provisional response, other than 100.
+
+    Args:
+        response: the 1xx.
+        owes_prack: it makes an offer, and waits for `Session.acknowledge_progress` with the answer.
+    """
 
     response: Response
+    owes_prack: bool = False
+
+
+@dataclass(slots=True)
+class ProgressAcknowledged:
+    """The caller has acknowledged the provisional response that made an offer: `prack` carries the answer, or none."""
+
+    prack: Request
 
 
 @dataclass(slots=True)
@@ -90,7 +103,7 @@ class Reinvited:
 
 @dataclass(slots=True)
 class Updated:
-    """The peer wants to change the session, and asks by UPDATE: answer it by `updating`."""
+    """The peer wants to change the session, and asks by UPDATE or PRACK: answer it by `updating`."""
 
     updating: Updating
 
@@ -126,6 +139,7 @@ class Ended:
 
 SessionEvent = (
     Progressed
+    | ProgressAcknowledged
     | Answered
     | Refused
     | Failed

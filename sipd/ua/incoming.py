@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sipd.errors import RequestRefusedError
 from sipd.interfaces import IServerTransaction
 from sipd.sip.dialog import Dialog, DialogState
 from sipd.sip.headers import Fields
 from sipd.sip.message import Request
+from sipd.sip.reliable import EXTENSION, Reliability, reliability
 from sipd.ua.answering import Answering
 from sipd.ua.events import Cancelled, Ended, EndedBy
+from sipd.ua.provisional import is_reliable
 from sipd.ua.session import Session
+from sipd.ua.updating import Updates
 
 if TYPE_CHECKING:
     from sipd.ua.core import UserAgent
@@ -24,30 +28,33 @@ class IncomingCall(Session):
         transaction: its server transaction.
 
     Raises:
-        RequestRefusedError: what it asks of the session timer is refused: 422.
+        RequestRefusedError: what it asks of the session timer is refused: 422. Or it lacks what is required here: 421.
+        ParseError: what it says of that is malformed.
     """
 
     def __init__(self, agent: UserAgent, transaction: IServerTransaction, local_tag: str) -> None:
         request = transaction.request
         super().__init__(agent, call_id=request.call_id, local_tag=local_tag, is_caller=False)
         self.refreshing.check(request)
-        self.learn(request)
+        if agent.settings.require_reliable and reliability(request) is Reliability.NONE:
+            # RFC 3261 section 21.4.16.
+            raise RequestRefusedError("Extension Required", status=421, headers=(("Require", EXTENSION),))
+        self.updates.learn(request)
         self.invite: Request = request
         self.transaction = transaction
         contact = agent.contact(transaction.flow, request.to.uri)
         self.dialog = Dialog.of_callee(request, local_tag, contact)
         self.take_flow(request, transaction.flow)
-        self._answering = Answering(self, transaction)
+        self.answering = self._first = Answering(self, transaction)
 
     @property
     def is_answered(self) -> bool:
         """Whether a final response was given."""
         return self._first.is_answered
 
-    @property
-    def _first(self) -> Answering:
-        assert self._answering is not None
-        return self._answering
+    def is_reliable(self, *, has_description: bool) -> bool:
+        """Say whether a provisional response would be sent until the caller acknowledges it (RFC 3262)."""
+        return is_reliable(self._first.wish, has_description=has_description)
 
     def ring(self, status: int = 180, reason: str | None = None, headers: Fields = (), body: bytes = b"") -> None:
         """Send a provisional response; it is sent again each minute. Absorbed after a final response."""
@@ -64,14 +71,19 @@ class IncomingCall(Session):
         """Send a final response of 300 to 699; the session is over. Absorbed after another one."""
         if not self.is_answered:
             self.finish()
+            self.end_waiting()
             self._first.reject(status, reason, headers, body)
             self.agent.forget(self)
+
+    def is_free(self, updates: Updates) -> bool:
+        """Whether an UPDATE may leave; before the answer only after a PRACK (RFC 3311 section 5.1)."""
+        return super().is_free(updates) and (self.is_answered or self._first.is_acknowledged)
 
     def answering_cancelled(self, answering: Answering, event: Cancelled) -> None:
         """The call is over before it was answered; a later INVITE that is cancelled changes nothing."""
         if answering.request is self.invite:
             # Once it is answered, the 2xx may have waited for a PRACK that did not come.
-            self._end(Ended(EndedBy.PEER, "CANCEL", event.request) if self._is_confirmed() else event)
+            self.end(Ended(EndedBy.PEER, "CANCEL", event.request) if self.is_confirmed else event)
             self.agent.forget(self)
         else:
             super().answering_cancelled(answering, event)
@@ -79,5 +91,5 @@ class IncomingCall(Session):
     def answering_failed(self, answering: Answering, event: Ended) -> None:
         """No ACK came, or the answer could not be sent."""
         super().answering_failed(answering, event)
-        if not self._is_confirmed():
+        if not self.is_confirmed:
             self.agent.forget(self)

@@ -26,7 +26,12 @@ class IDialogUser(Interface):
     nonce_counts = Attribute("how often each nonce of the peer's was used: `dict[str, int]`")
 
     def request_received(transaction: IServerTransaction) -> None:
-        """Take a request inside the dialog, other than ACK and CANCEL; it has to be answered."""
+        """Take a request inside the dialog, other than ACK and CANCEL; it has to be answered, now or later.
+
+        Raises:
+            RequestRefusedError: the user agent is to refuse it so.
+            ParseError: it is malformed: 400.
+        """
 
     def ack_received(ack: Request) -> None:
         """Take an ACK inside the dialog."""

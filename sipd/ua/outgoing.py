@@ -19,6 +19,7 @@ from sipd.ua.events import Answered, Failed, Refused
 from sipd.ua.flows import is_behind_nat
 from sipd.ua.requesting import USER_METHODS
 from sipd.ua.session import Session
+from sipd.ua.updating import Updates
 
 if TYPE_CHECKING:
     from sipd.ua.core import UserAgent
@@ -43,6 +44,8 @@ class CallRequest:
         next_hop: where to send it instead of to the first route or `uri`.
         source: an address whose open flow is preferred to all that: where a registration came from.
         credentials: for challenges, or `None`.
+        takes_reliable_offer: whether the callee may make the offer, which `body` does not, before its answer (RFC 3262
+            section 5): the caller answers it by `Session.acknowledge_progress`.
     """
 
     uri: Uri
@@ -55,6 +58,7 @@ class CallRequest:
     next_hop: Uri | None = None
     source: Target | None = None
     credentials: Credentials | None = None
+    takes_reliable_offer: bool = False
 
 
 class OutgoingCall(Session):
@@ -64,12 +68,13 @@ class OutgoingCall(Session):
         super().__init__(agent, call_id=call_id, local_tag=local_tag, is_caller=True)
         self.credentials = call.credentials
         self.call = call
-        self._calling: Calling = Calling(self, self._build())
+        takes_offer = call.takes_reliable_offer and not call.body
+        self.calling = self._first = Calling(self, self._build(), takes_offer=takes_offer)
 
     @property
     def invite(self) -> Request:
         """The INVITE as it was sent last."""
-        return self._calling.request
+        return self._first.request
 
     def start(self) -> None:
         """Send the INVITE: on the flow of a registration if it is open, else to where RFC 3263 leads."""
@@ -78,29 +83,45 @@ class OutgoingCall(Session):
             flow = self.agent.transport.find_flow(call.source)
             if flow is not None:
                 self.is_natted = True
-                self._calling.start(flow)
+                self._first.start(flow)
                 return
         next_hop = call.next_hop or (NameAddr.parse(call.route_set[0]).uri if call.route_set else call.uri)
         located = self.agent.resolver.locate(next_hop)
-        located.addCallbacks(self._located, lambda failure: self._calling.fail(failure.value))
+        located.addCallbacks(self._located, lambda failure: self._first.fail(failure.value))
 
     def request_received(self, transaction: IServerTransaction) -> None:
-        """Take a request of the callee; of one that has not answered, or was not taken, there is little to do."""
+        """Take a request of a callee; of one that has not answered, or was not taken, there is little to do."""
         request = transaction.request
         if self.dialog is not None and self.dialog.remote.tag == request.from_.tag:
             super().request_received(transaction)
-        elif request.method == "UPDATE":
-            # Whether an offer can be taken is not known before there is an answer.
-            response = request.response(488 if request.body else 200)
-            response.headers.add("Contact", self.early_dialogs[0].contact)
-            transaction.respond(response)
+            return
+        early = self._first.early.get(request.from_.tag or "")
+        if early is None or self.dialog is not None or self.is_over:
+            transaction.respond(request.response(481))
+            return
+        early.dialog.check_sequence(request)
+        if request.method == "UPDATE":
+            early.updates.received(transaction)
         elif request.method == "OPTIONS":
             self.agent.answer_options(transaction)
-        elif request.method in USER_METHODS and self.dialog is None:
+        elif request.method in USER_METHODS:
             # Refused for now, since it is not established.
             self.requests.received(transaction)
         else:
             transaction.respond(request.response(481))
+
+    def updates_in(self, tag: str | None) -> Updates | None:
+        """See `Session`. Before the answer the callee has to be named."""
+        if self.dialog is not None:
+            return super().updates_in(tag)
+        early = self._first.early.get(tag or "")
+        return None if early is None else early.updates
+
+    def end_waiting(self) -> None:
+        """Answer what waits for an answer of the user, of all callees."""
+        super().end_waiting()
+        for early in self._first.early.values():
+            early.updates.end()
 
     def prepare(self, request: Request, flow: IFlow) -> None:
         """Put the Contact of the flow into the INVITE, the first or a later one."""
@@ -115,7 +136,7 @@ class OutgoingCall(Session):
                 self._confirm(calling, event)
             except ParseError as error:
                 self.agent.explain(self, f"the answer makes no dialog: {error.reason}")
-                self._end(Failed(error))
+                self.end(Failed(error))
         if self.dialog is None:
             self.agent.forget(self)
         else:
@@ -126,19 +147,25 @@ class OutgoingCall(Session):
         if self.dialog is not None:
             super().calling_refused(calling, event)
         else:
-            self._end(event)
+            self.end(event)
 
     def calling_failed(self, calling: Calling, event: Failed) -> None:
         """Take note that no answer will come; of the first INVITE it ends the session."""
         if self.dialog is not None:
             super().calling_failed(calling, event)
         else:
-            self._end(event)
+            self.end(event)
 
     def _confirm(self, calling: Calling, event: Answered) -> None:
         response = event.response
-        dialog = calling.early.get(response.to.tag or "") or Dialog.of_caller(calling.request, response)
+        early = calling.early.get(response.to.tag or "")
+        dialog = Dialog.of_caller(calling.request, response) if early is None else early.dialog
         dialog.confirm(response)
+        if early is not None:
+            self.updates = early.updates
+        for other in calling.early.values():
+            if other is not early:
+                other.updates.end()
         dialog.local_sequence = max(dialog.local_sequence, calling.request.cseq.number)
         self.dialog = dialog
         if self.flow is not None and not dialog.route_set and not self.is_natted:
@@ -147,10 +174,10 @@ class OutgoingCall(Session):
         self.pinging.start()
 
     def _located(self, targets: Sequence[Target]) -> None:
-        request = self._calling.request
+        request = self._first.request
         lines = request.headers.lines()
         size = _SIZE_OF_THE_REST + len(request.body) + sum(map(len, lines)) + 2 * len(lines)
-        self._calling.start_at(targets_for_size(targets, size))
+        self._first.start_at(targets_for_size(targets, size))
 
     def _build(self) -> Request:
         """Build the INVITE, but for Via and Contact, which depend on the flow (section 8.1.1)."""
@@ -165,7 +192,7 @@ class OutgoingCall(Session):
             ("CSeq", "1 INVITE"),
         )
         fields = Headers(own)
-        self.agent.add_capabilities(fields, has_offer=bool(call.body))
+        self.agent.add_capabilities(fields, has_offer=bool(call.body) or call.takes_reliable_offer)
         fields.extend(self.refreshing.request_fields())
         fields.extend(call.headers)
         return Request("INVITE", uri, fields, call.body)

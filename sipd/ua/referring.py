@@ -270,16 +270,11 @@ class _OutOfDialog:
     def request_received(self, transaction: IServerTransaction) -> None:
         """See `IDialogUser`. Nothing but the subscription can be meant."""
         request = transaction.request
-        try:
-            self.referrals.dialog.check_sequence(request)
-            if request.method != "SUBSCRIBE":
-                raise RequestRefusedError("There is only a subscription here", status=481)
-            self.flow = transaction.flow
-            self.referrals.subscribe_received(transaction)
-        except RequestRefusedError as error:
-            transaction.respond(request.response(error.status, error.reason, headers=error.headers))
-        except ParseError as error:
-            transaction.respond(request.response(400, error.reason))
+        self.referrals.dialog.check_sequence(request)
+        if request.method != "SUBSCRIBE":
+            raise RequestRefusedError("There is only a subscription here", status=481)
+        self.flow = transaction.flow
+        self.referrals.subscribe_received(transaction)
 
     def ack_received(self, ack: Request) -> None:
         """See `IDialogUser`. There is no INVITE that it could be for."""

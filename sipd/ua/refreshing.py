@@ -105,7 +105,7 @@ class Refreshing:
         if session.is_changing:
             self.postpone()
         elif session.allows_update:
-            session.updates.refresh(session.dialog)
+            session.updates.refresh()
         else:
             session.invite_as_before()
 

@@ -33,6 +33,7 @@ class AgentSettings:
         ping_interval: seconds between questions to a peer without session timers whether it is there; 0 for none.
         session_timer: how long a session lives without a refresh (RFC 4028).
         takes_referrals: whether the users of sessions are told of REFER; it gets 405 else.
+        require_reliable: whether an INVITE from a caller without 100rel is refused with 421 (RFC 3262 section 3).
         refer_duration: seconds that the subscription lasts which a REFER makes (RFC 3515 section 2.4.4).
     """
 
@@ -45,4 +46,5 @@ class AgentSettings:
     ping_interval: float = 0.0
     session_timer: SessionTimerPolicy = field(default_factory=SessionTimerPolicy)
     takes_referrals: bool = False
+    require_reliable: bool = False
     refer_duration: float = 180.0

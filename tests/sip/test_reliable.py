@@ -139,9 +139,10 @@ class AnswerTests(SynchronousTestCase):
 
     def test_prack(self) -> None:
         """The PRACK stops the repetition; the same RAck again acknowledges nothing."""
-        self.machine.feed(Event.RELIABLE, ringing())
+        response = ringing()
+        self.machine.feed(Event.RELIABLE, response)
         message = prack(5)
-        self.assertEqual(self.acknowledge(message), (StopTimers(), reliable.Acknowledged(message)))
+        self.assertEqual(self.acknowledge(message), (StopTimers(), reliable.Acknowledged(message, response)))
         self.assertIs(self.machine.state, State.IDLE)
         self.assertEqual(self.acknowledge(message), (reliable.RefusePrack(message),))
 
@@ -161,9 +162,9 @@ class AnswerTests(SynchronousTestCase):
         self.machine.feed(Event.REPEAT)
         self.assertEqual(self.machine.feed(Event.RELIABLE, second), ())
         self.assertEqual(self.machine.feed(Event.RELIABLE, third), ())
-        for rseq, response in ((5, second), (6, third)):
+        for rseq, acknowledged, response in ((5, first, second), (6, second, third)):
             message = prack(rseq)
-            expected = (StopTimers(), reliable.Acknowledged(message), *respond(response))
+            expected = (StopTimers(), reliable.Acknowledged(message, acknowledged), *respond(response))
             self.assertEqual(self.acknowledge(message), expected)
         self.assertEqual(third.headers.get("RSeq"), "7")
         self.acknowledge(prack(7))
@@ -194,14 +195,15 @@ class AnswerTests(SynchronousTestCase):
 
     def test_2xx_waits_for_what_was_said(self) -> None:
         """While a response with a body has no PRACK, nothing final goes out (section 3)."""
-        self.machine.feed(Event.RELIABLE, ringing(body=BODY))
+        response = ringing(body=BODY)
+        self.machine.feed(Event.RELIABLE, response)
         self.assertEqual(self.succeed(), ())
         self.assertIs(self.machine.state, State.HOLDING)
         self.assertEqual(self.machine.feed(Event.RELIABLE, ringing()), ())
         self.assertEqual(self.machine.feed(Event.REPEAT)[1], StartTimer(Event.REPEAT, 1.0))
         self.assertEqual(self.acknowledge(prack(4)), (reliable.RefusePrack(prack(4)),))
         message = prack(5)
-        expected = (StopTimers(), reliable.Acknowledged(message), reliable.Accept(OK))
+        expected = (StopTimers(), reliable.Acknowledged(message, response), reliable.Accept(OK))
         self.assertEqual(self.acknowledge(message), expected)
         self.assertIs(self.machine.state, State.ENDED)
 
@@ -218,25 +220,27 @@ class AnswerTests(SynchronousTestCase):
 
     def test_2xx_does_not_wait_for_ringing(self) -> None:
         """What said nothing needs no PRACK any more, but may get it; what waited is left out."""
-        self.machine.feed(Event.RELIABLE, ringing())
+        response = ringing()
+        self.machine.feed(Event.RELIABLE, response)
         self.machine.feed(Event.RELIABLE, ringing())
         self.assertEqual(self.succeed(), (StopTimers(), reliable.Accept(OK)))
         self.assertIs(self.machine.state, State.ENDED)
         message = prack(5)
-        self.assertEqual(self.acknowledge(message), (reliable.Acknowledged(message),))
+        self.assertEqual(self.acknowledge(message), (reliable.Acknowledged(message, response),))
         self.assertEqual(self.acknowledge(message), (reliable.RefusePrack(message),))
 
     def test_refusal_stops_everything(self) -> None:
         """A refusal may go out at any time; the PRACK of what was sent is still taken (section 3)."""
         for is_holding in (False, True):
             self.setUp()
-            self.machine.feed(Event.RELIABLE, ringing(body=BODY))
+            response = ringing(body=BODY)
+            self.machine.feed(Event.RELIABLE, response)
             if is_holding:
                 self.succeed()
             self.assertEqual(self.machine.feed(Event.FAILURE), (StopTimers(),))
             self.assertEqual(self.machine.feed(Event.REPEAT), ())
             message = prack(5)
-            self.assertEqual(self.acknowledge(message), (reliable.Acknowledged(message),))
+            self.assertEqual(self.acknowledge(message), (reliable.Acknowledged(message, response),))
 
     def test_nothing_reliable(self) -> None:
         """An INVITE that is answered at once, one way or the other, and a PRACK for nothing."""

@@ -154,6 +154,7 @@ class AgentCase(SynchronousTestCase):
         next_hop: str | None = None,
         route_set: tuple[str, ...] = (),
         credentials: Credentials | None = None,
+        takes_reliable_offer: bool = False,
     ) -> OutgoingCall:
         """Make a call that goes out when it is started."""
         call = self.agent.call(
@@ -167,6 +168,7 @@ class AgentCase(SynchronousTestCase):
                 next_hop=None if next_hop is None else parse_uri(next_hop),
                 route_set=route_set,
                 credentials=credentials,
+                takes_reliable_offer=takes_reliable_offer,
             )
         )
         call.user = self.user

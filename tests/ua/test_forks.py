@@ -45,7 +45,7 @@ class EarlyDialogTests(AgentCase):
         call = self.calling()
         for tag in ("t1", "t2", "t2", "t3"):
             self._say(180, tag, f"<sip:{tag}@{OTHER}>")
-        self.assertEqual(list(call._calling.early), ["t1", "t2"])
+        self.assertEqual(list(call._first.early), ["t1", "t2"])
         self._say(200, "t3")
         call.acknowledge()
         self.clock.advance(0.1)
@@ -62,7 +62,7 @@ class EarlyDialogTests(AgentCase):
         self._say(183, "t1", "<sip:")
         self._say(101, None)
         self.assertEqual([type(event) for event in self.user.events], [Progressed, Progressed, Progressed])
-        self.assertEqual(call._calling.early, {})
+        self.assertEqual(call._first.early, {})
         call.hang_up()
         self.settle()
 
