@@ -25,7 +25,7 @@ class Agreement:
         other: the other.
     """
 
-    __slots__ = ("_crossing", "_media", "_offerer", "_slots", "one", "other")
+    __slots__ = ("_answer", "_crossing", "_media", "_offerer", "_slots", "one", "other")
 
     def __init__(self, media: IMediaSession, one: Leg, other: Leg) -> None:
         self.one = one
@@ -35,6 +35,7 @@ class Agreement:
         self._slots: Slots = ()
         self._crossing: Crossing | None = None
         self._offerer = one
+        self._answer: tuple[Leg, SessionDescription] | None = None
 
     def beside(self, leg: Leg) -> Leg:
         """Give the other one of the two."""
@@ -68,8 +69,15 @@ class Agreement:
         crossing = self._crossing
         answered = await self._media.answer(sender.name, self.beside(sender).name, description)
         assert crossing is not None
+        self._answer = sender, description
         self._slots = crossing.slots if self._offerer is self.one else crossing.reverse_slots
         return crossing.answer(answered)
+
+    async def restore(self) -> None:
+        """Connect the two once more as agreed on last: one of them was connected with somebody else meanwhile."""
+        if self._answer is not None:
+            sender, description = self._answer
+            await self._media.answer(sender.name, self.beside(sender).name, description)
 
     def reject(self, sender: Leg) -> None:
         """Forget an offer of that leg: what was agreed on before stays."""

@@ -32,6 +32,7 @@ from sipd.ua.events import Cancelled, SessionEvent
 from sipd.ua.interfaces import ISessionUser
 
 if TYPE_CHECKING:
+    from sipd.b2bua.dialogue import Loan
     from sipd.b2bua.service import B2bua
     from sipd.interfaces import Attempt
     from sipd.sdp.description import SessionDescription
@@ -50,6 +51,8 @@ class Bridge:
             3261 section 13.2.1).
         legs: all legs that are held, by name.
         identities: what each leg is told of who is on the others.
+        dialogue: the call, once it is answered.
+        transfers: how often it was transferred.
     """
 
     def __init__(self, b2bua: B2bua, call: IncomingCall) -> None:
@@ -60,6 +63,8 @@ class Bridge:
         self.inbox: Inbox[BridgeEvent] = Inbox()
         self.legs: dict[str, Leg] = {}
         self.record = _record(self.id, call, b2bua.now())
+        self.dialogue: Dialogue | None = None
+        self.transfers = 0
         self._legs_of: dict[Session, Leg] = {}
         flow = call.transaction.flow
         self._source = Target(transport=flow.transport, host=flow.host, port=flow.port)
@@ -117,14 +122,16 @@ class Bridge:
 
     def new_leg(self, attempt: Attempt | None = None) -> Leg:
         """Make a leg, the caller's or one that is tried; it is held when it has its session."""
-        entropy = self.b2bua.agent.entropy
-        origin = LocalOrigin(session_id=int.from_bytes(entropy(6), "big"), host=self.b2bua.host)
         if attempt is not None:
             self._tried += 1
-        leg = Leg("a" if attempt is None else f"b{self._tried}", Negotiation(origin, entropy), attempt)
+        leg = Leg("a" if attempt is None else f"b{self._tried}", self._negotiation(), attempt)
         leg.side = self.identities.side_of(attempt)
         leg.inbox = self.inbox
         return leg
+
+    def _negotiation(self) -> Negotiation:
+        entropy = self.b2bua.agent.entropy
+        return Negotiation(LocalOrigin(session_id=int.from_bytes(entropy(6), "big"), host=self.b2bua.host), entropy)
 
     def hold_leg(self, leg: Leg, session: Session) -> None:
         """Hold a leg until it is dropped; its events come to the inbox."""
@@ -134,6 +141,49 @@ class Bridge:
         self._legs_of[session] = leg
         self.identities.hold(leg.side, session.call_id, session)
         self.b2bua.observer.call_resource_taken(self.id, "leg", leg.name)
+
+    def adopt_leg(self, leg: Leg) -> Leg:
+        """Hold a leg of another call here; its session and what it has negotiated are the same."""
+        self._tried += 1
+        adopted = Leg(f"b{self._tried}", leg.negotiation, leg.attempt)
+        adopted.side = self.identities.adopt(leg.side)
+        adopted.inbox = self.inbox
+        self._record_leg(adopted, f"transfer of {leg.session.call_id}", leg.session)
+        self.hold_leg(adopted, leg.session)
+        return adopted
+
+    def take_leg(self, call: IncomingCall, user: str | None) -> Leg:
+        """Hold a call that comes in to take the place of one of the legs."""
+        self._tried += 1
+        leg = Leg(f"b{self._tried}", self._negotiation())
+        leg.side = self.identities.newcomer(call.invite, call.transaction.flow.host, user)
+        leg.inbox = self.inbox
+        self._record_leg(leg, f"replacement by {call.invite.from_.uri}", call)
+        self.hold_leg(leg, call)
+        return leg
+
+    def _record_leg(self, leg: Leg, label: str, session: Session) -> None:
+        leg.record = {"leg": leg.name, "label": label, "call_id": session.call_id, "started_at": self.now()}
+        self.record.attempts.append(leg.record)
+
+    def find_leg(self, session: Session) -> Leg | None:
+        """Give the leg of a session, if it is up and the call is answered."""
+        leg = self._legs_of.get(session)
+        is_up = leg is not None and leg.is_live and session.is_established and self.dialogue is not None
+        return leg if is_up else None
+
+    def lend(self, leg: Leg) -> Loan | None:
+        """Give whom that leg talks with away, for a transfer; `None` if that cannot be."""
+        return None if self.dialogue is None else self.dialogue.lend(leg)
+
+    def release_leg(self, leg: Leg) -> None:
+        """Let a leg go whose session goes on elsewhere."""
+        if leg.is_live:
+            leg.is_live = False
+            if self._media is not None:
+                self._media.leg_ended(leg.name)
+            del self.legs[leg.name]
+            self.b2bua.observer.call_resource_released(self.id, "leg", leg.name)
 
     def drop_leg(self, leg: Leg, headers: tuple[tuple[str, str], ...] = ()) -> None:
         """Let a leg go: end its session if it is not over, and free what it holds."""
@@ -261,7 +311,8 @@ class Bridge:
         self.offer = self.caller.negotiation.offer
         asker = CallerAsking(self)
         if await Hunt(self, route, asker).run() is not None:
-            await Dialogue.of_answered(self, asker).run()
+            self.dialogue = Dialogue.of_answered(self, asker)
+            await self.dialogue.run()
 
     def _finish(self) -> None:
         """Free everything, and close the record."""

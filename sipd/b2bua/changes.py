@@ -53,8 +53,16 @@ class Answerable(Protocol):
 class Telling(Protocol):
     """Who wants a leg to be told what the other one says, without being asked by that."""
 
-    def told(self) -> None:
-        """The leg has agreed."""
+    def told(self, description: SessionDescription, response: Response) -> None:
+        """The leg has agreed.
+
+        Args:
+            description: what the other one is to be answered; or offered, if it has made no offer.
+            response: the 2xx.
+
+        Raises:
+            SdpError: that cannot be.
+        """
 
     def not_told(self, refusal: Refusal) -> None:
         """It has not, and is as it was."""
@@ -70,6 +78,7 @@ class _Change:
         answering: waits for the other leg's answer; `None` where `leg` did not ask.
         telling: is told of the outcome then, if anybody is.
         is_late: it carries no offer, so the other leg makes one and `leg` answers it in the ACK.
+        tells_back: where `leg` did not ask it is told of the answer, if that is new to it.
     """
 
     leg: Leg
@@ -77,6 +86,7 @@ class _Change:
     answering: Answerable | None = None
     telling: Telling | None = None
     is_late: bool = False
+    tells_back: bool = True
 
     @property
     def is_withdrawn(self) -> bool:
@@ -135,15 +145,32 @@ class Changes:
         else:
             self._bridge.explain("change", "asked for", leg.name)
 
-    async def tell(self, leg: Leg, telling: Telling | None = None) -> None:
-        """Offer the other leg what one of them says, as if that had asked; `telling` hears what comes of it.
+    async def tell(
+        self,
+        leg: Leg,
+        telling: Telling | None = None,
+        *,
+        description: SessionDescription | None = None,
+        is_late: bool = False,
+        tells_back: bool = True,
+    ) -> None:
+        """Offer the other leg what one of them says, as if that had asked.
+
+        Args:
+            leg: whose description it is about.
+            telling: hears what comes of it.
+            description: instead of what it offers or said last.
+            is_late: the other leg is to make an offer instead.
+            tells_back: `leg` is told of the answer, too, if it comes to something new.
 
         Raises:
             InvalidStateError: the other leg is being changed already: try again later.
         """
-        change = _Change(leg, Carrier.INVITE, telling=telling)
+        change = _Change(leg, Carrier.INVITE, telling=telling, is_late=is_late, tells_back=tells_back)
+        negotiation = leg.negotiation
         try:
-            await self._pass(change, leg.negotiation.remote, None)
+            offer = description or negotiation.offer or negotiation.remote
+            await self._pass(change, None if is_late else offer, None)
         except (ParseError, LocalError) as error:
             self.agreement.reject(leg)
             if isinstance(error, InvalidStateError):
@@ -209,8 +236,7 @@ class Changes:
             assert description is not None
             crossed = await self.agreement.answer(leg, description)
         if change.answering is None:
-            self._acknowledge(change, leg)
-            await self._told(change, leg, crossed)
+            await self._told(change, leg, crossed, response)
             return
         if change.is_withdrawn:
             raise InvalidStateError("Withdrawn, and agreed to all the same")
@@ -223,17 +249,23 @@ class Changes:
         change.answering.accept(content.headers, content.body)
         self._bridge.explain("change", "agreed", leg.name)
 
-    async def _told(self, change: _Change, leg: Leg, crossed: SessionDescription) -> None:
-        """The leg has agreed to something that the other one did not ask for: that has to hear of what is new to it."""
-        if change.telling is None:
+    async def _told(self, change: _Change, leg: Leg, crossed: SessionDescription, response: Response) -> None:
+        """A leg has agreed to what the other one did not ask for: that has to hear of what is new to it."""
+        other = change.leg
+        if change.telling is not None:
+            change.telling.told(crossed, response)
+        if change.is_late:
+            self._owes_answer = other
             return
-        change.telling.told()
-        if not agree_alike(crossed, change.leg.negotiation.local, change.leg.negotiation.remote):
-            self._bridge.explain("change", "told of the answer", change.leg.name)
+        self._acknowledge(change, leg)
+        if change.telling is None or not change.tells_back:
+            return
+        if not agree_alike(crossed, other.negotiation.local, other.negotiation.remote):
+            self._bridge.explain("change", "told of the answer", other.name)
             try:
                 await self.tell(leg)
             except InvalidStateError as error:
-                self._bridge.explain("change", str(error), change.leg.name)
+                self._bridge.explain("change", str(error), other.name)
 
     async def _restore(self, leg: Leg) -> None:
         """Make sure that a leg whose change came to nothing holds the same to be in force as the other one does."""

@@ -1,14 +1,19 @@
-"""Two legs that talk: what crosses between them until one of them ends the call (RFC 3261 sections 14 and 15)."""
+"""Two legs that talk: what crosses between them until one of them ends the call (RFC 3261 sections 14 and 15).
+
+Who talks with whom may change: a transfer brings a leg in, in the place of one of the two, or takes one away.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sipd.b2bua.changes import Changes
-from sipd.b2bua.events import Stopped
+from sipd.b2bua.changes import Answerable, Changes
+from sipd.b2bua.events import Again, Joins, Lost, Returned, Stopped, TransferFailed
 from sipd.b2bua.infos import Infos
+from sipd.b2bua.joining import Joiner, Joining
 from sipd.b2bua.reasons import OTHER_SIDE_GONE, SHUTDOWN, Reasons, reasons_of
 from sipd.b2bua.refusals import Refusal
+from sipd.b2bua.transfer import Transfer, TransferPolicy
 from sipd.errors import InvalidStateError, LocalError, RemoteError
 from sipd.ua.events import (
     Acknowledged,
@@ -17,6 +22,7 @@ from sipd.ua.events import (
     Ended,
     EndedBy,
     Failed,
+    Referred,
     Refused,
     Reinvited,
     Requested,
@@ -29,6 +35,33 @@ if TYPE_CHECKING:
     from sipd.b2bua.bridge import Bridge
     from sipd.b2bua.leg import Leg
     from sipd.sip.message import Request
+    from sipd.ua.referring import Referring
+    from sipd.ua.requesting import Requesting
+
+
+class Loan:
+    """A leg that another call has for a transfer. It comes back, or stays there.
+
+    Args:
+        dialogue: where it is from.
+        leg: the leg.
+    """
+
+    def __init__(self, dialogue: Dialogue, leg: Leg) -> None:
+        self.leg = leg
+        self._dialogue = dialogue
+
+    def give_back(self, *, was_changed: bool) -> None:
+        """Let the leg go on where it is from.
+
+        Args:
+            was_changed: it has agreed to something else meanwhile.
+        """
+        self._dialogue.take_back(self.leg, Returned(was_changed))
+
+    def keep(self) -> None:
+        """It does not come back."""
+        self._dialogue.take_back(self.leg, Lost("transferred"))
 
 
 class Dialogue:
@@ -39,10 +72,17 @@ class Dialogue:
         self._caller = agreement.one
         self._callee = agreement.other
         self._changes = Changes(bridge, agreement, owes_answer)
+        self._is_over = False
         #: By the name of the leg that they come from.
         self._infos: dict[str, Infos] = {}
         #: Whether the caller has yet to be told what the callee said.
         self._is_misled = False
+        self._transfer: Transfer | None = None
+        self._joining: Joining | None = None
+        self._loan: Loan | None = None
+        passes = bridge.b2bua.settings.transfer.policy is TransferPolicy.PASS
+        for leg in (self._caller, self._callee):
+            leg.session.passes_notifications = passes
 
     @classmethod
     def of_answered(cls, bridge: Bridge, asker: CallerAsking) -> Dialogue:
@@ -53,70 +93,119 @@ class Dialogue:
         return dialogue
 
     async def run(self) -> None:
-        """Take what happens until the call is over; both legs are over then, too."""
-        while True:
+        """Take what happens until the call is over; all legs are over then, too."""
+        while not self._is_over:
             leg, event = await self._bridge.inbox.get()
-            if leg in (self._caller, self._callee) and await self._take(leg, event):
-                return
+            if leg.is_live or isinstance(event, TransferFailed):
+                await self._take(leg, event)
+            joining = self._joining
+            if joining is not None and joining.is_over:
+                self._joining = None
+                await self._joined(joining)
+        if self._transfer is not None:
+            # What it has asked of a leg of another call has an outcome first.
+            await self._transfer.done
 
-    async def _take(self, leg: Leg, event: object) -> bool:
-        """Take one event; say whether the call is over."""
-        other = self._callee if leg is self._caller else self._caller
-        changes = self._changes
+    def other(self, leg: Leg) -> Leg:
+        """Give whom a leg talks with."""
+        return self._callee if leg is self._caller else self._caller
+
+    def may_join(self, leaves: Leg) -> bool:
+        """Say whether another leg may take the place of that one now."""
+        return (
+            not self._is_over
+            and leaves in (self._caller, self._callee)
+            and self._transfer is None
+            and self._joining is None
+            and self._loan is None
+            and self.other(leaves).session.is_established
+        )
+
+    def lend(self, leaves: Leg) -> Loan | None:
+        """Give the one that a leg talks with away; `None` while it is needed here."""
+        other = self.other(leaves)
+        if not self.may_join(leaves) or other.session.is_changing:
+            return None
+        self._loan = Loan(self, other)
+        return self._loan
+
+    def take_back(self, leg: Leg, event: Returned | Lost) -> None:
+        """Take note what came of the leg that was lent."""
+        if self._is_over:
+            if isinstance(event, Returned):
+                leg.session.hang_up(OTHER_SIDE_GONE)
+            return
+        self._bridge.inbox.put((leg, event))
+        if isinstance(event, Returned):
+            leg.session.user = self._bridge
+            if leg.session.is_over:
+                self._bridge.inbox.put((leg, Ended(EndedBy.FAILURE, "it ended while it was to be transferred")))
+
+    async def _take(self, leg: Leg, event: object) -> None:
+        """Take one event."""
         match event:
             case Ended(by, text, request):
-                self._end(leg, other, by, text, request)
-                return True
+                self._ended(leg, by, text, request)
             case Stopped(text):
                 self._bridge.ended("sipd", "stopped", text)
-                self._drop(self._caller, SHUTDOWN)
-                self._drop(self._callee, SHUTDOWN)
-                return True
+                self._end(SHUTDOWN)
             case Acknowledged(_, ack):
-                return await self._acknowledged(leg, other, ack)
+                await self._acknowledged(leg, ack)
             case Reinvited(answering):
-                await changes.ask(leg, answering)
+                await self._ask(leg, answering)
             case Updated(updating):
-                await changes.ask(leg, updating)
+                await self._ask(leg, updating)
             case Requested(requesting):
-                if leg.name not in self._infos:
-                    self._infos[leg.name] = Infos(self._bridge, other)
-                self._infos[leg.name].take(requesting)
+                self._carry(leg, requesting)
+            case Referred(referring):
+                self._refer(leg, referring)
             case Answered(response):
-                await changes.answered(leg, response)
+                await self._changes_of(leg).answered(leg, response)
             case Refused(response):
-                changes.refused(leg, Refusal.of_response(response))
+                self._changes_of(leg).refused(leg, Refusal.of_response(response))
             case Failed(error):
-                changes.refused(leg, Refusal.of_error(error))
+                self._changes_of(leg).refused(leg, Refusal.of_error(error))
             case Cancelled(request):
-                changes.withdraw(leg, request)
-        return False
+                self._changes.withdraw(leg, request)
+                if self._joining is not None and leg is self._joining.new:
+                    self._joining.give_up(Refusal(487, "Request Terminated"))
+            case Joins(leaves, agreement, joiner):
+                await self._join(leaves, agreement, joiner)
+            case Again() if self._joining is not None:
+                await self._joining.ask()
+            case TransferFailed():
+                self._transfer = None
+                self._go_on_without(leg, "transfer-failed", "the transfer failed, and who asked for it is gone")
+            case Returned(was_changed):
+                await self._returned(leg, was_changed)
+            case Lost(text):
+                self._bridge.ended("sipd", text, text)
+                self._bridge.release_leg(leg)
+                self._end(())
 
-    def _end(self, leg: Leg, other: Leg, by: EndedBy, text: str, request: Request | None) -> None:
-        who = "caller" if leg is self._caller else "callee"
-        reasons = reasons_of(request)
-        if by is EndedBy.PEER:
-            self._bridge.ended(who, "bye", f"the {who} hung up" + (f" ({reasons[0][1]})" if reasons else ""))
+    # --- the session ----------------------------------------------------------------------------------------
+
+    def _changes_of(self, leg: Leg) -> Changes:
+        """Give what a leg has been asked by."""
+        joining = self._joining
+        return joining.changes if joining is not None and joining.changes.is_asking(leg) else self._changes
+
+    async def _ask(self, leg: Leg, answering: Answerable) -> None:
+        if self._loan is not None or leg not in (self._caller, self._callee):
+            answering.reject(491)
         else:
-            self._bridge.ended("sipd", f"{who}-lost", f"the {who}'s leg failed: {text}")
-            reasons = OTHER_SIDE_GONE
-        self._drop(leg, ())
-        self._drop(other, reasons)
+            await self._changes.ask(leg, answering)
 
-    def _drop(self, leg: Leg, headers: Reasons) -> None:
-        if leg.record:
-            leg.record["ended_at"] = self._bridge.now()
-        self._bridge.drop_leg(leg, headers)
-
-    async def _acknowledged(self, leg: Leg, other: Leg, ack: Request | None) -> bool:
-        """Take an ACK; without an answer that is due in it there is no session. Say whether the call is over."""
+    async def _acknowledged(self, leg: Leg, ack: Request | None) -> None:
+        """Take an ACK; without an answer that is due in it there is no session."""
+        joining = self._joining
+        changes = joining.changes if joining is not None and leg is joining.new else self._changes
         try:
-            await self._changes.acknowledged(leg, ack)
+            await changes.acknowledged(leg, ack)
         except (RemoteError, LocalError) as error:
             self._bridge.ended("sipd", "bad-answer", str(error))
-            self._drop(leg, ())
-            self._drop(other, ())
-            return True
+            self._end(())
+            return
         if self._is_misled and leg is self._caller:
             self._is_misled = False
             self._bridge.explain("change", "the caller is told who it talks with", leg.name)
@@ -124,4 +213,127 @@ class Dialogue:
                 await self._changes.tell(self._callee)
             except InvalidStateError as error:
                 self._bridge.explain("change", str(error), leg.name)
-        return False
+
+    def _carry(self, leg: Leg, requesting: Requesting) -> None:
+        if leg not in (self._caller, self._callee):
+            requesting.answer(480)
+            return
+        if leg.name not in self._infos:
+            self._infos[leg.name] = Infos(self._bridge, self.other(leg))
+        self._infos[leg.name].take(requesting)
+
+    # --- other parties --------------------------------------------------------------------------------------
+
+    def _refer(self, leg: Leg, referring: Referring) -> None:
+        """Take a REFER."""
+        policy = self._bridge.b2bua.settings.transfer.policy
+        if policy is TransferPolicy.PASS:
+            self._carry(leg, referring)
+        elif policy is TransferPolicy.REFUSE:
+            referring.answer(603, "Transfers Are Not Allowed")
+        elif not self.may_join(leg):
+            error = leg.session.too_early("Another transfer is under way")
+            referring.answer(error.status, error.reason, error.headers)
+        else:
+            self._transfer = Transfer(self._bridge, leg, self.other(leg), referring)
+            self._transfer.start()
+
+    async def _join(self, leaves: Leg, agreement: Agreement, joiner: Joiner) -> None:
+        """Begin to bring a leg in."""
+        if joiner is self._transfer:
+            self._transfer = None
+        self._joining = Joining(self._bridge, self.other(leaves), leaves, agreement, joiner)
+        await self._joining.ask()
+
+    async def _joined(self, joining: Joining) -> None:
+        """A leg has come in, or never will."""
+        new, leaves = joining.new, joining.leaves
+        if joining.is_agreed:
+            if leaves is self._caller:
+                self._caller = new
+            else:
+                self._callee = new
+            self._changes = joining.changes
+            self._infos.clear()
+            self._bridge.explain("joined", f"{new.name} in the place of {leaves.name}", new.name)
+            new.record["answered_at"] = self._bridge.now()
+            joining.joiner.over(None)
+            self._drop(leaves, ())
+            return
+        joining.joiner.over(joining.refusal)
+        if not joining.joiner.returns(new):
+            self._drop(new, ())
+        self._go_on_without(leaves, "transfer-failed", "the transfer failed, and who asked for it is gone")
+        if not self._is_over:
+            await self._restore(leaves, was_changed=joining.was_answered)
+
+    async def _restore(self, leg: Leg, *, was_changed: bool) -> None:
+        """Let the other one talk with a leg again as before."""
+        try:
+            await self._changes.agreement.restore()
+            if was_changed:
+                await self._changes.tell(leg)
+        except (RemoteError, LocalError) as error:
+            self._bridge.explain("change", str(error), leg.name)
+
+    async def _returned(self, leg: Leg, was_changed: bool) -> None:
+        """The leg that was lent is back."""
+        self._loan = None
+        other = self.other(leg)
+        self._go_on_without(other, "bye", "one side hung up during a transfer that failed")
+        if not self._is_over and was_changed and leg.session.is_established:
+            await self._restore(other, was_changed=True)
+
+    def _go_on_without(self, leg: Leg, cause: str, text: str) -> None:
+        """Nobody takes the place of a leg: if that has left already the call is over."""
+        if not leg.is_live:
+            self._bridge.ended("sipd", cause, text)
+            self._end(OTHER_SIDE_GONE)
+
+    # --- the end --------------------------------------------------------------------------------------------
+
+    def _ended(self, leg: Leg, by: EndedBy, text: str, request: Request | None) -> None:
+        """One leg is over. The other one is, too, unless somebody else is about to talk with it."""
+        joining = self._joining
+        if joining is not None and leg is joining.new:
+            joining.give_up(Refusal(480, text))
+            return
+        if leg not in (self._caller, self._callee):
+            self._drop(leg, ())
+            return
+        who = "caller" if leg is self._caller else "callee"
+        reasons = reasons_of(request)
+        said = f"the {who} hung up" + (f" ({reasons[0][1]})" if reasons else "")
+        is_awaited = self._transfer is not None and leg is not self._transfer.leg
+        if is_awaited or (joining is not None and leg is joining.leaves) or self._loan is not None:
+            self._bridge.explain("left", said if by is EndedBy.PEER else text, leg.name)
+            self._drop(leg, ())
+            return
+        if by is EndedBy.PEER:
+            self._bridge.ended(who, "bye", said)
+        else:
+            self._bridge.ended("sipd", f"{who}-lost", f"the {who}'s leg failed: {text}")
+            reasons = OTHER_SIDE_GONE
+        self._drop(leg, ())
+        self._end(reasons)
+
+    def _end(self, reasons: Reasons) -> None:
+        """End what is left of the call."""
+        self._is_over = True
+        if self._transfer is not None:
+            self._transfer.stop("the call is over")
+        joining, self._joining = self._joining, None
+        if joining is not None:
+            joining.stop()
+            joining.joiner.over(joining.refusal or Refusal(480, "The Other Side Is Gone"))
+            if not joining.joiner.returns(joining.new):
+                self._drop(joining.new, reasons)
+        if self._loan is not None:
+            self._bridge.release_leg(self._loan.leg)
+        for leg in (self._caller, self._callee):
+            self._drop(leg, reasons)
+
+    def _drop(self, leg: Leg, headers: Reasons) -> None:
+        if leg.record and leg.is_live:
+            leg.record["ended_at"] = self._bridge.now()
+        self._bridge.drop_leg(leg, headers)

@@ -42,7 +42,6 @@ class Leg:
     Attributes:
         session: its user agent session; set when it is held by the call.
         side: what it is told of who is on the other legs.
-        user: the name of the user of ours that it belongs to, as far as that is proved.
         inbox: where its events go.
     """
 
@@ -58,7 +57,6 @@ class Leg:
         "side",
         "status",
         "timer",
-        "user",
     )  # fmt: skip
 
     session: Session
@@ -69,7 +67,6 @@ class Leg:
         self.name = name
         self.negotiation = negotiation
         self.attempt = attempt
-        self.user: str | None = None
         #: Whether it waits for an answer, or is up.
         self.is_live = True
         #: The last provisional status that it gave, or 0.
@@ -85,6 +82,18 @@ class Leg:
     def early_media(self) -> EarlyMedia:
         """What the other side is told of media that comes before its answer."""
         return EarlyMedia.PASS if self.attempt is None else self.attempt.early_media
+
+    @property
+    def user(self) -> str | None:
+        """The name of the user of ours that it belongs to, as far as that is proved."""
+        return self.side.user if self.attempt is None else self.attempt.user
+
+    def is_of_the_same(self, other: Leg) -> bool:
+        """Say whether another leg belongs to the same party: the same user, or the same place if it is none of ours."""
+        if self.user is not None or other.user is not None:
+            return self.user == other.user
+        mine, theirs = self.session.flow, other.session.flow
+        return mine is not None and theirs is not None and mine.host == theirs.host
 
     @property
     def peer(self) -> NameAddr:

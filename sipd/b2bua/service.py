@@ -11,19 +11,23 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from sipd.b2bua.bridge import Bridge
+from sipd.b2bua.leg import Leg
+from sipd.b2bua.replacement import Replacement
+from sipd.b2bua.transfer import TransferSettings
 from sipd.b2bua.trust import IdentityPolicy
 from sipd.errors import RequestRefusedError
 from sipd.interfaces import IAuthenticator, ICallObserver, IMediaRelay, IRouter
+from sipd.sip.dialog import DialogKey
 from sipd.sip.message import Request
 from sipd.sip.uri import SipUri
 from sipd.ua.core import UserAgent
 from sipd.ua.interfaces import ICallHandler
+from sipd.ua.session import Session
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from sipd.ua.incoming import IncomingCall
-    from sipd.ua.session import Session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +41,7 @@ class B2buaSettings:
         max_calls: further ones are answered with 503.
         retry_after: seconds that a refused caller is told to wait.
         identity: who is trusted, and what others are told of who calls.
+        transfer: how calls are transferred.
     """
 
     realm: str
@@ -45,6 +50,7 @@ class B2buaSettings:
     max_calls: int = 2000
     retry_after: int = 30
     identity: IdentityPolicy = field(default_factory=IdentityPolicy)
+    transfer: TransferSettings = field(default_factory=TransferSettings)
 
 
 @implementer(ICallHandler)
@@ -93,10 +99,22 @@ class B2bua:
         return len(self._calls)
 
     def call_offered(self, call: IncomingCall) -> None:
-        """See `ICallHandler`."""
+        """See `ICallHandler`. One that names a call of ours takes the place of its party there (RFC 3891)."""
+        if "Replaces" in call.invite.headers:
+            Deferred.fromCoroutine(Replacement(self, call).run()).addErrback(self._replacement_broke, call)
+            return
         bridge = Bridge(self, call)
         self._calls[bridge.id] = bridge
         bridge.run().addErrback(self._broken, bridge)
+
+    def find_leg(self, key: DialogKey) -> tuple[Bridge, Leg] | None:
+        """Give the leg that uses a dialog, and its call, if that is answered."""
+        session: object = self.agent.find_dialog(key)
+        if not isinstance(session, Session):
+            return None
+        bridge: object = session.user
+        leg = bridge.find_leg(session) if isinstance(bridge, Bridge) else None
+        return (bridge, leg) if isinstance(bridge, Bridge) and leg is not None else None
 
     def drain(self) -> Deferred[None]:
         """Take no more calls (503 with Retry-After); the Deferred fires when those that there are have ended."""
@@ -149,6 +167,10 @@ class B2bua:
         user: object = session.user
         if isinstance(user, Bridge):
             user.session_explained(session, text)
+
+    def _replacement_broke(self, failure: Failure, call: IncomingCall) -> None:
+        self._log.failure("a call that replaces another one broke", failure)
+        call.reject(500)
 
     def _broken(self, failure: Failure, bridge: Bridge) -> None:
         """A bug: the call is over, and the traceback says where to look. The caller is not left without an answer."""

@@ -7,6 +7,7 @@ from typing import Any
 from sipd.b2bua.expiry import ExpiryBounds
 from sipd.b2bua.routing import StaticRoute
 from sipd.b2bua.subscriptions import SubscriptionSettings
+from sipd.b2bua.transfer import TransferPolicy, TransferSettings
 from sipd.b2bua.trust import HistoryForStrangers, IdentityForm, IdentityPolicy
 from sipd.b2bua.watching import WatchingSettings
 from sipd.daemon.certificates import CertificateFiles
@@ -79,10 +80,18 @@ def timer_values(config: Config) -> TimerValues:
     return TimerValues(t1=config.timers.t1, t2=config.timers.t2, t4=config.timers.t4)
 
 
+def transfer_settings(config: Config) -> TransferSettings:
+    """Give how calls are transferred."""
+    transfer = config.transfer
+    return TransferSettings(policy=TransferPolicy(transfer.policy), timeout=transfer.timeout, limit=transfer.limit)
+
+
 def agent_settings(config: Config) -> AgentSettings:
     """Give what the user agent is told about itself."""
     timers = config.timers
     return AgentSettings(
+        supported=AgentSettings().supported | {"replaces"},
+        takes_referrals=config.transfer.policy != "refuse",
         timers=timer_values(config),
         target_timeout=config.dns.target_timeout,
         ping_interval=timers.ping,
@@ -133,6 +142,16 @@ def registrar_settings(config: Config) -> RegistrarSettings:
     )
 
 
+def keep_alive_settings(config: Config) -> KeepAliveSettings | None:
+    """Give how contacts behind NAT are kept alive; `None` for not at all."""
+    nat = config.nat
+    if nat.keepalive == "off":
+        return None
+    return KeepAliveSettings(
+        ping=Ping(nat.keepalive), interval=nat.interval, misses=nat.misses, silence=Silence(nat.silent)
+    )
+
+
 def identity_policy(config: Config) -> IdentityPolicy:
     """Give who is believed, and what others are told."""
     identity = config.identity
@@ -145,16 +164,6 @@ def identity_policy(config: Config) -> IdentityPolicy:
         tells_strangers=identity.tell_strangers,
         history=HistoryForStrangers(identity.history),
         relays_media=config.media.relay,
-    )
-
-
-def keep_alive_settings(config: Config) -> KeepAliveSettings | None:
-    """Give how contacts behind NAT are kept alive; `None` for not at all."""
-    nat = config.nat
-    if nat.keepalive == "off":
-        return None
-    return KeepAliveSettings(
-        ping=Ping(nat.keepalive), interval=nat.interval, misses=nat.misses, silence=Silence(nat.silent)
     )
 
 

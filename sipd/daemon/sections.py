@@ -127,6 +127,15 @@ class Media(Section):
     port_rest: float = Field(default=30.0, ge=0)
 
 
+class Nat(Section):
+    """`[nat]`: what is done so that phones behind NAT can be called."""
+
+    keepalive: Literal["options", "crlf", "off"] = "options"
+    interval: float = Field(default=25.0, ge=5)
+    misses: Count = 3
+    silent: Literal["skip", "unregister"] = "skip"
+
+
 class CallerIdentity(Section):
     """`[identity]`: who is believed, and what others are told of who calls (RFC 3323, RFC 3325, RFC 7044)."""
 
@@ -135,15 +144,6 @@ class CallerIdentity(Section):
     anonymise: bool = True
     tell_strangers: bool = False
     history: Literal["remove", "anonymise", "pass"] = "remove"
-
-
-class Nat(Section):
-    """`[nat]`: what is done so that phones behind NAT can be called."""
-
-    keepalive: Literal["options", "crlf", "off"] = "options"
-    interval: float = Field(default=25.0, ge=5)
-    misses: Count = 3
-    silent: Literal["skip", "unregister"] = "skip"
 
 
 class RouteCredentials(Section):
@@ -186,6 +186,14 @@ class Subscriptions(Section):
     per_user: Count = 200
     publications_per_user: Count = 10
     publication_size_octets: int = Field(default=16384, ge=1024, le=1 << 20)
+
+
+class Transfers(Section):
+    """`[transfer]`: what becomes of REFER inside of calls (RFC 3515)."""
+
+    policy: Literal["terminate", "pass", "refuse"] = "terminate"
+    timeout: Seconds = 120.0
+    limit: Count = 5
 
 
 class Limits(Section):
@@ -281,6 +289,7 @@ class Config(Section):
     identity: CallerIdentity = CallerIdentity()
     media: Media = Media()
     nat: Nat = Nat()
+    transfer: Transfers = Transfers()
     routes: tuple[RouteRule, ...] = Field(default=(), strict=False)
     subscriptions: Subscriptions = Subscriptions()
     limits: Limits = Limits()

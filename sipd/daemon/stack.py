@@ -162,6 +162,8 @@ class Stack:
             )
         self.transport.observers = (*((self.capture,) if self.capture is not None else ()), *message_observers)
 
+        users = frozenset(user.name for user in config.users)
+        domains = self._domains()
         self.b2bua = B2bua(
             agent=self.agent,
             router=RouteTable(
@@ -181,6 +183,7 @@ class Stack:
                 host=media[0].advertised_host,
                 max_calls=config.limits.calls,
                 identity=layers.identity_policy(config),
+                transfer=layers.transfer_settings(config),
             ),
         )
         self.messages = Messages(self.b2bua, max_pending=config.limits.messages)

@@ -20,6 +20,7 @@ _HOLD = {
     Direction.SENDRECV: Direction.SENDONLY,
     Direction.RECVONLY: Direction.INACTIVE,
 }
+_REVIVE = dict.fromkeys(Direction, Direction.SENDRECV)
 _RESUME = {
     Direction.SENDONLY: Direction.SENDRECV,
     Direction.INACTIVE: Direction.SENDRECV,
@@ -236,6 +237,11 @@ def hold(description: SessionDescription) -> SessionDescription:
 def resume(description: SessionDescription) -> SessionDescription:
     """Take each stream off hold: `sendrecv`, whatever the peer's last answer was (RFC 6337 section 5.3)."""
     return _redirect(description, _RESUME)
+
+
+def revive(description: SessionDescription) -> SessionDescription:
+    """Let each stream flow both ways: what somebody said on hold, to be offered to somebody else."""
+    return _redirect(description, _REVIVE)
 
 
 def _redirect(description: SessionDescription, directions: dict[Direction, Direction]) -> SessionDescription:

@@ -231,7 +231,7 @@ class PeerCall:
             self._end(Outcome.ANSWERED, "them")
         elif request.method == "INVITE" or (request.method == "UPDATE" and self._knows_update):
             self._reinvited(request, reply)
-        elif request.method in ("INFO", "MESSAGE"):
+        elif request.method in ("INFO", "MESSAGE", "NOTIFY", "REFER"):
             self.peer.infos.append(request)
             self.peer.on_info(request, reply)
         else:

@@ -58,7 +58,7 @@ class Peer:
         on_call: what is done with an incoming call; at first it is left alone.
         messages: every MESSAGE that came from outside of a dialog, in order.
         on_message: gives the answer to one of these, or `None` for none; at first 200.
-        infos: every INFO and MESSAGE that came inside of a call, in order.
+        infos: every INFO, MESSAGE, NOTIFY and REFER that came inside of a call, in order.
         on_info: gives the answer to one of these, now, later or never; at first 200 at once.
         on_other: is asked first about any other request outside of calls, and says whether it takes it; at first none.
         answers_reinvites: whether it takes a re-INVITE, or an offer in an UPDATE; otherwise it refuses it with 488.

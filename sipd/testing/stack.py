@@ -12,6 +12,7 @@ from sipd.b2bua.lamps import Lamps
 from sipd.b2bua.messages import Messages
 from sipd.b2bua.routing import RouteTable, StaticRoute
 from sipd.b2bua.service import B2bua, B2buaSettings
+from sipd.b2bua.transfer import TransferPolicy, TransferSettings
 from sipd.b2bua.trust import IdentityPolicy
 from sipd.b2bua.watching import Watching, WatchingSettings
 from sipd.interfaces import CallRecord, Credentials, Decision, ICallObserver, ListeningPoint
@@ -85,6 +86,7 @@ class SimulatedServer:
         observers: watch calls, beside those that are always there.
         watching: who may watch and publish, and how much.
         identity: who is trusted, and what others are told; nobody and nothing if it is left out.
+        transfer: how calls are transferred.
 
     Attributes:
         transport, transactions, agent, location, b2bua, messages, watching: the layers.
@@ -108,6 +110,7 @@ class SimulatedServer:
         observers: Sequence[ICallObserver] = (),
         watching: WatchingSettings | None = None,
         identity: IdentityPolicy | None = None,
+        transfer: TransferSettings | None = None,
     ) -> None:
         self.host = host
         self.domain = domain
@@ -116,6 +119,7 @@ class SimulatedServer:
         reactor: Any = host
         entropy = host.network.entropy
         values = timers or TimerValues()
+        transfers = transfer or TransferSettings()
         self.transport = TransportLayer(reactor=reactor)
         self.transactions = TransactionLayer(clock=host, transport=self.transport, entropy=entropy, timers=values)
         self.transport.receiver = self.transactions
@@ -125,7 +129,11 @@ class SimulatedServer:
             transactions=self.transactions,
             resolver=Resolver(reactor),
             entropy=entropy,
-            settings=AgentSettings(timers=values),
+            settings=AgentSettings(
+                timers=values,
+                supported=AgentSettings().supported | {"replaces"},
+                takes_referrals=transfers.policy is not TransferPolicy.REFUSE,
+            ),
         )
         self.transactions.core = self.agent
 
@@ -185,6 +193,7 @@ class SimulatedServer:
                 host=host.address,
                 max_calls=max_calls,
                 identity=identity or IdentityPolicy(domains=(domain,)),
+                transfer=transfers,
             ),
         )
         self.messages = Messages(self.b2bua, max_pending=max_messages)
@@ -214,9 +223,9 @@ class SimulatedServer:
     def close(self) -> Deferred[None]:
         """Stop everything at once; the Deferred fires when all connections have ended."""
         self.b2bua.stop_calls("the test is over")
+        self.watching.close()
         if self.keep_alive is not None:
             self.keep_alive.stop()
-        self.watching.close()
         self.agent.close()
         self.transactions.close()
         self.location.stop()

@@ -130,9 +130,9 @@ class CrossingTests(InfoCase):
         self.finish()
 
     def test_what_stays(self) -> None:
-        """OPTIONS is answered by the leg itself; NOTIFY has no subscription, SUBSCRIBE and REFER are not served."""
+        """OPTIONS is answered by the leg itself; NOTIFY and SUBSCRIBE have no subscription, REFER is not passed on."""
         call, _ = self.established()
-        for method, status in (("OPTIONS", 200), ("NOTIFY", 481), ("SUBSCRIBE", 405), ("REFER", 405)):
+        for method, status in (("OPTIONS", 200), ("NOTIFY", 481), ("SUBSCRIBE", 481), ("REFER", 400)):
             waiting = call.request(method)
             self.clock.advance(0.1)
             self.assertEqual((method, self.status(waiting)), (method, status))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 
+from sipd.b2bua.transfer import TransferSettings
 from sipd.daemon import layers
 from sipd.daemon.certificates import CertificateFiles, make_self_signed
 from sipd.daemon.sections import Limits
@@ -38,7 +40,10 @@ class DefaultsTests(ConfigCase):
         self.assertEqual(layers.transport_limits(Limits()), TransportLimits())
         self.assertEqual(layers.timer_values(config), TimerValues())
         self.assertEqual(layers.registrar_settings(config), RegistrarSettings())
-        self.assertEqual(layers.agent_settings(config), AgentSettings())
+        agent = AgentSettings()
+        transfers = replace(agent, supported=agent.supported | {"replaces"}, takes_referrals=True)
+        self.assertEqual(layers.agent_settings(config), transfers)
+        self.assertEqual(layers.transfer_settings(config), TransferSettings())
         self.assertEqual(layers.cache_limits(config), CacheLimits())
 
 

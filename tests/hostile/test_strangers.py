@@ -9,7 +9,7 @@ from tests.hostile.support import ALICE, BOB, SERVER, STRANGER, HostileCase
 
 FROM_STRANGER = f"{STRANGER}:5060"
 #: Of those that the protocol knows but this server does not take outside of a dialog.
-UNKNOWN_HERE = ("SUBSCRIBE", "NOTIFY", "PUBLISH", "REFER")
+EVENTS = ("SUBSCRIBE", "NOTIFY", "PUBLISH", "REFER")
 
 
 class NobodyTests(HostileCase):
@@ -23,7 +23,7 @@ class NobodyTests(HostileCase):
 
     def test_in_no_dialog(self) -> None:
         """A request with a To tag that nobody gave gets 481, of whatever method; an ACK gets nothing."""
-        for method in ("INVITE", "BYE", "OPTIONS", "REGISTER", "UPDATE", "PRACK", "INFO", "MESSAGE", *UNKNOWN_HERE):
+        for method in ("INVITE", "BYE", "OPTIONS", "REGISTER", "UPDATE", "PRACK", "INFO", "MESSAGE", *EVENTS):
             request = builders.request(method, via=FROM_STRANGER, to_tag="nobody", branch=f"z9hG4bK-{method}")
             self.assertEqual(self.ask(request), [481], method)
         self.assertEqual(self.ask(builders.request("ACK", via=FROM_STRANGER, to_tag="nobody")), [])
@@ -32,7 +32,7 @@ class NobodyTests(HostileCase):
         self.assert_unharmed()
 
     def test_outside_of_a_dialog(self) -> None:
-        """Without a To tag BYE, CANCEL, INFO get 481, MESSAGE 407, others 405, those of nobody 501; ACK nothing."""
+        """Without a To tag BYE and the like get 481, what has to be proved 407, what is not served 405 or 501."""
         refused = [
             ("BYE", 481),
             ("CANCEL", 481),
@@ -40,9 +40,12 @@ class NobodyTests(HostileCase):
             ("PRACK", 481),
             ("INFO", 481),
             ("MESSAGE", 407),
+            ("SUBSCRIBE", 489),
+            ("PUBLISH", 489),
+            ("NOTIFY", 481),
+            ("REFER", 405),
             ("FROBNICATE", 501),
         ]
-        refused += [(method, 405) for method in UNKNOWN_HERE]
         for method, statuses in [*((method, [status]) for method, status in refused), ("ACK", [])]:
             request = builders.request(method, via=FROM_STRANGER, branch=f"z9hG4bK-{method}", call_id=method)
             self.assertEqual(self.ask(request), statuses, method)
@@ -146,9 +149,10 @@ class DialogTests(HostileCase):
 
     def test_unknown_methods(self) -> None:
         """Methods that are not served get 405 or 501 within a dialog as well."""
-        self.assertEqual(self.forge("REFER", cseq=100), [405])
+        self.assertEqual(self.forge("PUBLISH", cseq=100), [405])
         self.assertEqual(self.forge("FROBNICATE", cseq=101), [501])
-        self.assertEqual(self.forge("SUBSCRIBE", cseq=102), [405])
+        self.assertEqual(self.forge("REFER", cseq=102), [400])
+        self.assertEqual(self.forge("SUBSCRIBE", cseq=103), [400])
         self.finish()
 
     def test_acks_with_wrong_numbers(self) -> None:

@@ -1,0 +1,370 @@
+"""A transfer: one party of a call asks that the other one talk with somebody else (RFC 3515, RFC 5589).
+
+sipd does it itself (policy `terminate`): it calls whom the transferor names, for the other party, and asks that party
+to talk with who has answered. A transferor who names a call that it has here, too (Replaces, RFC 3891), gives that
+one's other party away instead. The transferee's phone sees a re-INVITE, and needs to know nothing of transfers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+
+from sipd.b2bua.agreement import Agreement
+from sipd.b2bua.bodies import find_description
+from sipd.b2bua.changes import Changes
+from sipd.b2bua.events import BridgeEvent, Joins, Stopped, TimedOut, TransferFailed
+from sipd.b2bua.hunt import Hunt
+from sipd.b2bua.inbox import Inbox
+from sipd.b2bua.refusals import Refusal
+from sipd.errors import InvalidStateError, LocalError, RemoteError, RequestRefusedError, SdpError
+from sipd.interfaces import RoutingRequest
+from sipd.sdp.negotiation import Carrier
+from sipd.sdp.streams import revive
+from sipd.sip.fields import NameAddr
+from sipd.sip.headers import Headers
+from sipd.sip.locate import Target
+from sipd.sip.message import Request
+from sipd.ua.events import Answered, Ended, Failed, Refused
+from sipd.ua.outgoing import CallRequest
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IDelayedCall
+    from twisted.python.failure import Failure
+
+    from sipd.b2bua.bridge import Bridge
+    from sipd.b2bua.dialogue import Loan
+    from sipd.b2bua.leg import Leg
+    from sipd.interfaces import Attempt, Route
+    from sipd.sdp.description import SessionDescription
+    from sipd.sip.message import Response
+    from sipd.sip.refer import Replaces
+    from sipd.ua.referring import Referring
+
+
+class TransferPolicy(Enum):
+    """What becomes of a REFER inside of a call."""
+
+    #: sipd calls the target, and the other party talks with it by a re-INVITE.
+    TERMINATE = "terminate"
+    #: The other party gets the REFER, and does it.
+    PASS = "pass"
+    REFUSE = "refuse"
+
+    __hash__ = object.__hash__
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferSettings:
+    """How calls are transferred.
+
+    Args:
+        policy: who does it.
+        timeout: seconds until a transfer without an outcome is given up.
+        limit: how often one call may be transferred.
+    """
+
+    policy: TransferPolicy = TransferPolicy.TERMINATE
+    timeout: float = 120.0
+    limit: int = 5
+
+
+class Transfer:
+    """One transfer on its way. It is an `Asker`, on behalf of the transferee, and a `Joiner`.
+
+    Args:
+        bridge: the call.
+        transferor: who asked.
+        transferee: the other party.
+        referring: the REFER.
+
+    Attributes:
+        leg: the transferee's.
+        inbox: takes what happens to whom it calls.
+        done: fires when nothing of it is left to be done but by its `Joining`.
+    """
+
+    _log = Logger()
+    is_late = False
+
+    def __init__(self, bridge: Bridge, transferor: Leg, transferee: Leg, referring: Referring) -> None:
+        self.leg = transferee
+        self.inbox: Inbox[BridgeEvent] = Inbox()
+        self.done: Deferred[None] = succeed(None)
+        self._bridge = bridge
+        self._transferor = transferor
+        self._referring = referring
+        self._agreements: dict[str, Agreement] = {}
+        self._loan: Loan | None = None
+        #: What whoever is called is to replace, in the words of the transferor.
+        self._replaces: Replaces | None = None
+        self._timer: IDelayedCall | None = None
+        self._is_stopped = False
+        self._is_over = False
+
+    @property
+    def is_gone(self) -> bool:
+        """See `Asker`."""
+        return self._is_stopped
+
+    def start(self) -> None:
+        """Begin; `Joins` or `TransferFailed` comes to the call's inbox."""
+        self.done = Deferred.fromCoroutine(self._run()).addErrback(self._broke)
+
+    def stop(self, text: str) -> None:
+        """The transferee is gone, or the call is stopped."""
+        if not self._is_over:
+            self._is_stopped = True
+            self.inbox.put((self.leg, Stopped(text)))
+
+    async def _run(self) -> None:
+        try:
+            route = await self._decide()
+        except RequestRefusedError as error:
+            self._explain(f"refused: {error.status} {error.reason}")
+            self._referring.answer(error.status, error.reason, error.headers)
+            self._fail()
+            return
+        settings = self._bridge.b2bua.settings.transfer
+        self._timer = self._bridge.b2bua.agent.clock.callLater(settings.timeout, self.inbox.put, (self.leg, TimedOut()))
+        self._explain(f"to {self._referring.refer_to.uri}")
+        self._referring.accept()
+        try:
+            if route is None:
+                await self._take_over()
+            else:
+                winner = await Hunt(self._bridge, route, self).run()
+                if winner is not None:
+                    self._join(winner)
+        except (RemoteError, LocalError) as error:
+            self.refused(Refusal(488 if isinstance(error, SdpError) else 500, str(error)))
+
+    # --- whether and where ----------------------------------------------------------------------------------
+
+    async def _decide(self) -> Route | None:
+        """Give where to call, if anywhere.
+
+        Raises:
+            RequestRefusedError: the transferor may not do so.
+        """
+        bridge, referring = self._bridge, self._referring
+        refer_to = referring.refer_to
+        if refer_to.method != "INVITE":
+            raise RequestRefusedError("Only Calls Are Transferred", status=501)
+        if bridge.transfers >= bridge.b2bua.settings.transfer.limit:
+            raise RequestRefusedError("Transferred Too Often", status=403)
+        if refer_to.replaces is not None:
+            found = bridge.b2bua.find_leg(refer_to.replaces.key)
+            if found is None:
+                self._replaces = refer_to.replaces
+            elif not self._transferor.is_of_the_same(found[1]):
+                raise RequestRefusedError("Not Your Call", status=403)
+            else:
+                self._loan = found[0].lend(found[1])
+                if self._loan is not None:
+                    return None
+        route = await bridge.b2bua.router.route(await self._asked())
+        for line in route.considered:
+            bridge.explain("considered", line)
+        if route.refusal is not None:
+            status, reason = route.refusal
+            raise RequestRefusedError(reason, status=status)
+        return route
+
+    async def _asked(self) -> RoutingRequest:
+        """Ask for a route as if the transferor called."""
+        b2bua, request = self._bridge.b2bua, self._referring.request
+        flow = self._transferor.session.flow
+        assert flow is not None
+        invite = Request("INVITE", self._referring.refer_to.uri, Headers((("From", str(request.from_)),)))
+        user = self._transferor.user
+        asked = RoutingRequest(
+            request=invite,
+            user=user,
+            source=Target(transport=flow.transport, host=flow.host, port=flow.port),
+            point=flow.point.name,
+        )
+        if user is None and b2bua.router.needs_authentication(asked):
+            # Whoever pays for the new call has to prove who it is: being called is no proof.
+            user = await b2bua.authenticate(request)
+            asked = RoutingRequest(request=invite, user=user, source=asked.source, point=asked.point)
+        return asked
+
+    # --- calling the target (`Asker`) -----------------------------------------------------------------------
+
+    async def invitation(self, leg: Leg, attempt: Attempt) -> CallRequest:
+        """See `Asker`. The call is the transferee's, which is offered what that said last."""
+        bridge, refer_to = self._bridge, self._referring.refer_to
+        agreement = self._agreements[leg.name] = Agreement(bridge.media, self.leg, leg)
+        remote = self.leg.negotiation.remote
+        if remote is None:
+            raise SdpError("The transferee has said nothing of its media")
+        bridge.prefer_family(leg)
+        offered = await agreement.offer(self.leg, revive(remote))
+        content = leg.content(None, leg.negotiation.send(Carrier.INVITE, offered))
+        content.headers.extend(refer_to.headers)
+        if self._replaces is not None:
+            # Of a call that is not here: whoever is called knows it.
+            content.headers.add("Replaces", str(self._replaces))
+        if self._referring.referred_by is not None:
+            content.headers.add("Referred-By", str(self._referring.referred_by))
+        call = bridge.call
+        caller = leg.side.from_(call.invite) if self.leg.session is call else self.leg.peer
+        return CallRequest(
+            uri=attempt.uri,
+            caller=caller,
+            callee=NameAddr(refer_to.uri, refer_to.address.display_name),
+            headers=content.headers,
+            body=content.body,
+            route_set=attempt.route_set,
+            next_hop=attempt.next_hop,
+            source=attempt.source,
+            credentials=attempt.credentials,
+        )
+
+    async def progressed(self, leg: Leg, response: Response) -> None:
+        """See `Asker`. The transferor hears of it; media before the answer is heard by nobody."""
+        self._referring.progress(response.status, response.reason)
+
+    async def answered(self, leg: Leg, response: Response) -> bool:
+        """See `Asker`."""
+        leg.settle(response.to.tag or "")
+        leg.negotiation.receive(Carrier.SUCCESS, find_description(response) or leg.negotiation.preview)
+        leg.acknowledge()
+        return True
+
+    def lost(self, leg: Leg) -> None:
+        """See `Asker`."""
+        del self._agreements[leg.name]
+
+    def left(self, event: object) -> None:
+        """See `Asker`."""
+        if isinstance(event, Stopped):
+            self.refused(Refusal(487, "Request Terminated"))
+        else:
+            self.refused(Refusal(408, "Transfer Timeout"))
+
+    def refused(self, refusal: Refusal) -> None:
+        """See `Asker`."""
+        self._referring.finish(refusal.status, refusal.reason)
+        self._explain(f"failed: {refusal.status} {refusal.reason}")
+        self._fail()
+
+    # --- taking the other party of a call of the transferor's (attended) --------------------------------------
+
+    async def _take_over(self) -> None:
+        """Offer the other party of the transferor's second call what the transferee says."""
+        bridge, loan = self._bridge, self._loan
+        assert loan is not None
+        leg = bridge.adopt_leg(loan.leg)
+        leg.inbox = self.inbox
+        agreement = self._agreements[leg.name] = Agreement(bridge.media, self.leg, leg)
+        changes = Changes(bridge, agreement)
+        outcome = _Outcome()
+        was_changed = False
+        remote = self.leg.negotiation.remote
+        try:
+            if remote is None:
+                raise SdpError("The transferee has said nothing of its media")
+            await changes.tell(self.leg, outcome, description=revive(remote), tells_back=False)
+        except (RemoteError, LocalError) as error:
+            outcome.not_told(Refusal(491 if isinstance(error, InvalidStateError) else 488, str(error)))
+        while changes.is_asking(leg):
+            who, event = await self.inbox.get()
+            match event:
+                case Answered(response):
+                    was_changed = True
+                    await changes.answered(leg, response)
+                case Refused(response):
+                    changes.refused(leg, Refusal.of_response(response))
+                case Failed(failure):
+                    changes.refused(leg, Refusal.of_error(failure))
+                case Ended(_, text):
+                    outcome.not_told(Refusal(480, text))
+                    break
+                case TimedOut() | Stopped() if who is self.leg:
+                    outcome.refusal = Refusal(487, "Request Terminated")
+                    leg.session.withdraw()
+        if outcome.refusal is None:
+            self._join(leg)
+        else:
+            self._give_back(leg, was_changed=was_changed)
+            self.refused(outcome.refusal)
+
+    def _give_back(self, leg: Leg, *, was_changed: bool) -> None:
+        loan, self._loan = self._loan, None
+        if loan is not None:
+            self._bridge.release_leg(leg)
+            loan.give_back(was_changed=was_changed)
+
+    # --- bringing it in (`Joiner`) --------------------------------------------------------------------------
+
+    def _join(self, leg: Leg) -> None:
+        """Whoever is to talk with the transferee is there."""
+        bridge = self._bridge
+        self._stop_timer()
+        self._is_over = True
+        leg.inbox = bridge.inbox
+        bridge.inbox.put((leg, Joins(self._transferor, self._agreements[leg.name], self)))
+        for who, event in self.inbox:
+            if who is leg:
+                bridge.inbox.put((leg, event))
+
+    def joined(self, description: SessionDescription, response: Response) -> None:
+        """See `Joiner`. The target has its answer already, and offered nothing."""
+
+    def over(self, refusal: Refusal | None) -> None:
+        """See `Joiner`."""
+        if refusal is None:
+            if self._loan is not None:
+                self._loan.keep()
+            self._bridge.transfers += 1
+            self._explain("done")
+            self._referring.finish(200, "OK")
+        else:
+            self._explain(f"failed: {refusal.status} {refusal.reason}")
+            self._referring.finish(refusal.status, refusal.reason)
+
+    def returns(self, leg: Leg) -> bool:
+        """Give a leg that did not come in back to the call that it is from; say whether it is from another one."""
+        if self._loan is None:
+            return False
+        self._give_back(leg, was_changed=True)
+        return True
+
+    def _fail(self) -> None:
+        self._stop_timer()
+        self._is_over = True
+        self._bridge.inbox.put((self._transferor, TransferFailed()))
+
+    def _stop_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+
+    def _explain(self, text: str) -> None:
+        self._bridge.explain("transfer", text, self._transferor.name)
+
+    def _broke(self, failure: Failure) -> None:
+        """A bug costs this transfer only."""
+        self._log.failure("a transfer in call {call} broke", failure, call=self._bridge.id)
+        self._referring.answer(500)
+        self.refused(Refusal(500, "Server Internal Error"))
+
+
+class _Outcome:
+    """What came of asking the party that is to be taken over: see `Telling`."""
+
+    def __init__(self) -> None:
+        self.refusal: Refusal | None = None
+
+    def told(self, description: SessionDescription, response: Response) -> None:
+        """It has agreed."""
+
+    def not_told(self, refusal: Refusal) -> None:
+        """It has not."""
+        self.refusal = self.refusal or refusal
