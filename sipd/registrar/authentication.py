@@ -72,7 +72,7 @@ class DigestAuthenticator:
     """Challenges requests, and checks what comes back.
 
     There is one challenge for each algorithm, in order of preference, each in a header line of its own, with the same
-    nonce (RFC 8760 section 2.4). A client that knows no qop may use a nonce once only: without a nonce count a replay
+    nonce (RFC 8760 section 2.3). A client that knows no qop may use a nonce once only: without a nonce count a replay
     could not be told.
 
     A user who does not exist costs the same as a wrong password and is answered the same. Each failed attempt is one

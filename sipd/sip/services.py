@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sipd.sip.locate import Transport
 
-#: Service fields of NAPTR records (RFC 3263 section 4.1, RFC 7118 section 7).
+#: Service fields of NAPTR records (RFC 3263 section 4.1, RFC 7118 section 5.3).
 _SERVICES = {
     "SIP+D2U": Transport.UDP,
     "SIP+D2T": Transport.TCP,
@@ -59,7 +59,7 @@ def service_name(transport: Transport, domain: str) -> str:
     """Give the name that has the SRV records of a transport: `_sip._udp.example.com` (RFC 3263 section 4.1).
 
     Returns:
-        The name; empty for WebSocket, for which there are none (RFC 7118 section 6).
+        The name; empty for WebSocket, for which there are none (RFC 7118 section 5.3).
     """
     label = _LABELS.get(transport)
     return f"{label}.{domain}" if label else ""
