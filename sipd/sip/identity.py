@@ -257,8 +257,11 @@ class HistoryEntry:
 
     @property
     def is_private(self) -> bool:
-        """Whether it is not to be shown (section 10.1.1)."""
-        return any("history" in Privacy.parse(text).values for text in self._headers("privacy"))
+        """Whether it is not to be shown (section 10.1.1), or says something of that which nobody can read."""
+        try:
+            return any("history" in Privacy.parse(text).values for text in self._headers("privacy"))
+        except ParseError:
+            return True
 
     def next(self, uri: SipUri, number: int, kind: str | None = None) -> HistoryEntry:
         """Give the entry of a place that the request goes to from here (section 10.3).
