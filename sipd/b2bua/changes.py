@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from sipd.b2bua.aligning import Aligning
 from sipd.b2bua.bodies import find_description
 from sipd.b2bua.reasons import reasons_of
 from sipd.b2bua.refusals import Refusal
@@ -108,6 +109,7 @@ class Changes:
         self._bridge = bridge
         self._change: _Change | None = None
         self._owes_answer = owes_answer
+        self._aligning: Aligning | None = None
 
     def is_asking(self, leg: Leg) -> bool:
         """Say whether that leg is being asked for something."""
@@ -131,7 +133,7 @@ class Changes:
         except ParseError as error:
             answering.reject(error.status, error.reason)
             return
-        if description is not None and leg.negotiation.is_repeated:
+        if description is not None and leg.negotiation.is_repeated and self._aligning is None:
             self._repeat(leg, answering)
             return
         change = _Change(leg, carrier, answering, is_late=description is None)
@@ -178,6 +180,29 @@ class Changes:
             if telling is not None:
                 telling.not_told(Refusal(488, str(error)))
 
+    async def align(self, leg: Leg) -> None:
+        """Make sure that a leg holds the same to be in force as the other one does."""
+        self.stop()
+        self._aligning = Aligning(self._bridge, self, leg)
+        await self.again()
+
+    async def again(self) -> None:
+        """It is time to go on with that."""
+        aligning = self._aligning
+        if aligning is not None:
+            await aligning.ask()
+            self._tidy()
+
+    def stop(self) -> None:
+        """Ask nobody any more: the two agree, or the call is over."""
+        aligning, self._aligning = self._aligning, None
+        if aligning is not None:
+            aligning.stop()
+
+    def _tidy(self) -> None:
+        if self._aligning is not None and self._aligning.is_over:
+            self._aligning = None
+
     def withdraw(self, leg: Leg, request: Request) -> None:
         """Cancel what that leg has asked for."""
         if self._change is not None and self._change.leg is leg:
@@ -220,8 +245,9 @@ class Changes:
         except (RemoteError, LocalError) as error:
             self._acknowledge(change, leg)
             self._reject(change, Refusal(488, str(error)))
-            if change.answering is not None:
-                await self._restore(leg)
+            if change.answering is not None and self.agreement.beside(leg).negotiation.remote is not None:
+                self._bridge.explain("change", "taken back", leg.name)
+                await self.align(leg)
 
     async def _take(self, change: _Change, leg: Leg, response: Response) -> None:
         is_invite = change.carrier is Carrier.INVITE
@@ -246,6 +272,7 @@ class Changes:
             self._owes_answer = change.leg
         else:
             self._acknowledge(change, leg)
+        self.stop()
         change.answering.accept(content.headers, content.body)
         self._bridge.explain("change", "agreed", leg.name)
 
@@ -254,6 +281,7 @@ class Changes:
         other = change.leg
         if change.telling is not None:
             change.telling.told(crossed, response)
+            self._tidy()
         if change.is_late:
             self._owes_answer = other
             return
@@ -262,21 +290,7 @@ class Changes:
             return
         if not agree_alike(crossed, other.negotiation.local, other.negotiation.remote):
             self._bridge.explain("change", "told of the answer", other.name)
-            try:
-                await self.tell(leg)
-            except InvalidStateError as error:
-                self._bridge.explain("change", str(error), other.name)
-
-    async def _restore(self, leg: Leg) -> None:
-        """Make sure that a leg whose change came to nothing holds the same to be in force as the other one does."""
-        other = self.agreement.beside(leg)
-        if other.negotiation.remote is None or not other.session.is_established:
-            return
-        self._bridge.explain("change", "taken back", leg.name)
-        try:
-            await self.tell(other)
-        except InvalidStateError as error:
-            self._bridge.explain("change", str(error), leg.name)
+            await self.align(other)
 
     def _acknowledge(self, change: _Change, leg: Leg) -> None:
         """Send the ACK that is due; an offer that nobody wants any more is answered with what was in force."""
@@ -304,6 +318,7 @@ class Changes:
             answering.reject(refusal.status, refusal.reason)
         elif change.telling is not None:
             change.telling.not_told(refusal)
+            self._tidy()
 
     async def acknowledged(self, leg: Leg, ack: Request | None) -> None:
         """Take the ACK of a 2xx that a leg was given.

@@ -14,7 +14,7 @@ from sipd.b2bua.joining import Joiner, Joining
 from sipd.b2bua.reasons import OTHER_SIDE_GONE, SHUTDOWN, Reasons, reasons_of
 from sipd.b2bua.refusals import Refusal
 from sipd.b2bua.transfer import Transfer, TransferPolicy
-from sipd.errors import InvalidStateError, LocalError, RemoteError
+from sipd.errors import LocalError, RemoteError
 from sipd.ua.events import (
     Acknowledged,
     Answered,
@@ -171,8 +171,10 @@ class Dialogue:
                     self._joining.give_up(Refusal(487, "Request Terminated"))
             case Joins(leaves, agreement, joiner):
                 await self._join(leaves, agreement, joiner)
-            case Again() if self._joining is not None:
+            case Again() if self._joining is not None and leg is self._joining.new:
                 await self._joining.ask()
+            case Again():
+                await self._changes.again()
             case TransferFailed():
                 self._transfer = None
                 self._go_on_without(leg, "transfer-failed", "the transfer failed, and who asked for it is gone")
@@ -209,10 +211,7 @@ class Dialogue:
         if self._is_misled and leg is self._caller:
             self._is_misled = False
             self._bridge.explain("change", "the caller is told who it talks with", leg.name)
-            try:
-                await self._changes.tell(self._callee)
-            except InvalidStateError as error:
-                self._bridge.explain("change", str(error), leg.name)
+            await self._changes.align(leg)
 
     def _carry(self, leg: Leg, requesting: Requesting) -> None:
         if leg not in (self._caller, self._callee):
@@ -253,6 +252,7 @@ class Dialogue:
                 self._caller = new
             else:
                 self._callee = new
+            self._changes.stop()
             self._changes = joining.changes
             self._infos.clear()
             self._bridge.explain("joined", f"{new.name} in the place of {leaves.name}", new.name)
@@ -272,7 +272,7 @@ class Dialogue:
         try:
             await self._changes.agreement.restore()
             if was_changed:
-                await self._changes.tell(leg)
+                await self._changes.align(self.other(leg))
         except (RemoteError, LocalError) as error:
             self._bridge.explain("change", str(error), leg.name)
 
@@ -320,6 +320,7 @@ class Dialogue:
     def _end(self, reasons: Reasons) -> None:
         """End what is left of the call."""
         self._is_over = True
+        self._changes.stop()
         if self._transfer is not None:
             self._transfer.stop("the call is over")
         joining, self._joining = self._joining, None

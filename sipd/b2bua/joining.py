@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from sipd.b2bua.aligning import MAX_RETRIES
 from sipd.b2bua.changes import Changes
 from sipd.b2bua.events import Again
 from sipd.b2bua.refusals import Refusal
 from sipd.errors import InvalidStateError
-from sipd.sip.glare import other_delay, owner_delay
-from sipd.ua.outgoing import OutgoingCall
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
     from sipd.b2bua.leg import Leg
     from sipd.sdp.description import SessionDescription
     from sipd.sip.message import Response
-
-#: How often a leg that is being changed otherwise is asked again. Each time takes up to 4 s (RFC 3261 section 14.1).
-MAX_RETRIES = 8
 
 
 class Joiner(Protocol):
@@ -125,6 +121,6 @@ class Joining:
             return
         self._retries += 1
         agent = self._bridge.b2bua.agent
-        delay = (owner_delay if isinstance(self.stays.session, OutgoingCall) else other_delay)(agent.entropy)
+        delay = self.stays.back_off()
         self._timer = agent.clock.callLater(delay, self._bridge.inbox.put, (self.new, Again()))
         self._bridge.explain("joining", f"{refusal.status} {refusal.reason}: again in {delay:g} s", self.stays.name)

@@ -9,7 +9,9 @@ from sipd.b2bua.bodies import SDP, is_other_content, replace_description
 from sipd.b2bua.headers import body_fields
 from sipd.interfaces import Attempt, EarlyMedia
 from sipd.sdp.negotiation import Carrier, Negotiation
+from sipd.sip.glare import other_delay, owner_delay
 from sipd.sip.headers import Headers
+from sipd.ua.outgoing import OutgoingCall
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
@@ -87,6 +89,11 @@ class Leg:
     def user(self) -> str | None:
         """The name of the user of ours that it belongs to, as far as that is proved."""
         return self.side.user if self.attempt is None else self.attempt.user
+
+    def back_off(self) -> float:
+        """Choose how many seconds to wait after 491 (RFC 3261 section 14.1)."""
+        delay = owner_delay if isinstance(self.session, OutgoingCall) else other_delay
+        return delay(self.session.agent.entropy)
 
     def is_of_the_same(self, other: Leg) -> bool:
         """Say whether another leg belongs to the same party: the same user, or the same place if it is none of ours."""
