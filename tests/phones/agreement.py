@@ -6,9 +6,14 @@ from collections.abc import Collection, Iterator
 
 from tests.phones.media import Stream, Understanding
 
+#: A stream as one end sees it: what it said of it, and what it heard.
+_Pair = tuple[Stream, Stream]
+
 
 def disagreements(one: Understanding, other: Understanding, relay: str, ports: Collection[int]) -> Iterator[str]:
     """Say in what two ends of one call differ, once nothing is under way.
+
+    Streams that are down count for nothing, and need not have the same places on both legs.
 
     Args:
         one: what one end believes.
@@ -18,38 +23,35 @@ def disagreements(one: Understanding, other: Understanding, relay: str, ports: C
     """
     if not one.is_stable or not other.is_stable:
         yield "an offer was never answered"
-    if one.local is None or one.remote is None or other.local is None or other.remote is None:
+    if one.local is None or other.local is None:
         yield "nothing was agreed on"
         return
-    streams = list(zip(one.local.streams, one.remote.streams, strict=True))
-    others = list(zip(other.local.streams, other.remote.streams, strict=True))
-    named: list[int] = []
-    for index in range(max(len(streams), len(others))):
-        # One end may know of refused streams that the other has never heard of.
-        if index >= min(len(streams), len(others)):
-            if any(_is_live(pair) for pair in (*streams[index:], *others[index:])):
-                yield f"stream {index} is there for one end only"
-            break
-        yield from (f"stream {index}: {text}" for text in _differences(streams[index], others[index]))
-        for _, remote in (streams[index], others[index]):
-            if remote.is_live:
-                named.append(remote.port)
-                if remote.host not in (relay, "0.0.0.0"):
-                    yield f"stream {index} does not go through the relay: {remote.host}"
-                if remote.port not in ports:
-                    yield f"stream {index} goes to port {remote.port}, which is not open"
-    if len(set(named)) < len(named):
-        yield f"two streams go to one port: {named}"
+    mine, theirs = _live(one), _live(other)
+    if sorted(mine) != sorted(theirs):
+        yield f"one end has {sorted(mine)}, the other {sorted(theirs)}"
+    for kind in mine.keys() & theirs.keys():
+        yield from (f"{kind}: {text}" for text in _differences(mine[kind], theirs[kind]))
+    named = [remote for _, remote in (*mine.values(), *theirs.values())]
+    for remote in named:
+        if remote.host not in (relay, "0.0.0.0"):
+            yield f"{remote.kind} does not go through the relay, but to {remote.host}"
+        if remote.port not in ports:
+            yield f"{remote.kind} goes to port {remote.port}, which is not open"
+    if len({remote.port for remote in named}) < len(named):
+        yield f"two streams go to one port: {[remote.port for remote in named]}"
 
 
-def _differences(mine: tuple[Stream, Stream], theirs: tuple[Stream, Stream]) -> Iterator[str]:
-    if _is_live(mine) is not _is_live(theirs):
-        yield f"up for one end, down for the other: {_places(mine)}, {_places(theirs)}"
-        return
-    if not _is_live(mine):
-        return
+def _live(understanding: Understanding) -> dict[str, _Pair]:
+    local, remote = understanding.local, understanding.remote
+    assert local is not None and remote is not None
+    pairs = zip(local.streams, remote.streams, strict=True)
+    return {pair[0].kind: pair for pair in pairs if all(stream.is_live for stream in pair)}
+
+
+def _differences(mine: _Pair, theirs: _Pair) -> Iterator[str]:
     (my_local, my_remote), (their_local, their_remote) = mine, theirs
-    if my_local.direction != their_remote.direction or my_remote.direction != their_local.direction:
+    # What one end would send, and the other end would take: an answer may say less than the offer that it crosses as.
+    if _flow(*mine) != _flow(*theirs)[::-1]:
         yield (
             f"one end says {my_local.direction} and hears {my_remote.direction}, "
             f"the other says {their_local.direction} and hears {their_remote.direction}"
@@ -59,13 +61,10 @@ def _differences(mine: tuple[Stream, Stream], theirs: tuple[Stream, Stream]) -> 
         yield f"one end talks {sorted(codecs)}, the other {sorted(other_codecs)}"
 
 
-def _is_live(pair: tuple[Stream, Stream]) -> bool:
-    return all(one.is_live for one in pair)
+def _flow(local: Stream, remote: Stream) -> tuple[bool, bool]:
+    """Say whether an end sends, and whether it receives."""
+    return local.sends and remote.receives, local.receives and remote.sends
 
 
-def _common(pair: tuple[Stream, Stream]) -> set[str]:
+def _common(pair: _Pair) -> set[str]:
     return set(pair[0].codecs) & set(pair[1].codecs)
-
-
-def _places(pair: tuple[Stream, Stream]) -> str:
-    return "/".join(str(one.port) for one in pair)

@@ -158,7 +158,9 @@ class Line:
 
     def answer(self) -> None:
         """Take the call."""
-        if self._asked is not None and self.state in (State.CALLING, State.EARLY):
+        if self._asked is not None and self._asked.request.body and not self.understanding.would_take(self.wish):
+            self.refuse(488)
+        elif self._asked is not None and self.state in (State.CALLING, State.EARLY):
             self.state = State.UP
             self.status = 200
             self._accept(self._asked)
@@ -295,9 +297,9 @@ class Line:
         self._unacknowledged = None
         if self._owes_answer:
             self._owes_answer = False
-            if ack.body:
+            if ack.body and self.state is not State.OVER:
                 self._hear(self.understanding.take_answer, ack.body)
-            elif self.state is not State.OVER:
+            elif not ack.body:
                 self.phone.complain(self, "an ACK without the answer to an offer in the 2xx")
         self._go_on()
 
@@ -326,7 +328,7 @@ class Line:
             return
         if request_contact := asked.request.contacts:
             self._remote_target = str(request_contact[0].uri)
-        if self.phone.takes_changes:
+        if self.phone.takes_changes and (not asked.request.body or self.understanding.would_take(self.wish)):
             self._accept(asked)
         else:
             self._answer(asked, 488)
@@ -405,8 +407,7 @@ class Line:
         if self.state is State.OVER:
             return
         if status in (408, 481):
-            self._send("BYE")
-            self._end("us")
+            self.bye()
         elif status == 491 and change.again:
             delay = self.phone.random(2.1, 4.0) if self.is_caller else self.phone.random(0.0, 2.0)
             self._again(change, delay)
@@ -479,6 +480,9 @@ class Line:
             self.status = status
         self.understanding.drop()
         self._waiting.clear()
+        for exchange in (self._first, self._asking):
+            if exchange is not None and not exchange.is_final:
+                exchange.limit()  # nobody may answer it any more
 
     def _go_on(self) -> None:
         """Do what had to wait, in order."""

@@ -159,9 +159,12 @@ class Understanding:
 
     def offer(self, wish: Wish) -> bytes:
         """Offer something; streams once there stay, if only as refused ones (RFC 3264 section 8)."""
-        kinds = [stream.kind for stream in self.local.streams] if self.local is not None else ["audio"]
+        before = self.local.streams if self.local is not None else ()
+        kinds = [stream.kind for stream in before] or ["audio"]
         if wish.has_video and "video" not in kinds:
             kinds.append("video")
+        if any(stream.kind == "video" and stream.is_live for stream in before):
+            wish = replace(wish, has_video=wish.has_video or wish.takes_video)
         self.offered = self._said(tuple(wish.stream(kind, index) for index, kind in enumerate(kinds)))
         return self.offered.to_bytes()
 
@@ -207,6 +210,11 @@ class Understanding:
         self.local = self._said(tuple(_answer(one, wish, index) for index, one in enumerate(asked.streams)))
         self.remote = asked
         return self.local.to_bytes()
+
+    def would_take(self, wish: Wish) -> bool:
+        """Say whether anything of the offer that waits is of use."""
+        asked = self.asked.streams if self.asked is not None else ()
+        return any(_answer(one, wish, index).is_live for index, one in enumerate(asked))
 
     def preview(self, wish: Wish) -> bytes:
         """Say what the answer will be, without it being one (RFC 6337 section 2.1)."""

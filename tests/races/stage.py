@@ -129,10 +129,10 @@ class Stage:
         self.expect(self.caller.line.is_up and self.callee.line.is_up, "the call is not up")
         return self.caller.line, self.callee.line
 
-    def ring(self) -> tuple[Line, Line]:
+    def ring(self, *, has_offer: bool = True) -> tuple[Line, Line]:
         """Let Alice call Bob, whose phone rings; give both ends, the caller's first."""
         self.callee.on_call = Line.ring
-        self.caller.call("bob")
+        self.caller.call("bob", has_offer=has_offer)
         self.run(2.0)
         self.expect(self.caller.line.state is State.EARLY, "the caller does not hear it ring")
         return self.caller.line, self.callee.line

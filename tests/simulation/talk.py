@@ -1,0 +1,255 @@
+"""One seed of calls in which much happens: three phones that hold, resume, change, leave and come back as they like.
+
+The phones negotiate by their own code (`tests.phones`). When nothing has happened for a while, both ends of each call
+have to believe the same of it: directions, codecs, and where media go.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Iterator
+
+from sipd.b2bua.routing import StaticRoute
+from sipd.observe.ladder import ladder
+from sipd.testing.clock import SimulatedClock
+from sipd.testing.links import Link
+from sipd.testing.network import Network
+from sipd.testing.stack import SimulatedServer, sent_messages
+from tests.phones.agreement import disagreements
+from tests.phones.line import Line, State
+from tests.phones.phone import Phone
+from tests.simulation.rules import broken_rules
+
+SERVER = "192.0.2.100"
+PHONES = {"alice": "192.0.2.1", "bob": "192.0.2.2", "carol": "192.0.2.3"}
+#: Seconds after which nothing is under way any more: a request that fails, and the BYE that follows from it.
+QUIET = 90.0
+#: Seconds in which a burst of actions is begun.
+BURST = 4.0
+BURSTS = 3
+#: More steps than any talk needs.
+MAX_EVENTS = 200_000
+
+_CODECS = (("PCMU", "PCMA", "telephone-event"), ("PCMA", "PCMU"), ("PCMU",), ("PCMA",), ("G722", "PCMU"))
+
+
+class Talk:
+    """Everything that one seed makes.
+
+    Args:
+        seed: of everything.
+
+    Attributes:
+        problems: what is wrong.
+        done: the names of the actions that were taken, in order.
+        quiet_calls: how many calls were up, and agreed, in a quiet moment.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.random = random.Random(f"talk {seed}")
+        self.clock = SimulatedClock()
+        self.network = Network(self.clock, seed, link=self._link())
+        routes = [
+            StaticRoute(name=user, user=re.compile(user), to=f"sip:{user}@{address}", authenticate=False, timeout=20.0)
+            for user, address in PHONES.items()
+        ]
+        self.server = SimulatedServer(self.network.host(SERVER), {}, routes=routes)
+        self.phones = [self._phone(user, address) for user, address in PHONES.items()]
+        self.problems: list[str] = []
+        self.done: list[str] = []
+        self.quiet_calls = 0
+        self._calls: list[tuple[Line, list[Line]]] = []
+        #: Phones that were cut off so long that they may have missed the end of a call.
+        self._lost: set[Phone] = set()
+
+    def run(self) -> Talk:
+        """Call, act, look, three times; then hang up, and see what is left."""
+        for _ in range(self.random.randint(1, 3)):
+            self._later(self._call)
+        for _ in range(BURSTS):
+            for _ in range(self.random.randint(1, 6)):
+                self._later(self._act)
+            self._run(BURST + QUIET)
+            self._check_agreement()
+        for _ in range(2):
+            for line in self._lines():
+                line.bye()
+            self._run(QUIET)
+        self._check_rest()
+        return self
+
+    def report(self) -> str:
+        """Say what is wrong, and draw everything."""
+        names = {(SERVER, 5060): "sipd"} | {(address, 5060): user for user, address in PHONES.items()}
+        explanations = [
+            line for record in self.server.records.records for line in self.server.explanations.explain(record.id)
+        ]
+        drawing = ladder(sent_messages(self.network), names)
+        return "\n".join([f"seed {self.seed}: {self.done}", *self.problems, "", drawing, *explanations])
+
+    # --- what happens
+
+    def _link(self) -> Link:
+        draw = self.random.uniform
+        return Link(
+            delay=draw(0.001, 0.08),
+            jitter=draw(0.0, 0.15),
+            loss=draw(0.0, 0.1),
+            duplication=draw(0.0, 0.1),
+            reordering=draw(0.0, 0.1),
+            holdback=draw(0.1, 0.5),
+        )
+
+    def _phone(self, user: str, address: str) -> Phone:
+        phone = Phone(self.network.host(address), user, (SERVER, 5060))
+        phone.has_update = self.random.random() < 0.6
+        phone.thinks = self.random.choice((0.0, 0.0, 0.3, 1.5))
+        phone.on_call = self._called
+        return phone
+
+    def _run(self, seconds: float) -> None:
+        self.clock.run(until=self.clock.seconds() + seconds, max_events=MAX_EVENTS)
+
+    def _later(self, action: Callable[[], None]) -> None:
+        self.clock.callLater(self.random.uniform(0.0, BURST), action)
+
+    def _call(self) -> None:
+        caller = self.random.choice(self.phones)
+        callee = self.random.choice([phone for phone in self.phones if phone is not caller])
+        line = caller.call(callee.user, has_offer=self.random.random() < 0.8, subject=str(len(self._calls)))
+        self._calls.append((line, []))
+        if self.random.random() < 0.15 and line.invite is not None and line.invite.body:
+            self.clock.callLater(self.random.uniform(0.0, 4.0), line.cancel)
+        self.done.append(f"{caller.user} calls {callee.user}")
+
+    def _called(self, line: Line) -> None:
+        assert line.invite is not None
+        subject = line.invite.headers.get("Subject")
+        if subject is not None:
+            self._calls[int(subject)][1].append(line)
+        rings = self.random.uniform(0.0, 0.5)
+        self.clock.callLater(rings, line.ring)
+        if self.random.random() < 0.1:
+            self.clock.callLater(rings + 0.5, line.refuse)
+        else:
+            self.clock.callLater(rings + self.random.uniform(0.0, 2.0), line.answer)
+
+    def _act(self) -> None:
+        lines = self._lines()
+        if not lines:
+            self._call()
+            return
+        line = self.random.choice(lines)
+        name, action = self.random.choice(ACTIONS)
+        self.done.append(f"{line.phone.user} {name}")
+        action(self, line)
+
+    def _lines(self) -> list[Line]:
+        """Give the ends that are up."""
+        return [line for phone in self.phones for line in phone.lines if line.is_up]
+
+    def method(self, line: Line) -> str:
+        """Draw how a change is asked for."""
+        return self.random.choice(("INVITE", "UPDATE")) if line.phone.has_update else "INVITE"
+
+    def withdraw(self, line: Line) -> None:
+        """Let a phone ask for a change and think better of it."""
+        line.change(is_holding=not line.wish.is_holding)
+        self.clock.callLater(self.random.uniform(0.0, 1.5), line.withdraw)
+
+    def refuse_changes(self, phone: Phone) -> None:
+        """Let a phone refuse all changes for a while."""
+        phone.takes_changes = False
+        self.clock.callLater(self.random.uniform(0.5, 5.0), setattr, phone, "takes_changes", True)
+
+    def lose_network(self, phone: Phone) -> None:
+        """Cut a phone off, mostly for so short a time that nobody gives up."""
+        seconds = self.random.choice((0.3, 1.0, 3.0, 3.0, 60.0))
+        if seconds > 10.0:
+            self._lost.add(phone)
+        self.network.partition([phone.host.address])
+        self.clock.callLater(seconds, self.network.heal)
+
+    # --- what must hold
+
+    def _check_agreement(self) -> None:
+        """In a quiet moment: both ends are up or neither is, and they believe the same."""
+        ports = self.server.relay.taken
+        for number, (caller, called) in enumerate(self._calls):
+            up = [line for line in called if line.is_up]
+            where = f"at {self.clock.seconds():.0f} s, call {number}"
+            if caller.is_up and len(up) == 1:
+                texts = list(disagreements(caller.understanding, up[0].understanding, SERVER, ports))
+                self.problems += [f"{where}: {text}" for text in texts]
+                self.problems += [f"{where}: {line} waits" for line in (caller, *up) if line.is_busy]
+                self.quiet_calls += 1
+            elif (caller.is_up or up) and not self._lost & {line.phone for line in (caller, *called)}:
+                self.problems.append(f"{where}: up for one end only: {caller}, {called}")
+            if caller.state in (State.CALLING, State.EARLY) and caller.phone not in self._lost:
+                self.problems.append(f"{where}: neither answered nor refused: {caller}")
+
+    def _check_rest(self) -> None:
+        self.problems += [f"left over: {text}" for text in self.server.leftovers()]
+        self.problems += [f"a timer is left: {call}" for call in self.clock.getDelayedCalls()]
+        self.problems += [text for _, text in broken_rules(self.network, SERVER, {})]
+        for phone in self.phones:
+            if not self._lost:
+                self.problems += phone.complaints
+            if phone not in self._lost:
+                self.problems += [f"{line} is open" for line in phone.lines if line.state is not State.OVER]
+                self.problems += [f"{phone.user} waits for something"] * bool(len(phone.exchanges))
+        for number, (caller, _) in enumerate(self._calls):
+            self.problems += [f"call {number}: {text}" for text in self._wrong_records(caller)]
+
+    def _wrong_records(self, caller: Line) -> Iterator[str]:
+        records = [record for record in self.server.records.records if record.call_id == caller.call_id]
+        if len(records) > 1 or (not records and caller.phone not in self._lost):
+            yield f"{len(records)} records"
+        elif records and records[0].status != caller.status and caller.phone not in self._lost:
+            yield f"the caller saw {caller.status}, the record says {records[0].status}"
+
+
+def _hold(talk: Talk, line: Line) -> None:
+    line.change(talk.method(line), is_holding=True)
+
+
+def _resume(talk: Talk, line: Line) -> None:
+    line.change(talk.method(line), is_holding=False)
+
+
+def _change_codecs(talk: Talk, line: Line) -> None:
+    line.change(talk.method(line), codecs=talk.random.choice(_CODECS))
+
+
+def _add_video(talk: Talk, line: Line) -> None:
+    line.change(talk.method(line), has_video=True, takes_video=True)
+
+
+def _remove_video(talk: Talk, line: Line) -> None:
+    line.change(talk.method(line), has_video=False, takes_video=False)
+
+
+def _move(talk: Talk, line: Line) -> None:
+    line.change(talk.method(line), port=talk.random.randrange(50000, 60000, 2))
+
+
+#: What can happen to a call that is up: each as likely as the next; some stand here more than once.
+ACTIONS: tuple[tuple[str, Callable[[Talk, Line], None]], ...] = (
+    ("holds", _hold),
+    ("holds", _hold),
+    ("resumes", _resume),
+    ("resumes", _resume),
+    ("changes its codecs", _change_codecs),
+    ("changes its codecs", _change_codecs),
+    ("adds a picture", _add_video),
+    ("removes the picture", _remove_video),
+    ("moves its media", _move),
+    ("asks for an offer", lambda talk, line: line.ask_for_offer()),
+    ("sends INFO", lambda talk, line: line.info()),
+    ("refuses changes", lambda talk, line: talk.refuse_changes(line.phone)),
+    ("loses the network", lambda talk, line: talk.lose_network(line.phone)),
+    ("calls somebody else", lambda talk, line: talk._call()),
+    ("hangs up", lambda talk, line: line.bye()),
+)
