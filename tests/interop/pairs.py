@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from tests.interop.case import InteropTestCase
 from tests.interop.programs import ProgramError
 from tests.interop.script import Callee, Caller, Script, audio, has, sdp
-from tests.interop.server import Server
+from tests.interop.server import USERS, Server
 from tests.interop.sipp import Sipp
 
 #: Until SIPp listens.
@@ -20,6 +20,8 @@ SETTLES = 0.5
 A_MOMENT = 200
 #: What everybody says who just talks.
 TALK = sdp(audio())
+#: Of a phone that is changed by re-INVITE only.
+NO_UPDATE = "Allow: INVITE, ACK, CANCEL, BYE, NOTIFY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +36,17 @@ class Pair:
 Talk = tuple[Pair, Script, Script]
 
 
-def talking(name: str) -> Pair:
-    """Give a caller and a callee who have begun to talk."""
+def talking(name: str, *fields: str) -> Pair:
+    """Give a caller and a callee who have begun to talk; both said these fields, too."""
     pair = Pair(Caller(f"{name}-caller"), Callee(name))
-    pair.caller.call(TALK, has("m=audio [1-9]"))
-    pair.callee.pick_up(TALK, has("m=audio [1-9]"))
+    pair.caller.call(TALK, has("m=audio [1-9]"), fields=fields)
+    pair.callee.pick_up(TALK, has("m=audio [1-9]"), fields=fields)
     return pair
 
 
-def talking_both_ways(name: str) -> list[Talk]:
+def talking_both_ways(name: str, *fields: str) -> list[Talk]:
     """Give two such pairs: in the first the caller begins what is to be seen, in the second the callee."""
-    forth, back = talking(f"{name}-forth"), talking(f"{name}-back")
+    forth, back = talking(f"{name}-forth", *fields), talking(f"{name}-back", *fields)
     return [(forth, forth.caller, forth.callee), (back, back.callee, back.caller)]
 
 
@@ -82,10 +84,19 @@ class PairCase(InteropTestCase):
         return Sipp(self, callee, port=port, limit=limit)
 
     def dial(self, server: Server, pair: Pair, limit: float = 30.0) -> Sipp:
-        """Let a caller begin."""
+        """Let a caller begin. It has credentials if it is called like a user of the server's."""
         caller, callee = pair.caller.name, pair.callee.name
-        port = self.ports.take()
-        return Sipp(self, pair.caller, port=port, target=server.address, service=callee, caller=caller, limit=limit)
+        return Sipp(
+            self,
+            pair.caller,
+            port=self.ports.take(),
+            target=server.address,
+            service=callee,
+            caller=caller,
+            credentials=(caller, USERS[caller]) if caller in USERS else None,
+            digest_uri=f"{callee}@{server.address}",
+            limit=limit,
+        )
 
     async def all_succeed(self, *sipps: Sipp) -> None:
         """Wait until all have seen what their scripts say.

@@ -205,6 +205,11 @@ class Script:
         self.answer(200, body, *fields)
         self.expect("ACK", *answer)
 
+    def take_update(self, body: str, *checks: Check) -> None:
+        """Take an UPDATE with an offer, answer it with 200."""
+        self.expect("UPDATE", *checks)
+        self.answer(200, body)
+
     def end(self, *checks: Check) -> None:
         """Wait for BYE, answer it."""
         self.expect("BYE", *checks)
@@ -291,6 +296,13 @@ class Caller(Script):
     def invite(self, body: str = "", *fields: str) -> None:
         """Send the first INVITE."""
         self.ask("INVITE", body, *fields, uri="sip:[service]@[remote_ip]:[remote_port]")
+
+    def prove(self, body: str, *fields: str) -> None:
+        """Be challenged for what was sent last, and send the first INVITE again with credentials."""
+        self._take('response="100" optional="true"', f'response_txn="t{self._cseq}"', ())
+        self._take('response="407" auth="true"', f'response_txn="t{self._cseq}"', (), [self._assign("remote", "To")])
+        self.acknowledge_refusal()
+        self.invite(body, "[authentication]", *fields)
 
     def call(self, body: str, *checks: Check, fields: tuple[str, ...] = ()) -> None:
         """Call and be answered."""

@@ -16,7 +16,7 @@ _START_LIMIT = 15.0
 _TERMINATED = -15
 
 #: The phones' passwords.
-USERS = {"alice": "wonderland", "bob": "builder"}
+USERS = {"alice": "wonderland", "bob": "builder", "carol": "singer"}
 
 # MD5 alone, since baresip 1.0 and SIPp 3.6 refuse a response that offers another algorithm beside it.
 _CONFIGURATION = """\
@@ -75,7 +75,7 @@ timeout = {timeout}
 
 
 class Server:
-    """A running sipd, with the users alice and bob, on UDP, TCP and TLS.
+    """A running sipd, with the users of `USERS`, on UDP, TCP and TLS.
 
     Args:
         case: the test that it runs in.

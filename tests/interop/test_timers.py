@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.interop.brisk import INTERVAL
-from tests.interop.pairs import TALK, Pair, PairCase
+from tests.interop.pairs import NO_UPDATE, TALK, Pair, PairCase
 from tests.interop.script import Callee, Caller, Script, has
 from tests.interop.server import Server
 
 _NO_TIMER = "Supported: replaces"
-_NO_UPDATE = "Allow: INVITE, ACK, CANCEL, BYE"
 #: What the one who sends a request says of the interval, where it refreshes, and where the one who answers does.
 _UAC, _UAS = (f"Session-Expires: {INTERVAL};refresher={side}" for side in ("uac", "uas"))
 _EXPIRED = (has("SIP ?;.*cause=408", "Reason"), has("expired", "Reason"))
@@ -95,8 +94,8 @@ class TimerTests(PairCase):
     def refreshed_by_invite(self) -> Pair:
         """Both legs leave it to sipd, and do not know UPDATE: the INVITE says of the media what was said before."""
         caller, callee = Caller("invited-caller"), Callee("invited")
-        caller.call(TALK, has(f"{INTERVAL};refresher=uas", "Session-Expires"), fields=(_UAS, _NO_UPDATE))
-        callee.pick_up(TALK, fields=(_UAC, "Require: timer", _NO_UPDATE))
+        caller.call(TALK, has(f"{INTERVAL};refresher=uas", "Session-Expires"), fields=(_UAS, NO_UPDATE))
+        callee.pick_up(TALK, fields=(_UAC, "Require: timer", NO_UPDATE))
         for script in (caller, callee):
             self.is_refreshed(script, "INVITE")
         return self.ended(caller, callee)
@@ -106,7 +105,7 @@ class TimerTests(PairCase):
         is_invite = method == "INVITE"
         named = has(f"{INTERVAL};refresher=uac", "Session-Expires")
         script.expect(method, named, *((has("o=- [0-9]+ 1 IN"),) if is_invite else ()))
-        script.answer(200, TALK if is_invite else "", _UAC, "Require: timer", *((_NO_UPDATE,) if is_invite else ()))
+        script.answer(200, TALK if is_invite else "", _UAC, "Require: timer", *((NO_UPDATE,) if is_invite else ()))
         if is_invite:
             script.expect("ACK")
 
