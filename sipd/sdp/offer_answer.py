@@ -125,6 +125,13 @@ def active_streams(offer: SessionDescription, answer: SessionDescription) -> lis
     return [index for index, (asked, given) in enumerate(pairs) if not (asked.is_disabled or given.is_disabled)]
 
 
+def decline(offer: SessionDescription) -> SessionDescription:
+    """Give an answer that refuses every stream of an offer; `LocalOrigin.stamp` makes it somebody's."""
+    times = tuple([line for line in offer.lines if line.startswith("t=")]) or ("t=0 0",)
+    media = tuple([reject_stream(stream) for stream in offer.media])
+    return SessionDescription(lines=("v=0", "s=-", *times), media=media)
+
+
 def reject_stream(media: MediaDescription) -> MediaDescription:
     """Give what refuses a stream: the same line with port 0, without attributes (RFC 3264 section 6)."""
     return MediaDescription(lines=media.with_port(0).lines[:1])

@@ -21,6 +21,7 @@ from sipd.sip.headers import Fields
 from sipd.sip.invite import CallMachine, Event, State
 from sipd.sip.message import Request, Response
 from sipd.ua.early import EarlyDialog
+from sipd.ua.declining import answer_of_nothing
 from sipd.ua.events import Answered, Failed, Progressed, Refused
 from sipd.ua.flows import stays_on
 from sipd.ua.renewing import renew
@@ -64,6 +65,8 @@ class Calling:
         self._cancel_headers: tuple[tuple[str, str], ...] = ()
         self._tag: str | None = None
         self._refused: set[str] = set()
+        #: The 2xx by the callee's tag whose offer has to be answered in the ACK.
+        self._offers: dict[str, Response] = {}
         self._acks: dict[str, tuple[Request, IFlow]] = {}
 
     @property
@@ -253,12 +256,18 @@ class Calling:
         tag = response.to.tag or ""
         if self._tag is None:
             self._tag = tag
+            self._note_offer(response, self.request)
             self._feed(Event.SUCCESS, response)
         elif tag == self._tag or tag in self._refused:
             self._feed(Event.SUCCESS_AGAIN, response)
         elif len(self._refused) < self._session.agent.settings.max_early_dialogs:
             self._refused.add(tag)
             self._feed(Event.SUCCESS_OTHER, response)
+
+    def _note_offer(self, response: Response, request: Request) -> None:
+        """Take note that the ACK of a 2xx has to carry an answer."""
+        if response.body and not request.body:
+            self._offers[response.to.tag or ""] = response
 
     def _feed(self, event: Event, argument: object = None) -> None:
         for effect in self._machine.feed(event, argument):
@@ -295,8 +304,11 @@ class Calling:
     def _acknowledge(
         self, dialog: Dialog, request: Request, flow: IFlow, headers: Fields = (), body: bytes = b""
     ) -> None:
-        ack = dialog.ack(request, headers, body)
         tag = dialog.remote.tag or ""
+        offer = self._offers.pop(tag, None)
+        if offer is not None and not body:
+            headers, body = answer_of_nothing(offer, flow.point.advertised_host, self._session.agent.entropy)
+        ack = dialog.ack(request, headers, body)
         self._session.updates.said(ack)
         self._session.agent.flow_for(dialog, flow, self._session.is_natted).addCallbacks(
             self._ack_flow_found, self._ack_lost, callbackArgs=(ack, tag)
@@ -336,6 +348,7 @@ class Calling:
         except ParseError as error:
             self._explain(f"a 2xx that cannot be ended: {error.reason}")
             return
+        self._note_offer(response, request)
         self._acknowledge(dialog, request, flow)
         self._session.agent.end_dialog(dialog, flow, self._session)
 
