@@ -15,6 +15,7 @@ from sipd.sip.invite import AnswerMachine, Event, State
 from sipd.sip.machine import StartTimer, StopTimers
 from sipd.sip.message import Request, Response
 from sipd.sip.reliable import reliability
+from sipd.ua.ending import send_bye
 from sipd.ua.events import Acknowledged, Cancelled, Ended, EndedBy
 from sipd.ua.provisional import ProvisionalResponses
 from sipd.ua.timers import Timers
@@ -158,7 +159,7 @@ class Answering:
                 case StopTimers():
                     self._timers.stop()
                 case invite.SendBye():
-                    self._session.send_bye()
+                    send_bye(self._session)
                 case invite.Acknowledged(ack):
                     self._session.tell(Acknowledged(self, ack))
                 case invite.Cancelled():

@@ -11,6 +11,7 @@ from sipd.sip.headers import Fields
 from sipd.sip.message import Request
 from sipd.sip.reliable import EXTENSION, Reliability, reliability
 from sipd.ua.answering import Answering
+from sipd.ua.ending import end, finish
 from sipd.ua.events import Cancelled, Ended, EndedBy
 from sipd.ua.provisional import is_reliable
 from sipd.ua.session import Session
@@ -70,7 +71,7 @@ class IncomingCall(Session):
     def reject(self, status: int, reason: str | None = None, headers: Fields = (), body: bytes = b"") -> None:
         """Send a final response of 300 to 699; the session is over. Absorbed after another one."""
         if not self.is_answered:
-            self.finish()
+            finish(self)
             self.end_waiting()
             self._first.reject(status, reason, headers, body)
             self.agent.forget(self)
@@ -83,7 +84,7 @@ class IncomingCall(Session):
         """The call is over before it was answered; a later INVITE that is cancelled changes nothing."""
         if answering.request is self.invite:
             # Once it is answered, the 2xx may have waited for a PRACK that did not come.
-            self.end(Ended(EndedBy.PEER, "CANCEL", event.request) if self.is_confirmed else event)
+            end(self, Ended(EndedBy.PEER, "CANCEL", event.request) if self.is_confirmed else event)
             self.agent.forget(self)
         else:
             super().answering_cancelled(answering, event)

@@ -15,6 +15,7 @@ from sipd.sip.locate import Target, targets_for_size
 from sipd.sip.message import Request
 from sipd.sip.uri import SipUri, Uri
 from sipd.ua.calling import Calling
+from sipd.ua.ending import end
 from sipd.ua.events import Answered, Failed, Refused
 from sipd.ua.flows import is_behind_nat
 from sipd.ua.requesting import USER_METHODS
@@ -136,7 +137,7 @@ class OutgoingCall(Session):
                 self._confirm(calling, event)
             except ParseError as error:
                 self.agent.explain(self, f"the answer makes no dialog: {error.reason}")
-                self.end(Failed(error))
+                end(self, Failed(error))
         if self.dialog is None:
             self.agent.forget(self)
         else:
@@ -147,14 +148,14 @@ class OutgoingCall(Session):
         if self.dialog is not None:
             super().calling_refused(calling, event)
         else:
-            self.end(event)
+            end(self, event)
 
     def calling_failed(self, calling: Calling, event: Failed) -> None:
         """Take note that no answer will come; of the first INVITE it ends the session."""
         if self.dialog is not None:
             super().calling_failed(calling, event)
         else:
-            self.end(event)
+            end(self, event)
 
     def _confirm(self, calling: Calling, event: Answered) -> None:
         response = event.response

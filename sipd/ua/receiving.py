@@ -8,6 +8,7 @@ from sipd.errors import RequestRefusedError
 from sipd.sip.dialog import DialogState
 from sipd.sip.refer import EventValue
 from sipd.ua.answering import Answering
+from sipd.ua.ending import end, leave_no_invite
 from sipd.ua.events import Cancelled, Ended, EndedBy, Referred, Reinvited
 from sipd.ua.referring import PACKAGE, Referrals
 
@@ -84,8 +85,8 @@ def _bye_received(session: Session, transaction: IServerTransaction) -> None:
     session.dialog.state = DialogState.TERMINATED
     if session.answering is not None:
         session.answering.bye_received()
-    session.end(Ended(EndedBy.PEER, "BYE", bye) if was_confirmed else Cancelled(bye))
-    session.leave_no_invite()
+    end(session, Ended(EndedBy.PEER, "BYE", bye) if was_confirmed else Cancelled(bye))
+    leave_no_invite(session)
 
 
 def _refer_received(session: Session, transaction: IServerTransaction) -> None:

@@ -11,6 +11,7 @@ from sipd.sip.glare import other_delay, owner_delay
 from sipd.sip.machine import StartTimer, StopTimers
 from sipd.sip.message import Request, Response
 from sipd.sip.session_timer import Effects, Event, Fields, SessionTimer
+from sipd.ua.ending import expire
 from sipd.ua.timers import Timers
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class Refreshing:
                 case session_timer.Refresh():
                     self._refresh()
                 case session_timer.Expire(reason):
-                    self._session.expired(reason)
+                    expire(self._session, reason)
 
     def _refresh(self) -> None:
         """Refresh the session (section 7.4): by UPDATE, or by an INVITE like the last where the peer has no UPDATE."""

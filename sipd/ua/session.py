@@ -7,30 +7,17 @@ from typing import TYPE_CHECKING
 
 from zope.interface import implementer
 
-from sipd.errors import (
-    InvalidStateError,
-    RequestRefusedError,
-    TransactionTimeoutError,
-    TransportError,
-)
+from sipd.errors import InvalidStateError, RequestRefusedError
 from sipd.interfaces import Credentials, IFlow, IServerTransaction
 from sipd.sip.dialog import Dialog, DialogState
 from sipd.sip.digest import proven_credentials
 from sipd.sip.glare import retry_after
-from sipd.sip.grammar import quote
 from sipd.sip.headers import Fields
 from sipd.sip.message import Request, Response
 from sipd.ua.answering import Answering
 from sipd.ua.calling import Calling
-from sipd.ua.events import (
-    Answered,
-    Cancelled,
-    Ended,
-    EndedBy,
-    Failed,
-    Refused,
-    SessionEvent,
-)
+from sipd.ua.ending import end, finish, hang_up, lose, lose_if_gone
+from sipd.ua.events import Answered, Cancelled, Ended, Failed, Refused, SessionEvent
 from sipd.ua.flows import is_behind_nat
 from sipd.ua.interfaces import IDialogUser, ISessionUser
 from sipd.ua.pinging import Pinging
@@ -62,6 +49,7 @@ class Session:
         is_natted: whether the peer's Contact is not where it is reached.
         credentials: for challenges of the peer, or `None`.
         nonce_counts: how often each nonce of the peer's was used.
+        bye_headers: what its CANCEL or BYE says besides.
         is_over: nothing more will happen, and nothing more can be asked for.
         answering: the last INVITE of the peer, or `None`.
         calling: the last INVITE of this side, or `None`.
@@ -86,7 +74,7 @@ class Session:
         self.credentials: Credentials | None = None
         self.is_over = False
         self.nonce_counts: dict[str, int] = {}
-        self._bye_headers: tuple[tuple[str, str], ...] = ()
+        self.bye_headers: tuple[tuple[str, str], ...] = ()
         self.answering: Answering | None = None
         self.calling: Calling | None = None
         self.takes_early_updates = False
@@ -98,6 +86,11 @@ class Session:
         self.referrals: Referrals | None = None
 
     # --- for the user ---------------------------------------------------------------------------------------
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether its dialog is confirmed and nobody has begun to end it."""
+        return self.dialog is not None and self.dialog.state is DialogState.CONFIRMED
 
     @property
     def is_established(self) -> bool:
@@ -227,37 +220,11 @@ class Session:
         Args:
             headers: such as Reason (RFC 3326), for the CANCEL or BYE.
         """
-        if self.is_over:
-            return
-        self._bye_headers = tuple(headers)
-        self.finish()
-        self.end_waiting()
-        self._leave()
-
-    def _leave(self) -> None:
-        """Begin to end what there is."""
-        calling, answering = self.calling, self.answering
-        if calling is not None and not calling.is_over and self.dialog is None:
-            calling.cancel(self._bye_headers)
-            return
-        if answering is not None and not answering.is_answered:
-            answering.reject(487 if self.is_confirmed else 480)
-            if not self.is_confirmed:
-                self.agent.forget(self)
-                return
-        if answering is not None and answering.awaits_ack:
-            answering.hang_up()
-        else:
-            self.send_bye()
-
-    @property
-    def is_confirmed(self) -> bool:
-        """Whether its dialog is confirmed and nobody has begun to end it."""
-        return self.dialog is not None and self.dialog.state is DialogState.CONFIRMED
+        hang_up(self, headers)
 
     def close(self) -> None:
         """Stop all timers; neither the user nor the peer hears anything."""
-        self.finish()
+        finish(self)
         if self.referrals is not None:
             self.referrals.close()
         if self.answering is not None:
@@ -293,10 +260,8 @@ class Session:
         self.updates.said(calling.request)
         if not self.is_over:
             self.refreshing.answered(event.response)
-        if self.is_over:
-            calling.acknowledge(self.dialog)
-        elif calling.is_refresh:
-            # What it says of the media is what it said before: the offer was, too.
+        if self.is_over or calling.is_refresh:
+            # What the answer to a refresh says of the media is what it said before: the offer was, too.
             calling.acknowledge(self.dialog)
         else:
             self.tell(event)
@@ -309,14 +274,14 @@ class Session:
             self.tell(event)
         self.refreshing.refused(event.response)
         if event.response.status in (408, 481):
-            self.lost(f"{event.response.status} {event.response.reason}")
+            lose(self, f"{event.response.status} {event.response.reason}")
 
     def calling_failed(self, calling: Calling, event: Failed) -> None:
         """Take note that an INVITE of ours came to nothing; silence and a lost connection end the dialog, too."""
         if not calling.is_refresh:
             self.tell(event)
         self.refreshing.failed(event.error)
-        self.gone(event.error)
+        lose_if_gone(self, event.error)
 
     def answering_cancelled(self, answering: Answering, event: Cancelled) -> None:
         """Take note that the peer cancelled its INVITE: a later one changes nothing."""
@@ -324,26 +289,7 @@ class Session:
 
     def answering_failed(self, answering: Answering, event: Ended) -> None:
         """Take note that an answer was never acknowledged; the BYE is on its way."""
-        self.end(event)
-
-    def send_bye(self) -> None:
-        """Send BYE, and forget the dialog when its outcome is known."""
-        if self.dialog is not None and self.dialog.state is not DialogState.TERMINATED:
-            self.leave_no_invite()
-            self.agent.end_dialog(self.dialog, self._known_flow(), self, self._bye_headers)
-
-    def expired(self, text: str) -> None:
-        """End the session, which nobody refreshed, on both sides (RFC 4028 section 10)."""
-        if not self.is_over:
-            self._bye_headers = (("Reason", f"SIP;cause=408;text={quote(text)}"),)
-            self.send_bye()
-            self.end(Ended(EndedBy.FAILURE, text))
-
-    def finish(self) -> None:
-        """Let nothing more happen. Idempotent."""
-        self.is_over = True
-        self.refreshing.close()
-        self.pinging.stop()
+        end(self, event)
 
     def updates_in(self, tag: str | None) -> Updates | None:
         """Give the UPDATEs of a dialog by the peer's tag, or of the session's own; `None` if it is not there."""
@@ -366,7 +312,7 @@ class Session:
 
     def dialog_ended(self) -> None:
         """Take note that the BYE of this side has its outcome (lesson 55)."""
-        self.finish()
+        finish(self)
         self.agent.forget(self)
 
     def goes_on(self) -> None:
@@ -410,33 +356,6 @@ class Session:
         seconds = retry_after(self.agent.entropy)
         return RequestRefusedError(reason, status=500, headers=(("Retry-After", str(seconds)),))
 
-    def leave_no_invite(self) -> None:
-        """Acknowledge the 2xx to an INVITE of ours, or cancel it: whoever ended the dialog may never answer it."""
-        if self.calling is not None:
-            self.acknowledge()
-            self.calling.withdraw()
-
-    def gone(self, error: BaseException | None) -> None:
-        """Take note that a request in the dialog has no answer: silence and a lost connection end the session."""
-        if isinstance(error, TransactionTimeoutError | TransportError):
-            self.lost(error.reason)
-
-    def lost(self, text: str) -> None:
-        """The peer is gone: end the dialog here and, as far as it goes, there (section 12.2.1.2)."""
-        if not self.is_over:
-            self.send_bye()
-            self.end(Ended(EndedBy.FAILURE, text))
-
-    def end(self, event: SessionEvent) -> None:
-        """Tell the user, whose `hang_up` does nothing any more; the BYE that may be under way goes its way."""
-        if not self.is_over:
-            self.finish()
-            self.end_waiting()
-            if self.user is not None:
-                self.user.session_event(self, event)
-        if self.dialog is None or self.dialog.state is DialogState.TERMINATED:
-            self.agent.forget(self)
-
     def end_waiting(self) -> None:
         """Answer what waits for an answer of the user."""
         self.updates.end()
@@ -446,11 +365,11 @@ class Session:
 
     def _request_answered(self, response: Response) -> Response:
         if response.status in (408, 481):
-            self.lost(f"{response.status} {response.reason}")
+            lose(self, f"{response.status} {response.reason}")
         return response
 
     def _request_failed(self, failure: Failure) -> Failure:
-        self.gone(failure.value)
+        lose_if_gone(self, failure.value)
         return failure
 
     def _known_flow(self) -> IFlow:

@@ -12,6 +12,7 @@ from sipd.interfaces import IServerTransaction
 from sipd.sip.dialog import Dialog, DialogState
 from sipd.sip.headers import Fields
 from sipd.sip.message import Request, Response
+from sipd.ua.ending import lose, lose_if_gone
 from sipd.ua.events import Answered, Failed, Refused, Updated
 from sipd.ua.requesting import Requesting
 
@@ -158,13 +159,13 @@ class Updates:
             return
         session.refreshing.refused(response)
         if response.status in (408, 481):
-            session.lost(f"{response.status} {response.reason}")
+            lose(session, f"{response.status} {response.reason}")
 
     def _failed(self, failure: Failure) -> None:
         error = _remote_error(failure)
         if not self._session.is_over:
             self._session.refreshing.failed(error)
-            self._session.gone(error)
+            lose_if_gone(self._session, error)
 
     # --- of the peer ----------------------------------------------------------------------------------------
 
