@@ -207,7 +207,9 @@ def _from_row(row: sa.Row[Any]) -> Binding | None:
     try:
         source = None
         if row.transport is not None:
-            source = Target(transport=Transport(row.transport), host=row.host, port=row.port)
+            source = Target(
+                transport=Transport(row.transport), host=row.host, port=row.port, point=_unescape(row.point)
+            )
         contact = _unescape(row.contact)
         return Binding(
             aor=_unescape(row.aor),

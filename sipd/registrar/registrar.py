@@ -155,7 +155,7 @@ def _date(second: int) -> str:
 
 
 def _source(flow: IFlow) -> Target:
-    return Target(transport=flow.transport, host=flow.host, port=flow.port)
+    return Target(transport=flow.transport, host=flow.host, port=flow.port, point=flow.point.name)
 
 
 def _shown_aor(request: Request) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import lru_cache
 
@@ -58,12 +58,15 @@ class Target:
         host: a numeric address, without brackets.
         port: 1 to 65535.
         server_name: the host of the URI that led here; TLS verifies the certificate against it (RFC 5922 section 7.1).
+        point: name of the listening point that it is spoken to from, if there is a choice: who came to one may have a
+            NAT that lets in nothing from another. It is the same place, whatever stands here.
     """
 
     transport: Transport
     host: str
     port: int
     server_name: str = ""
+    point: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host

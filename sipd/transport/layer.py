@@ -210,6 +210,9 @@ class TransportLayer:
         if not candidates:
             family = "IPv6" if is_ipv6 else "IPv4"
             raise TransportError(f"No listening point speaks {target.transport.value} over {family}")
+        for protocol in candidates if target.point else ():
+            if protocol.point.name == target.point:
+                return protocol
         is_local = is_loopback(target.host)
         for protocol in candidates:
             host = protocol.point.host

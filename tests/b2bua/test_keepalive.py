@@ -287,6 +287,37 @@ class DeadFlowTests(BridgeCase):
         self.assertEqual(self.door.requests, [])
 
 
+class ManyPointsTests(BridgeCase):
+    """A server with two addresses, and a phone whose NAT lets in only what comes from where it registered."""
+
+    def test_reached_from_where_it_registered(self) -> None:
+        """The phone is asked and called from the listening point that its last REGISTER came to."""
+        self.clock = SimulatedClock()
+        self.network = Network(self.clock, 1)
+        other = "192.0.2.11"
+        host = self.network.host(SIPD, other)
+        self.server = SimulatedServer(host, USERS, ring_timeout=30.0, keep_alive=KeepAliveSettings())
+        self.alice, self.bob = self.phone(ALICE, "alice"), self.phone(BOB, "bob")
+        nat = Nat(NAT, self.clock.seconds, mapping=Dependence.ADDRESS_AND_PORT_DEPENDENT, timeout=FORGETS)
+        self.carol = self.server.peer(self.network.host_behind(nat, INSIDE), "carol")
+        self.carol.auto_answer()
+        for address in (other, SIPD):
+            self.carol.proxy = (address, 5060)
+            self.carol.register()
+            self.clock.advance(600.0)
+            call = self.alice.call("carol")
+            self.clock.advance(5.0)
+            self.assertTrue(call.is_answered, address)
+            invite = self.carol.calls[-1].invite
+            self.assertEqual((invite.via.host, str(invite.contacts[0].uri)), (address, f"sip:alice@{address}:5060"))
+            call.hang_up()
+            self.clock.advance(1.0)
+            self.assertEqual(self.carol.calls[-1].outcome, Outcome.ANSWERED)
+        assert self.server.keep_alive is not None
+        self.server.keep_alive.stop()
+        self.settle()
+
+
 class ContactTests(BridgeCase):
     """A Contact is neither rewritten nor passed on."""
 

@@ -63,7 +63,10 @@ class KeepTests(DatabaseCase):
             binding("<tel:+1900555>", source=None, point=""),
         )
         self.open().save([(ALICE, bindings), (BOB, [])])
-        self.assertEqual(self.open().load(0.0), (list(bindings), 0))
+        loaded, unreadable = self.open().load(0.0)
+        self.assertEqual((loaded, unreadable), (list(bindings), 0))
+        assert loaded[0].source is not None
+        self.assertEqual(loaded[0].source.point, "udp")
 
     @given(st.text(alphabet=st.characters(exclude_categories=()), max_size=30))
     @settings(deadline=None, max_examples=100)
