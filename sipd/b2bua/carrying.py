@@ -31,6 +31,7 @@ from sipd.ua.outgoing_subscription import OutgoingSubscription
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
+    from sipd.b2bua.identity import Identities
     from sipd.b2bua.subscriptions import Story, Subscriptions
 
 #: How many NOTIFY of one target may wait for the watcher; further ones are refused for now.
@@ -51,12 +52,18 @@ class Carried:
         transaction: that of the SUBSCRIBE.
         story: what will be said of it.
         seconds: that are asked for.
+        identities: what the target is told of the watcher.
     """
 
     _log = Logger()
 
     def __init__(
-        self, subscriptions: Subscriptions, transaction: IServerTransaction, story: Story, seconds: int
+        self,
+        subscriptions: Subscriptions,
+        transaction: IServerTransaction,
+        story: Story,
+        seconds: int,
+        identities: Identities,
     ) -> None:
         agent = subscriptions.b2bua.agent
         self.story = story
@@ -66,7 +73,7 @@ class Carried:
         self._transaction = transaction
         self._seconds = seconds
         self._watcher = IncomingSubscription(agent, transaction, self)
-        self._errand = Errand(agent, transaction.request, _OF_THE_SUBSCRIPTION, has_contact=True)
+        self._errand = Errand(agent, transaction.request, identities, _OF_THE_SUBSCRIPTION, has_contact=True)
         self._errand.request.headers.set("Expires", str(seconds))
         self._target = OutgoingSubscription(agent, self._errand.request, self)
         self._delivery = Delivery(agent)

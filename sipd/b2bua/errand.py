@@ -9,12 +9,14 @@ from sipd.b2bua.headers import body_fields, crossing
 from sipd.errors import LocalError, TransportError
 from sipd.sip.headers import Headers
 from sipd.sip.identifiers import new_call_id, new_tag
+from sipd.sip.identity import ANONYMOUS
 from sipd.sip.locate import Target, targets_for_size
 from sipd.sip.message import Request, Response
 from sipd.sip.uri import SipUri, Uri
 from sipd.ua.failover import Send, ask_in_turn
 
 if TYPE_CHECKING:
+    from sipd.b2bua.identity import Identities
     from sipd.interfaces import Attempt, IFlow
     from sipd.ua.core import UserAgent
 
@@ -32,15 +34,26 @@ class Errand:
     Args:
         agent: sends it.
         request: as it was received; the body goes on as it is.
+        identities: what each place is told of who sends it.
         own: fields that belong to a leg in a call, in lower case, but cross with this request.
         has_contact: whether it makes a dialog.
 
     Attributes:
-        request: it, without what depends on the place: Route, Contact, Via.
+        request: it, without what depends on the place: Route, Contact, Via, and who sends it.
     """
 
-    def __init__(self, agent: UserAgent, request: Request, own: frozenset[str], *, has_contact: bool = False) -> None:
+    def __init__(
+        self,
+        agent: UserAgent,
+        request: Request,
+        identities: Identities,
+        own: frozenset[str],
+        *,
+        has_contact: bool = False,
+    ) -> None:
         self.agent = agent
+        self._received = request
+        self._identities = identities
         self._has_contact = has_contact
         hops = request.max_forwards
         fields = Headers(
@@ -94,8 +107,14 @@ class Errand:
 
     def _made_for(self, attempt: Attempt) -> Request:
         uri = attempt.uri.without_headers() if isinstance(attempt.uri, SipUri) else attempt.uri
+        side = self._identities.side_of(attempt)
+        caller = side.from_(self._received)
+        if caller is ANONYMOUS:
+            # For one place, and so for all that follow: it is one request.
+            self.request.headers.set("From", str(caller.with_tag(self.request.from_.tag or "")))
         fields = Headers([("Route", route) for route in attempt.route_set])
         fields.extend(self.request.headers)
+        side.tell(self._received, fields)
         return Request(self.request.method, uri, fields, self.request.body)
 
 

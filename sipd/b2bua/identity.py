@@ -127,9 +127,19 @@ class Side:
     def take(self, message: Request | Response) -> Headers:
         """Give the header fields that this side gets of a message of another one, without those of its body."""
         fields = crossing(message.headers)
+        self.tell(message, fields)
+        return fields
+
+    def tell(self, message: Request | Response, fields: Headers) -> None:
+        """Put into the fields of a message for this side what it is told of who sends it, and take out what it is not.
+
+        Args:
+            message: of another side.
+            fields: what this side gets of it.
+        """
         call = self._call
         if not (self.is_trusted or call.is_marked) and not message.headers.has_any(IDENTITY):
-            return fields
+            return
         call.is_marked = True
         sender = self._other = call.sender(message)
         asserted = sender._asserted(message)
@@ -137,7 +147,7 @@ class Side:
         headers = message.headers
         policy = call.policy
         if self.is_trusted:
-            self._tell(fields, asserted, sender, privacy)
+            self._assert(fields, asserted, sender, privacy)
             if privacy.values and (asserted or "Privacy" in headers):
                 fields.add("Privacy", str(privacy))
             if sender.is_trusted:
@@ -146,7 +156,7 @@ class Side:
                 self._add_history(fields, message, self.attempt)
         else:
             if privacy.is_refused or (policy.tells_strangers and not privacy.asks_for("id", "user")):
-                self._tell(fields, asserted, sender, privacy)
+                self._assert(fields, asserted, sender, privacy)
             if policy.anonymises and privacy.asks_for("user"):
                 for name in _TELLING:
                     fields.remove(name)
@@ -156,7 +166,6 @@ class Side:
             if sender.is_trusted:
                 copy_history_for_strangers(fields, headers, privacy, policy.history)
         self._name(sender, message, fields)
-        return fields
 
     def from_(self, request: Request) -> NameAddr:
         """Give From, without a tag, of the request that this side gets for one of another side.
@@ -230,7 +239,7 @@ class Side:
                 return (value.identity,)
         return ()
 
-    def _tell(self, fields: Headers, asserted: tuple[NameAddr, ...], sender: Side, privacy: Privacy) -> None:
+    def _assert(self, fields: Headers, asserted: tuple[NameAddr, ...], sender: Side, privacy: Privacy) -> None:
         form = self._call.policy.form
         for identity in asserted:
             if form is not IdentityForm.RPID:

@@ -66,7 +66,9 @@ class Messages(OutsideRequests):
             if route.refusal is not None:
                 status, reason = route.refusal
             else:
-                outcome = await delivery.run(Page(self.b2bua.agent, request), route.rounds)
+                outcome = await delivery.run(
+                    Page(self.b2bua.agent, request, self.identities(transaction, user)), route.rounds
+                )
                 status, reason = status_of(outcome)
                 headers, body = content_of(outcome)
         except RequestRefusedError as error:

@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from sipd.b2bua.headers import body_fields, crossing
+from sipd.b2bua.identity import Identities
 from sipd.b2bua.refusals import Refusal
 from sipd.errors import LocalError, RequestRefusedError
 from sipd.interfaces import IServerTransaction, Route, RoutingRequest
@@ -90,6 +91,13 @@ class OutsideRequests:
         """Give where it goes."""
         return await self.b2bua.router.route(routing_request(transaction, user))
 
+    def identities(self, transaction: IServerTransaction, user: str | None) -> Identities:
+        """Give what those that it goes to are told of who sends it."""
+        request, host = transaction.request, transaction.flow.host
+        identities = Identities(self.b2bua.settings.identity, self.b2bua.agent.entropy, request, host)
+        identities.caller.user = user
+        return identities
+
     def too_many(self, reason: str) -> RequestRefusedError:
         """Give the refusal of what is too much: 503 with Retry-After."""
         retry_after = str(self.b2bua.settings.retry_after)
@@ -157,6 +165,7 @@ def content_of(outcome: Response | Refusal) -> tuple[Fields, bytes]:
     if response is None:
         return (), b""
     fields = crossing(response.headers)
+    fields.copy_lines(response.headers, "Session-ID")
     if response.is_success:
         return fields, b""
     if response.status < 400:

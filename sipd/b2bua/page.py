@@ -12,6 +12,7 @@ from sipd.sip.message import Request, Response
 from sipd.ua.failover import Send, ask_in_turn
 
 if TYPE_CHECKING:
+    from sipd.b2bua.identity import Identities
     from sipd.interfaces import IFlow
     from sipd.ua.core import UserAgent
 
@@ -28,10 +29,11 @@ class Page(Errand):
     Args:
         agent: sends it.
         request: as it was received; the body goes on as it is.
+        identities: what each contact is told of who sends it.
     """
 
-    def __init__(self, agent: UserAgent, request: Request) -> None:
-        super().__init__(agent, request, _OF_THE_MESSAGE)
+    def __init__(self, agent: UserAgent, request: Request, identities: Identities) -> None:
+        super().__init__(agent, request, identities, _OF_THE_MESSAGE)
 
     def may_use(self, flow: IFlow, size_octets: int) -> bool:
         """See `Errand`."""

@@ -98,7 +98,8 @@ class Publications(OutsideRequests):
                 status, reason = route.refusal
             else:
                 delivery = Delivery(self.b2bua.agent)
-                errand = Errand(self.b2bua.agent, transaction.request, _OF_THE_PUBLICATION)
+                identities = self.identities(transaction, user)
+                errand = Errand(self.b2bua.agent, transaction.request, identities, _OF_THE_PUBLICATION)
                 outcome = await delivery.run(errand, route.rounds)
                 steps = (*steps, *delivery.notes)
                 status, reason = status_of(outcome)

@@ -182,7 +182,8 @@ class Subscriptions(OutsideRequests):
         if route.refusal is not None:
             status, reason = route.refusal
             raise RequestRefusedError(reason, status=status)
-        await Carried(self, transaction, story, seconds).begin(route.rounds)
+        identities = self.identities(transaction, user)
+        await Carried(self, transaction, story, seconds, identities).begin(route.rounds)
 
     def _serve(
         self, transaction: IServerTransaction, story: Story, route: Route, user: str | None, seconds: int

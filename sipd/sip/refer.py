@@ -33,9 +33,9 @@ SIPFRAG = "message/sipfrag"
 _NOT_HONOURED = frozenset((
     "accept", "accept-encoding", "accept-language", "allow", "authorization", "body", "call-id", "contact", "cseq",
     "date", "diversion", "from", "history-info", "identity", "max-forwards", "mime-version", "min-se", "organization",
-    "p-asserted-identity", "p-preferred-identity", "path", "proxy-authorization", "proxy-require", "record-route",
-    "remote-party-id", "replaces", "require", "route", "session-expires", "supported", "timestamp", "to",
-    "user-agent", "via",
+    "p-asserted-identity", "p-preferred-identity", "path", "privacy", "proxy-authorization", "proxy-require",
+    "record-route", "remote-party-id", "replaces", "require", "route", "session-expires", "session-id", "supported",
+    "timestamp", "to", "user-agent", "via",
 ))  # fmt: skip
 
 

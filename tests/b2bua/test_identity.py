@@ -513,3 +513,43 @@ class SessionIdTests(IdentityCase):
         self.clock.advance(2.0)
         self.assertEqual(call.status, 404)
         self.assertEqual(self.ids(self.alice, 404), [f"{NIL};remote={A}"])
+
+
+class MessageTests(IdentityCase):
+    """MESSAGE outside of calls."""
+
+    def written(self, caller: str, target: str, fields: Sent = ()) -> Request:
+        """Give the message that its reader gets."""
+        reader = self.peers[{"8": "stranger", "9": "gateway"}.get(target[0], target)]
+        self.peers[caller].message(target, headers=fields)
+        self.clock.advance(60.0)
+        self.assertEqual(self.server.leftovers(), [])
+        return reader.messages[-1]
+
+    def test_table(self) -> None:
+        """Who writes is told, and hidden, as of who calls."""
+        for caller, target, fields, from_, got in (
+            ("alice", "9001", [], ALICE_AOR, {PAI: [ALICE_AOR]}),
+            ("alice", "9001", [(PPI, "<tel:+49301>"), ("Privacy", "id")], ALICE_AOR,
+             {PAI: ["<tel:+49301>"], PPI: None, "Privacy": ["id"]}),
+            ("alice", "8001", [("Privacy", "user"), ("Subject", "us")], ANONYMOUS,
+             {PAI: None, "Privacy": None, "Subject": None}),
+            ("alice", "bob", [(PAI, BOSS), ("Subject", "us")], ALICE_AOR, {PAI: None, "Subject": ["us"]}),
+            ("gateway", "bob", [(PAI, BOSS)], "<sip:gateway@example.com>", {PAI: None}),
+            ("gateway", "9001", [(PAI, BOSS)], "<sip:gateway@example.com>", {PAI: [BOSS]}),
+            ("alice", "bob", [("Session-ID", f"{A};remote={NIL}")], ALICE_AOR, {"Session-ID": [f"{A};remote={NIL}"]}),
+        ):  # fmt: skip
+            with self.subTest(f"{caller} {target} {fields}"):
+                message = self.written(caller, target, fields)
+                self.assertEqual(str(message.from_.without_parameters()), from_)
+                self.assertTrue(message.from_.tag)
+                self.assert_got(message, got)
+
+    def test_critical(self) -> None:
+        """A message that would be seen by more than its writer likes is not sent."""
+        answer = self.alice.message("8001", headers=[("Privacy", "x-new;critical")])
+        self.clock.advance(2.0)
+        response = self.successResultOf(answer)
+        assert response is not None
+        self.assertEqual(response.status, 500)
+        self.assertEqual(self.stranger.messages, [])

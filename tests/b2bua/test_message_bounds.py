@@ -11,8 +11,10 @@ from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
 from sipd.b2bua.delivery import Delivery
+from sipd.b2bua.identity import Identities
 from sipd.b2bua.page import Page
 from sipd.b2bua.routing import StaticRoute
+from sipd.b2bua.trust import IdentityPolicy
 from sipd.errors import RemoteError
 from sipd.interfaces import Attempt, IResolver, IRouter, Route, RoutingRequest
 from sipd.sip.locate import Target, Transport
@@ -148,7 +150,8 @@ class BoundTests(MessageCase):
         found: Deferred[Sequence[Target]] = Deferred()
         self.server.agent.resolver.locate = lambda uri: found  # type: ignore[method-assign]
         delivery = Delivery(self.server.agent)
-        page = Page(self.server.agent, builders.request("MESSAGE", via=None))
+        request = builders.request("MESSAGE", via=None)
+        page = Page(self.server.agent, request, Identities(IdentityPolicy(), bytes, request, "192.0.2.2"))
         before = len(self.clock.getDelayedCalls())
         done = Deferred.fromCoroutine(delivery.run(page, [[Attempt(uri=SipUri("bob.example"), label="bob")]]))
         self.assertEqual(len(self.clock.getDelayedCalls()), before + 2)
@@ -215,7 +218,8 @@ class FaultTests(MessageCase):
 
         self.server.agent.resolver.locate = locate  # type: ignore[method-assign]
         delivery = Delivery(self.server.agent)
-        page = Page(self.server.agent, builders.request("MESSAGE", via=None))
+        request = builders.request("MESSAGE", via=None)
+        page = Page(self.server.agent, request, Identities(IdentityPolicy(), bytes, request, "192.0.2.2"))
         attempts = [Attempt(uri=SipUri(host), label=host) for host in ("late.example", "bob.example")]
         done = Deferred.fromCoroutine(delivery.run(page, [attempts]))
         self.clock.advance(1.0)
