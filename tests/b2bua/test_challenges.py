@@ -10,11 +10,13 @@ from twisted.internet.defer import Deferred
 
 from sipd.b2bua.routing import StaticRoute
 from sipd.interfaces import Credentials
+from sipd.sip.fields import AuthParameters
 from sipd.sip.message import Request, Response
 from sipd.testing import builders
 from sipd.testing.calls import PeerCall
 from tests.b2bua.support import SIPD
 from tests.b2bua.test_gateway import GATEWAY, GatewayCase
+from tests.b2bua.watchers import Watcher
 from tests.ua.test_challenges import counts_of, proxy, www
 
 OURS = Credentials(username="us", password="secret")
@@ -189,6 +191,40 @@ class CalleeTests(ChallengeCase):
         again = self.reply("MESSAGE", 200)
         self.assertEqual((counts_of(again), again.cseq.number), ({"p1": 1}, 2))
         self.assertEqual(self.outcome(answer).status, 200)
+        self.settle()
+
+    def test_subscription(self) -> None:
+        """A SUBSCRIBE is, the first, one that refreshes, and one that ends it; the watcher hears of none of that."""
+        watcher = Watcher(self.alice, "sip:paid@example.com", "presence")
+        self.clock.advance(0.5)
+        self.reply("SUBSCRIBE", 407, proxy())
+        first = self.gateway.request("SUBSCRIBE")
+        self.assertEqual((counts_of(first), first.cseq.number), ({"p1": 1}, 2))
+        contact = f"<sip:t1@{GATEWAY}>"
+        accepted = [("Expires", "600"), ("Contact", contact)]
+        self.gateway.send(builders.response(first, 200, to_tag="t1", headers=accepted))
+        state = [("Event", "presence"), ("Subscription-State", "active;expires=600")]
+        notify = builders.request(
+            "NOTIFY", str(first.contacts[0].uri), caller=str(first.to.uri), callee=str(first.from_.uri), from_tag="t1",
+            to_tag=first.from_.tag, call_id=first.call_id, via=f"{GATEWAY}:5060", contact=contact, headers=state,
+        )  # fmt: skip
+        self.gateway.send(notify)
+        self.clock.advance(0.5)
+        self.assertEqual((watcher.status, watcher.states), (200, ["active"]))
+        for expires, header in ((600, www()), (0, www(nonce="n2"))):
+            refreshed = watcher.refresh(expires)
+            self.clock.advance(0.4)
+            before = self.gateway.request("SUBSCRIBE")
+            self.reply("SUBSCRIBE", 401, header)
+            again = self.reply("SUBSCRIBE", 200, ("Expires", str(expires)), ("Contact", contact))
+            self.assertEqual(again.cseq.number, before.cseq.number + 1)
+            self.assertIn(AuthParameters.parse(header[1]).parameters["nonce"], counts_of(again))
+            self.assertEqual(self.outcome(refreshed).status, 200)
+        notify = notify.copy()
+        notify.headers.set("CSeq", "2 NOTIFY")
+        notify.headers.set("Subscription-State", "terminated;reason=timeout")
+        notify.headers.set("Via", f"SIP/2.0/UDP {GATEWAY}:5060;branch=z9hG4bK-last;rport")
+        self.gateway.send(notify)
         self.settle()
 
 
