@@ -11,7 +11,7 @@ from xml.sax.saxutils import quoteattr
 
 _BODY_TYPE = "application/sdp"
 _CAPABILITIES = ("Allow: INVITE, ACK, CANCEL, BYE, PRACK, UPDATE, REFER, NOTIFY", "Supported: timer, replaces")
-_DIALOG_MAKERS = ("INVITE", "UPDATE")
+_DIALOG_MAKERS = ("INVITE", "UPDATE", "REFER")
 _REASONS = {
     100: "Trying", 180: "Ringing", 183: "Session Progress", 200: "OK", 202: "Accepted", 302: "Moved Temporarily",
     422: "Session Interval Too Small", 481: "Call Does Not Exist", 486: "Busy Here", 488: "Not Acceptable Here",
@@ -187,10 +187,10 @@ class Script:
         self._take(f'request="{method}"', 'rrs="true"' if method in _DIALOG_MAKERS else "", checks, actions)
         return number
 
-    def answer(self, status: int = 200, body: str = "", *fields: str, to: int = 0) -> None:
-        """Send a response to the last request, or the one with that number."""
+    def answer(self, status: int = 200, body: str = "", *fields: str, to: int = 0, fork: str = "") -> None:
+        """Send a response to the last request, or the one with that number; as another phone, which `fork` names."""
         number = to or len(self._methods)
-        tag = ";tag=[pid]-[call_number]" if self._is_called and number == 1 and status > 100 else ""
+        tag = f";tag=[pid]-[call_number]{fork}" if self._is_called and number == 1 and status > 100 else ""
         head = _RESPONSE.format(status=status, reason=_REASONS[status], number=number, tag=tag)
         method = self._methods[number - 1]
         if method in _DIALOG_MAKERS:
@@ -226,6 +226,12 @@ class Script:
             state = "terminated" if outcome is outcomes[-1] else "active"
             self.expect("NOTIFY", has(f"^SIP/2.0 {outcome}"), has(state, "Subscription-State"), has("refer", "Event"))
             self.answer()
+
+    def tell(self, outcome: str, state: str) -> None:
+        """Send a NOTIFY with a status line of what was asked for, get its 200."""
+        fields = ("Event: refer", f"Subscription-State: {state}", "Content-Type: message/sipfrag;version=2.0")
+        self.ask("NOTIFY", f"SIP/2.0 {outcome}\n", *fields)
+        self.get(200)
 
     def note(self, text: str) -> None:
         """Write a line for `Sipp.notes`."""

@@ -12,11 +12,11 @@ class BeginningTests(PairCase):
 
     async def test_beginnings(self) -> None:
         """Each call begins as its phones want it, and ends as the record says."""
-        pairs = [self.late_offer(), self.early_media(), self.reliable_media(), self.redirection(), self.too_short()]
-        records = await self.converse(Server(self), *pairs)
+        early = [self.early_media(), self.reliable_media(), self.forked()]
+        records = await self.converse(Server(self), *early, self.late_offer(), self.redirection(), self.too_short())
         moved = records.pop("moved")
         self.assertEqual((moved["status"], moved["answered_at"]), (302, None))
-        self.assertEqual(sorted(records), ["early", "late", "leisurely", "reliable"])
+        self.assertEqual(sorted(records), ["early", "forked", "late", "leisurely", "reliable"])
         self.assertEqual({(one["status"], one["ended_by"]) for one in records.values()}, {(200, "caller")})
 
     def late_offer(self) -> Pair:
@@ -59,6 +59,27 @@ class BeginningTests(PairCase):
         callee.pause(A_MOMENT)
         callee.answer(200, to=1)
         callee.expect("ACK")
+        return self.ended(caller, callee)
+
+    def forked(self) -> Pair:
+        """Two phones behind one callee ring: one answers, and so does the other, too late: it gets ACK and BYE."""
+        caller, callee = Caller("forked-caller"), Callee("forked")
+        caller.invite(TALK)
+        caller.get(180)
+        caller.get(183, has("m=audio [1-9]"))
+        caller.get(200, has("m=audio [1-9]"))
+        caller.acknowledge()
+        caller.pause(5 * A_MOMENT)
+        callee.expect("INVITE")
+        callee.answer(180, fork="late")
+        callee.answer(183, TALK)
+        callee.pause(A_MOMENT)
+        callee.answer(200, TALK)
+        callee.expect("ACK", lacks("late", "To"))
+        callee.answer(200, TALK, to=1, fork="late")
+        for method in ("ACK", "BYE"):
+            callee.expect(method, has("late", "To"))
+        callee.answer()
         return self.ended(caller, callee)
 
     def redirection(self) -> Pair:

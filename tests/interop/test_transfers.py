@@ -118,6 +118,24 @@ class TransferTests(PairCase):
         await self.all_succeed(self.dial(server, transferring), second, *called)
         await server.finish()
 
+    async def test_passed(self) -> None:
+        """Where the policy is `pass` the transferee gets the REFER as it is, and its NOTIFYs come back."""
+        talks = talking_both_ways("passed")
+        for pair, transferor, transferee in talks:
+            transferor.pause(A_MOMENT)
+            transferor.refer("<sip:elsewhere@192.0.2.7>")
+            transferor.hear("100 Trying", "200 OK")
+            transferee.expect("REFER", has("<sip:elsewhere@192.0.2.7>", "Refer-To"))
+            transferee.answer(202)
+            transferee.tell("100 Trying", "active;expires=60")
+            transferee.tell("200 OK", "terminated;reason=noresource")
+            pair.caller.pause(A_MOMENT)
+            pair.caller.hang_up()
+            pair.callee.end()
+        server = Server(self)
+        server.configure('\n[transfer]\npolicy = "pass"\n')
+        await self.converse(server, *[pair for pair, _, _ in talks])
+
     async def test_replaced(self) -> None:
         """An INVITE that names a call of sipd's takes the place of its caller there, after a challenge (RFC 3891)."""
         replaced = Pair(Caller("replaced"), Callee("kept"))
