@@ -1,4 +1,4 @@
-"""Nonces that carry their own proof, and the memory of how often each was used (RFC 7616 sections 3.3, 3.4.5, 5.4)."""
+"""Nonces that carry their own proof, and the memory of how often each was used (RFC 7616 sections 3.3, 3.4, 5.4)."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 #: The event package.
 PACKAGE = "refer"
-#: Option tags that a REFER may require (RFC 4488 section 4, RFC 7614 section 4).
+#: Option tags that a REFER may require (RFC 4488 section 4, RFC 7614).
 REFER_EXTENSIONS = frozenset(("norefersub", "nosub"))
 #: How many of one dialog, in each direction, may be open: not answered, or with a subscription.
 MAX_OPEN = 8
