@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 DIALOG = "dialog"
 DIALOG_INFO = "application/dialog-info+xml"
 
+#: What a decision means for the state of a call that is not answered yet.
+_STATES = {"progress": "early", "answered": "confirmed"}
 _NAMESPACE = "urn:ietf:params:xml:ns:dialog-info"
 
 
@@ -48,7 +50,6 @@ class Lamp:
 class _Live:
     """A call that goes on."""
 
-    record: CallRecord
     state: str
     #: (user, direction) of those of its ends that are users of ours.
     ends: tuple[tuple[str, str], ...]
@@ -107,15 +108,18 @@ class Lamps:
         """See `ICallObserver`."""
         ends = self._ends(record)
         if ends:
-            self._calls[call] = live = _Live(record, "trying", ends)
+            self._calls[call] = live = _Live("trying", ends)
             for user, _ in ends:
                 self._of_user.setdefault(user, {})[call] = live
             self._tell(live)
 
     def call_decided(self, call: str, decision: Decision) -> None:
-        """See `ICallObserver`. What the decision was the record knows."""
+        """See `ICallObserver`. A call that is answered stays so, whoever is called in it later."""
         live = self._calls.get(call)
-        if live is not None and live.state != (state := _state(live.record)):
+        if live is None or live.state == "confirmed":
+            return
+        state = _STATES.get(decision.kind, live.state)
+        if state != live.state:
             live.state = state
             self._tell(live)
 
@@ -189,9 +193,3 @@ def dialog_info(entity: str, version: int, lamps: Iterable[Lamp]) -> bytes:
         SubElement(dialog, "state").text = lamp.state
     printed: bytes = tostring(root, encoding="UTF-8", xml_declaration=True)
     return printed
-
-
-def _state(record: CallRecord) -> str:
-    if record.answered_at is not None:
-        return "confirmed"
-    return "early" if record.ringing_at is not None else "trying"

@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sipd.b2bua.routing import StaticRoute
 from sipd.b2bua.trust import IdentityPolicy
+from sipd.b2bua.watching import WatchingSettings
 from sipd.interfaces import CallRecord
 from sipd.sip.locate import Transport
 from sipd.sip.message import Request, Response
@@ -29,6 +30,7 @@ class BridgeCase(SynchronousTestCase):
     link = Link()
     max_calls = 2000
     identity: IdentityPolicy | None = None
+    watching: WatchingSettings | None = None
 
     def setUp(self) -> None:
         """Make the network and register everyone."""
@@ -41,6 +43,7 @@ class BridgeCase(SynchronousTestCase):
             ring_timeout=30.0,
             max_calls=self.max_calls,
             identity=self.identity,
+            watching=self.watching,
         )
         self.alice = self.phone(ALICE, "alice")
         self.bob = self.phone(BOB, "bob")

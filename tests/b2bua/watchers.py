@@ -8,7 +8,6 @@ from twisted.internet.defer import Deferred
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
-from sipd.b2bua.watching import WatchingSettings
 from sipd.sip.headers import Headers
 from sipd.sip.identifiers import new_call_id, new_tag
 from sipd.sip.message import Request, Response
@@ -168,8 +167,6 @@ class WatchCase(BridgeCase):
     Attributes:
         lines: one for each subscription that is over, or was refused.
     """
-
-    watching = WatchingSettings()
 
     def setUp(self) -> None:
         """Listen to the log."""
