@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from typing import Any
+
+from twisted.internet.defer import Deferred, gatherResults
+
 from tests.interop.baresip import Account, Phone
 from tests.interop.calls import connect
 from tests.interop.capture import find_faults, read_capture
@@ -27,7 +32,7 @@ class FeatureTests(InteropTestCase):
         server = Server(self, media_host=ADVERTISED, media_ports=40)
         self.ears = Ears(self, server.media_ports)
         await server.start()
-        return server, [await self.phone(server, user) for user in users]
+        return server, await all_of(*[self.phone(server, user) for user in users])
 
     async def phone(self, server: Server, user: str) -> Phone:
         """Start a phone and let it register."""
@@ -43,8 +48,7 @@ class FeatureTests(InteropTestCase):
         await self.both_hear(alice, bob)
         for holds in (alice, bob):
             holds.send("hold")
-            for phone in (alice, bob):
-                await self.ears.hear_nothing(phone)
+            await all_of(*[self.ears.hear_nothing(phone) for phone in (alice, bob)])
             holds.send("resume")
             await self.both_hear(alice, bob)
         for dials, hears in ((alice, bob), (bob, alice)):
@@ -121,5 +125,9 @@ class FeatureTests(InteropTestCase):
 
     async def both_hear(self, one: Phone, other: Phone) -> None:
         """Check that two phones hear each other."""
-        await self.ears.hear(one, other.tone_hz)
-        await self.ears.hear(other, one.tone_hz)
+        await all_of(self.ears.hear(one, other.tone_hz), self.ears.hear(other, one.tone_hz))
+
+
+async def all_of(*waiting: Coroutine[Any, Any, Any]) -> list[Any]:
+    """Wait for all at the same time."""
+    return await gatherResults([Deferred.fromCoroutine(one) for one in waiting], consumeErrors=True)
