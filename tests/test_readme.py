@@ -21,7 +21,7 @@ from twisted.application.service import IServiceCollection
 from twisted.internet import reactor as real_reactor  # noqa: TID251 - real sockets
 from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
-from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 from zope.interface.interface import InterfaceClass
 
 from sipd.b2bua.records import to_line
@@ -383,6 +383,29 @@ class NameTests(SynchronousTestCase):
         self.assertEqual([row[0] for row in found], wanted)
         for name, _, where, test in found:
             self.assertTrue(test or "not yet" in where or "tcpdump" in where, name)
+
+    def test_rfcs(self) -> None:
+        """Each row about RFCs says where it is implemented and what shows it, or that it is not there yet."""
+        found = [row for row in rows(read("rfcs.md")) if row[0][:1].isdigit()]
+        self.assertGreater(len(found), 60)
+        for rfc, _, where, test, missing in found:
+            self.assertTrue((quoted(where) and quoted(test)) or missing, rfc)
+
+    def test_rfcs_that_are_wanted(self) -> None:
+        """Each RFC that a server of this kind must have is there, and each section of one that matters most."""
+        wishes = ROOT.parent / "shared" / "RFCS.md"
+        if not wishes.exists():
+            raise SkipTest("The list of what is wanted is not part of the project")
+        text = wishes.read_text().partition("## 5.1")[2].partition("## 5.2")[0]
+        places = [row[0] for row in rows(read("rfcs.md")) if row[0][:1].isdigit()]
+        wanted = [row for row in rows(text) if row[0][:1].isdigit()]
+        self.assertGreater(len(wanted), 30)
+        for rfcs, _, sections, _ in wanted:
+            numbers = set(re.findall(r"\d{4}", rfcs))
+            own = " ".join(place for place in places if numbers & set(re.findall(r"\d{4}", place)))
+            self.assertEqual(sorted(numbers - set(re.findall(r"\d{4}", own))), [], rfcs)
+            named = set(re.findall(r"\d+(?:\.\d+)+", sections)) - set(re.findall(r"\d+(?:\.\d+)+", own))
+            self.assertEqual(sorted(named), [], rfcs)
 
     def test_lessons_that_are_cited(self) -> None:
         """Each lesson that code or a test cites has its line."""
