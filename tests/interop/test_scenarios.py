@@ -5,6 +5,7 @@ from twisted.internet.interfaces import IReactorUDP
 from tests.interop.case import InteropTestCase
 from tests.interop.ports import HOST
 from tests.interop.programs import ProgramError
+from tests.interop.script import Callee, Caller, Script, audio, has, sdp
 from tests.interop.sipp import Sipp
 from tests.interop.wire import LossyWire
 
@@ -14,7 +15,9 @@ class ScenarioTests(InteropTestCase):
 
     programs = ("sipp",)
 
-    async def meet(self, caller: str, callee: str, *, status: int = 0, loss: float = 0.0, calls: int = 1) -> None:
+    async def meet(
+        self, caller: str | Script, callee: str | Script, *, status: int = 0, loss: float = 0.0, calls: int = 1
+    ) -> None:
         """Run both; each must see what its scenario says."""
         port = self.ports.take()
         called = Sipp(self, callee, port=port, calls=calls, linger=8 if loss else 0.1, limit=40)
@@ -62,6 +65,29 @@ class ScenarioTests(InteropTestCase):
     async def test_authenticated(self) -> None:
         """A challenged call is made again with credentials."""
         await self.meet("uac_authenticated", "uas_challenges")
+
+    async def test_script(self) -> None:
+        """What is written as a script is a scenario: two scripts hold and resume a call."""
+        await self.meet(*self.holding("recvonly"))
+
+    async def test_script_that_is_not_followed(self) -> None:
+        """A script fails where a message is not as it says."""
+        with self.assertRaises(ProgramError) as caught:
+            await self.meet(*self.holding("inactive"))
+        self.assertIn("Failed regexp match", str(caught.exception))
+
+    def holding(self, direction: str) -> tuple[Caller, Callee]:
+        """Give one who puts the other on hold, and expects that answer."""
+        caller, callee = Caller("holds"), Callee("held")
+        caller.call(sdp(audio()))
+        callee.pick_up(sdp(audio()))
+        caller.reinvite(sdp(audio("sendonly")), has(f"a={direction}"))
+        callee.take(sdp(audio("recvonly")), has("a=sendonly"))
+        caller.reinvite(sdp(audio()))
+        callee.take(sdp(audio()))
+        caller.hang_up()
+        callee.end()
+        return caller, callee
 
     async def test_loss(self) -> None:
         """A hundred calls outlive the loss of every twentieth message."""
