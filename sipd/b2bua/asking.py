@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Protocol
 
 from sipd.b2bua.agreement import Agreement
 from sipd.b2bua.bodies import find_description
+from sipd.b2bua.changes import Changes
 from sipd.b2bua.events import Stopped
 from sipd.b2bua.refusals import Refusal
-from sipd.errors import ParseError
+from sipd.errors import LocalError, ParseError, RemoteError, SdpError
 from sipd.interfaces import EarlyMedia
 from sipd.sdp.negotiation import Carrier, Meaning
+from sipd.sdp.offer_answer import decline
 from sipd.sdp.streams import agree_alike
 from sipd.sip.reliable import Reliability, reliability
+from sipd.ua.events import Answered, Failed, ProgressAcknowledged, Progressed, Refused, Updated
 from sipd.ua.outgoing import CallRequest
 
 if TYPE_CHECKING:
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from sipd.b2bua.leg import Leg
     from sipd.interfaces import Attempt
     from sipd.sdp.description import SessionDescription
-    from sipd.sip.message import Response
+    from sipd.sip.message import Request, Response
 
 
 class Asker(Protocol):
@@ -37,16 +40,27 @@ class Asker(Protocol):
     def is_gone(self) -> bool:
         """Whether it waits no more, though that may not be known from `inbox` yet."""
 
-    async def invitation(self, leg: Leg, attempt: Attempt) -> CallRequest:
+    async def invitation(self, leg: Leg, attempt: Attempt, *, is_only: bool) -> CallRequest:
         """Give the INVITE of an attempt.
+
+        Args:
+            leg: the attempt's.
+            attempt: whom to call.
+            is_only: nobody else is called at the same time.
 
         Raises:
             SdpError: what is offered cannot be used.
             ResourcesExhaustedError: there are no ports for it.
         """
 
-    async def progressed(self, leg: Leg, response: Response) -> None:
+    async def progressed(self, leg: Leg, event: Progressed) -> None:
         """Take a provisional response to an attempt."""
+
+    async def told(self, leg: Leg, event: object) -> bool:
+        """Take anything else that `leg`, or an attempt, has to say; say whether it was to be expected.
+
+        What of the asker's own leg is not ends the search.
+        """
 
     async def answered(self, leg: Leg, response: Response) -> bool:
         """Take the 2xx to an attempt; say whether `leg` is still there to hear it.
@@ -73,7 +87,9 @@ class CallerAsking:
 
     Attributes:
         agreement: with the one who has answered.
-        is_misled: the caller was told, reliably, what somebody else said, and has to hear of this one.
+        changes: those that it and the one whom it hears ask each other for before the answer.
+        owes_answer: the caller, if its ACK has to answer an offer.
+        misled: who has to be told what the other one says: before the answer it heard of somebody else, reliably.
     """
 
     def __init__(self, bridge: Bridge) -> None:
@@ -85,16 +101,21 @@ class CallerAsking:
         #: The attempt of which the caller hears early media: the first. Of its forks that is the last one, since a
         #: server that tries one callee after the other does not say which of them it has given up.
         self._heard: Leg | None = None
-        self.is_misled = False
+        self.changes: Changes | None = None
+        self.owes_answer: Leg | None = None
+        self.misled: Leg | None = None
+        #: A provisional response with an offer that the caller's PRACK has to answer.
+        self._owed: Response | None = None
         self._is_late = bridge.offer is None
         self._wanted = reliability(bridge.call.invite)
+        bridge.call.takes_early_updates = True
 
     @property
     def is_gone(self) -> bool:
         """See `Asker`."""
         return self._bridge.call.is_over
 
-    async def invitation(self, leg: Leg, attempt: Attempt) -> CallRequest:
+    async def invitation(self, leg: Leg, attempt: Attempt, *, is_only: bool) -> CallRequest:
         """See `Asker`. All that the caller says, but for what belongs to its own leg."""
         bridge = self._bridge
         request = bridge.call.invite
@@ -116,18 +137,20 @@ class CallerAsking:
             next_hop=attempt.next_hop,
             source=attempt.source,
             credentials=attempt.credentials,
+            takes_reliable_offer=self._is_late and is_only and self._wanted is not Reliability.NONE,
         )
 
-    async def progressed(self, leg: Leg, response: Response) -> None:
+    async def progressed(self, leg: Leg, event: Progressed) -> None:
         """See `Asker`. Ringing and early media go on; of several callees the first with early media is heard."""
-        bridge = self._bridge
+        bridge, response = self._bridge, event.response
+        leg.session.takes_early_updates = True
         if bridge.record.ringing_at is None:
             bridge.record.ringing_at = bridge.now()
         said = None
         try:
             description = find_description(response)
             if description is not None:
-                said = await self._early_answer(leg, response, description)
+                said = await (self._early_offer if event.owes_prack else self._early_answer)(leg, response, description)
         except ParseError as error:
             bridge.explain("early-media", f"ignored: {error.reason}", leg.name)
         status, reason = response.status, response.reason
@@ -150,34 +173,113 @@ class CallerAsking:
         if leg.early_media is EarlyMedia.AS_180:
             return None
         answer = await self._agreements[leg.name].answer(leg, description)
-        self._heard = leg
+        self._hear(leg, tag)
         carrier = Carrier.PROVISIONAL if self._wanted is Reliability.NONE else Carrier.RELIABLE
         return self.leg.negotiation.send(carrier, answer)
+
+    async def _early_offer(
+        self, leg: Leg, response: Response, description: SessionDescription
+    ) -> SessionDescription | None:
+        """Give what the caller is offered of what a callee offers before it answers; PRACK carries its answer."""
+        tag = response.to.tag or ""
+        negotiation = leg.early(tag)
+        negotiation.receive(Carrier.RELIABLE, description)
+        if self._heard is not None or negotiation.offer is None:
+            # The caller has an offer already. This one has to be answered nevertheless.
+            answer = leg.content(None, negotiation.send(Carrier.PRACK, decline(description)))
+            leg.session.acknowledge_progress(response, tuple(answer.headers.items()), answer.body)
+            return None
+        offered = await self._agreements[leg.name].offer(leg, negotiation.offer)
+        self._hear(leg, tag)
+        self._owed = response
+        return self.leg.negotiation.send(Carrier.RELIABLE, offered)
+
+    async def _answer_early(self, prack: Request) -> None:
+        """Take the caller's answer to the offer of somebody who has not answered yet."""
+        leg, response = self._heard, self._owed
+        if leg is None or response is None:
+            return
+        self._owed = None
+        description = find_description(prack)
+        self.leg.negotiation.receive(Carrier.PRACK, description)
+        if description is None:
+            raise SdpError("The PRACK carries no answer")
+        answer = await self._agreements[leg.name].answer(self.leg, description)
+        content = leg.content(prack, leg.negotiation.send(Carrier.PRACK, answer))
+        leg.session.acknowledge_progress(response, tuple(content.headers.items()), content.body)
+
+    def _hear(self, leg: Leg, tag: str) -> None:
+        """Connect the caller with somebody who has not answered yet."""
+        if self._heard is not leg or leg.tag != tag:
+            self._heard = leg
+            leg.hear(tag)
+            self.changes = Changes(self._bridge, self._agreements[leg.name])
+
+    async def told(self, leg: Leg, event: object) -> bool:
+        """See `Asker`: changes of the session before the answer (RFC 3311, RFC 6337 section 2)."""
+        changes, heard = self.changes, self._heard
+        match event:
+            case ProgressAcknowledged(prack):
+                try:
+                    await self._answer_early(prack)
+                except (RemoteError, LocalError) as error:
+                    self._bridge.explain("early-media", f"the answer of the caller is of no use: {error}", leg.name)
+            case Updated(updating) if changes is not None and (
+                leg is self.leg or (leg is heard and updating.tag == leg.tag)
+            ):
+                await changes.ask(leg, updating)
+            case Updated(updating) if leg is self.leg:
+                refused = leg.session.too_early("The first offer is not answered yet")
+                updating.reject(refused.status, refused.reason, refused.headers)
+            case Updated(updating):
+                updating.reject(488)
+            case Answered(response, "UPDATE") if changes is not None:
+                await changes.answered(leg, response)
+            case Refused(response, "UPDATE") if changes is not None:
+                changes.refused(leg, Refusal.of_response(response))
+            case Failed(error, "UPDATE") if changes is not None:
+                changes.refused(leg, Refusal.of_error(error))
+            case _:
+                return leg is not self.leg
+        return True
 
     async def answered(self, leg: Leg, response: Response) -> bool:
         """See `Asker`."""
         bridge = self._bridge
         tag = response.to.tag or ""
+        is_heard = self._heard is leg and leg.tag == tag
+        if not is_heard:
+            self._stop_changes()
         leg.settle(tag)
+        mine, theirs = self.leg.negotiation, leg.negotiation
+        #: A caller that was told something reliably is told no other thing in the 2xx.
+        is_told = mine.local is not None
         agreement = self._agreements[leg.name]
-        description = find_description(response)
-        leg.negotiation.receive(Carrier.SUCCESS, description or leg.negotiation.preview)
-        if self._is_late:
-            assert leg.negotiation.offer is not None
-            crossed = await agreement.offer(leg, leg.negotiation.offer)
-        else:
-            assert leg.negotiation.remote is not None
-            crossed = await agreement.answer(leg, leg.negotiation.remote)
-        said = self.leg.negotiation.send(Carrier.SUCCESS, crossed)
+        meaning = theirs.receive(Carrier.SUCCESS, find_description(response) or theirs.preview)
+        crossed = None
+        if meaning is Meaning.OFFER and not is_told:
+            assert theirs.offer is not None
+            crossed = await agreement.offer(leg, theirs.offer)
+            self.owes_answer = self.leg
+        elif meaning is not Meaning.OFFER and not self._is_late and not (is_told and is_heard):
+            assert theirs.remote is not None
+            crossed = await agreement.answer(leg, theirs.remote)
+        elif not is_told:
+            raise SdpError("The callee made no offer that the caller could answer")
+        said = mine.send(Carrier.SUCCESS, crossed)
         content = self.leg.content(response, said)
         bridge.call.accept(content.headers, content.body)
-        if not self._is_late:
-            leg.acknowledge()
+        if self.owes_answer is None:
+            leg.acknowledge(decline(theirs.offer) if theirs.offer is not None else None)
         if not bridge.call.is_established:
             # Its CANCEL is in the inbox: the callee is let go when it is taken out.
             return False
         self.agreement = agreement
-        self.is_misled = said is None and not agree_alike(crossed, self.leg.negotiation.local, bridge.offer)
+        if is_told and not is_heard:
+            if crossed is None:
+                self.misled = leg
+            elif not agree_alike(crossed, mine.local, mine.remote):
+                self.misled = self.leg
         bridge.record.answered_at = bridge.now()
         bridge.record.status, bridge.record.reason = response.status, response.reason
         return True
@@ -185,7 +287,14 @@ class CallerAsking:
     def lost(self, leg: Leg) -> None:
         """See `Asker`. Somebody else may be heard now."""
         if self._heard is leg:
-            self._heard = None
+            self._stop_changes()
+            self._heard = self._owed = None
+
+    def _stop_changes(self) -> None:
+        """Who was heard is heard no more."""
+        changes, self.changes = self.changes, None
+        if changes is not None:
+            changes.abandon()
 
     def left(self, event: object) -> None:
         """See `Asker`."""

@@ -193,6 +193,13 @@ class Changes:
             await aligning.ask()
             self._tidy()
 
+    def abandon(self) -> None:
+        """One of the two is not there any more: what waits for its answer gets none."""
+        self.stop()
+        change, self._change = self._change, None
+        if change is not None:
+            self._reject(change, Refusal(491, "Request Pending"))
+
     def stop(self) -> None:
         """Ask nobody any more: the two agree, or the call is over."""
         aligning, self._aligning = self._aligning, None
@@ -212,18 +219,19 @@ class Changes:
     async def _pass(self, change: _Change, description: SessionDescription | None, request: Request | None) -> None:
         other = self.agreement.beside(change.leg)
         offered = None if description is None else await self.agreement.offer(change.leg, description)
-        session = other.session
-        if not session.is_established or session.is_changing or self._change is not None:
-            raise InvalidStateError("The other leg is being changed")
-        is_update = change.carrier is not Carrier.INVITE or request is None
-        change.carrier = Carrier.UPDATE if is_update and offered and session.allows_update else Carrier.INVITE
+        if self._change is not None:
+            raise InvalidStateError("Another change is under way")
+        prefers_update = change.carrier is not Carrier.INVITE or request is None
+        change.carrier = other.way_to_ask(has_offer=offered is not None, prefers_update=prefers_update)
         said = other.negotiation.send(change.carrier, offered)
+        if request is None:
+            other.side.meet(change.leg.side)
         content = other.content(request, said)
         self._change = change
         if change.carrier is Carrier.UPDATE:
-            session.update(content.headers, content.body)
+            other.session.update(content.headers, content.body, other.tag)
         else:
-            session.reinvite(content.headers, content.body)
+            other.session.reinvite(content.headers, content.body)
 
     def _repeat(self, leg: Leg, answering: Answerable) -> None:
         """Answer a request that changes nothing, such as a refresh of the session, with what was said before."""

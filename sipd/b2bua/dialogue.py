@@ -75,8 +75,8 @@ class Dialogue:
         self._is_over = False
         #: By the name of the leg that they come from.
         self._infos: dict[str, Infos] = {}
-        #: Whether the caller has yet to be told what the callee said.
-        self._is_misled = False
+        #: Who has yet to be told what the other one says.
+        self._misled: Leg | None = None
         self._transfer: Transfer | None = None
         self._joining: Joining | None = None
         self._loan: Loan | None = None
@@ -88,8 +88,10 @@ class Dialogue:
     def of_answered(cls, bridge: Bridge, asker: CallerAsking) -> Dialogue:
         """Begin with the leg that has answered the caller."""
         assert asker.agreement is not None
-        dialogue = cls(bridge, asker.agreement, owes_answer=asker.leg if bridge.offer is None else None)
-        dialogue._is_misled = asker.is_misled
+        dialogue = cls(bridge, asker.agreement, owes_answer=asker.owes_answer)
+        if asker.changes is not None:
+            dialogue._changes = asker.changes
+        dialogue._misled = asker.misled
         return dialogue
 
     async def run(self) -> None:
@@ -208,10 +210,10 @@ class Dialogue:
             self._bridge.ended("sipd", "bad-answer", str(error))
             self._end(())
             return
-        if self._is_misled and leg is self._caller:
-            self._is_misled = False
-            self._bridge.explain("change", "the caller is told who it talks with", leg.name)
-            await self._changes.align(leg)
+        if self._misled is not None:
+            misled, self._misled = self._misled, None
+            self._bridge.explain("change", "is told whom it talks with", misled.name)
+            await self._changes.align(misled)
 
     def _carry(self, leg: Leg, requesting: Requesting) -> None:
         if leg not in (self._caller, self._callee):

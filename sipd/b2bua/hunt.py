@@ -47,19 +47,19 @@ class Hunt:
         """Give the leg that answered, which the asker knows of; `None` if there is none, which it knows of, too."""
         for attempts in self._route.rounds:
             for attempt in attempts:
-                await self._start(attempt)
+                await self._start(attempt, is_only=len(attempts) == 1)
             winner = await self._wait()
             if winner is not None or self._is_over:
                 return winner
         self._asker.refused(choose(self._refusals))
         return None
 
-    async def _start(self, attempt: Attempt) -> None:
+    async def _start(self, attempt: Attempt, *, is_only: bool) -> None:
         """Send the INVITE of one attempt."""
         bridge = self._bridge
         leg = bridge.new_leg(attempt)
         leg.inbox = self._asker.inbox
-        invitation = await self._asker.invitation(leg, attempt)
+        invitation = await self._asker.invitation(leg, attempt, is_only=is_only)
         if self._asker.is_gone:
             # It gave up while this was being prepared.
             return
@@ -77,25 +77,29 @@ class Hunt:
         while self._open:
             leg, event = await self._asker.inbox.get()
             if leg is self._asker.leg:
-                self._end(event)
-                return None
+                if not await self._asker.told(leg, event):
+                    self._end(event)
+                    return None
+                continue
             if leg.name not in self._open:
                 continue
             match event:
                 case Progressed(response):
                     leg.status = response.status
                     self._bridge.explain("progress", f"{response.status} {response.reason}", leg.name)
-                    await self._asker.progressed(leg, response)
-                case Answered(response):
+                    await self._asker.progressed(leg, event)
+                case Answered(response, "INVITE"):
                     if await self._take(leg, response):
                         return leg
-                case Refused(response):
+                case Refused(response, "INVITE"):
                     self._lose(leg, Refusal.of_response(response))
-                case Failed(error):
+                case Failed(error, "INVITE"):
                     self._lose(leg, Refusal.of_error(error))
                 case TimedOut():
                     refusal = Refusal(480, "No Answer", None, "no-answer") if leg.status else _no_response()
                     self._lose(leg, refusal, NO_ANSWER)
+                case _:
+                    await self._asker.told(leg, event)
         return None
 
     def _end(self, event: object) -> None:

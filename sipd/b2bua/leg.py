@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sipd.b2bua.bodies import SDP, is_other_content, replace_description
 from sipd.b2bua.headers import body_fields
+from sipd.errors import InvalidStateError
 from sipd.interfaces import Attempt, EarlyMedia
 from sipd.sdp.negotiation import Carrier, Negotiation
 from sipd.sip.glare import other_delay, owner_delay
@@ -49,6 +50,7 @@ class Leg:
 
     __slots__ = (
         "_early",
+        "_negotiation",
         "attempt",
         "inbox",
         "is_live",
@@ -58,6 +60,7 @@ class Leg:
         "session",
         "side",
         "status",
+        "tag",
         "timer",
     )  # fmt: skip
 
@@ -67,7 +70,9 @@ class Leg:
 
     def __init__(self, name: str, negotiation: Negotiation, attempt: Attempt | None = None) -> None:
         self.name = name
-        self.negotiation = negotiation
+        self.negotiation = self._negotiation = negotiation
+        #: Of those who may yet answer the INVITE the one that the other side is connected with, by its tag.
+        self.tag: str | None = None
         self.attempt = attempt
         #: Whether it waits for an answer, or is up.
         self.is_live = True
@@ -113,14 +118,35 @@ class Leg:
         negotiation = self._early.get(tag)
         if negotiation is None:
             if len(self._early) >= self.session.agent.settings.max_early_dialogs:
-                return self.negotiation
-            negotiation = self._early[tag] = self.negotiation.fork()
+                return self._negotiation
+            negotiation = self._early[tag] = self._negotiation.fork()
         return negotiation
+
+    def hear(self, tag: str) -> None:
+        """Let the other side be connected with one of those who may yet answer the INVITE."""
+        self.negotiation, self.tag = self.early(tag), tag
 
     def settle(self, tag: str) -> None:
         """Go on with the negotiation of the one who has answered."""
-        self.negotiation = self._early.get(tag, self.negotiation)
+        self.negotiation, self.tag = self._early.get(tag, self._negotiation), None
         self._early.clear()
+
+    def way_to_ask(self, *, has_offer: bool, prefers_update: bool) -> Carrier:
+        """Say which request may ask for a change now: INVITE or UPDATE.
+
+        Raises:
+            InvalidStateError: none.
+        """
+        session = self.session
+        if not session.is_established:
+            if has_offer and session.can_update(self.tag):
+                # A caller has acknowledged what it was told, or it could not be asked.
+                self.negotiation.receive(Carrier.PRACK)
+                return Carrier.UPDATE
+            raise InvalidStateError("The other side cannot be asked before its answer")
+        if session.is_changing:
+            raise InvalidStateError("The other side is being changed")
+        return Carrier.UPDATE if prefers_update and has_offer and session.allows_update else Carrier.INVITE
 
     def acknowledge(self, answer: SessionDescription | None = None, ack: Request | None = None) -> None:
         """Send the ACK of the 2xx that came.
@@ -144,7 +170,7 @@ class Leg:
             description: what this leg says of the session, in the place of what the message says, if it says anything;
                 `None` to leave off a body that describes one.
         """
-        headers = Headers() if message is None else self.side.take(message)
+        headers = self.side.present() if message is None else self.side.take(message)
         body = b""
         if description is not None:
             body = b"" if message is None else replace_description(message, description)

@@ -21,7 +21,7 @@ from sipd.b2bua.events import BridgeEvent, Joins, Stopped, TimedOut, TransferFai
 from sipd.b2bua.hunt import Hunt
 from sipd.b2bua.inbox import Inbox
 from sipd.b2bua.refusals import Refusal
-from sipd.errors import InvalidStateError, LocalError, RemoteError, RequestRefusedError, SdpError
+from sipd.errors import InvalidStateError, LocalError, ParseError, RemoteError, RequestRefusedError, SdpError
 from sipd.interfaces import RoutingRequest
 from sipd.sdp.negotiation import Carrier
 from sipd.sdp.streams import revive
@@ -29,7 +29,7 @@ from sipd.sip.fields import NameAddr
 from sipd.sip.headers import Headers
 from sipd.sip.locate import Target
 from sipd.sip.message import Request
-from sipd.ua.events import Answered, Ended, Failed, Refused
+from sipd.ua.events import Answered, Ended, Failed, Progressed, Refused
 from sipd.ua.outgoing import CallRequest
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ class Transfer:
 
     # --- calling the target (`Asker`) -----------------------------------------------------------------------
 
-    async def invitation(self, leg: Leg, attempt: Attempt) -> CallRequest:
+    async def invitation(self, leg: Leg, attempt: Attempt, *, is_only: bool) -> CallRequest:
         """See `Asker`. The call is the transferee's, which is offered what that said last."""
         bridge, refer_to = self._bridge, self._referring.refer_to
         agreement = self._agreements[leg.name] = Agreement(bridge.media, self.leg, leg)
@@ -205,6 +205,7 @@ class Transfer:
             raise SdpError("The transferee has said nothing of its media")
         bridge.prefer_family(leg)
         offered = await agreement.offer(self.leg, revive(remote))
+        leg.side.meet(self.leg.side)
         content = leg.content(None, leg.negotiation.send(Carrier.INVITE, offered))
         content.headers.extend(refer_to.headers)
         if self._replaces is not None:
@@ -213,7 +214,8 @@ class Transfer:
         if self._referring.referred_by is not None:
             content.headers.add("Referred-By", str(self._referring.referred_by))
         call = bridge.call
-        caller = leg.side.from_(call.invite) if self.leg.session is call else self.leg.peer
+        is_caller = self.leg.session is call
+        caller = leg.side.from_(call.invite) if is_caller else leg.side.name_of(self.leg.side, self.leg.peer)
         return CallRequest(
             uri=attempt.uri,
             caller=caller,
@@ -226,8 +228,21 @@ class Transfer:
             credentials=attempt.credentials,
         )
 
-    async def progressed(self, leg: Leg, response: Response) -> None:
+    async def told(self, leg: Leg, event: object) -> bool:
+        """See `Asker`."""
+        return leg is not self.leg
+
+    async def progressed(self, leg: Leg, event: Progressed) -> None:
         """See `Asker`. The transferor hears of it; media before the answer is heard by nobody."""
+        response = event.response
+        tag = response.to.tag or ""
+        try:
+            description = find_description(response)
+            if description is not None:
+                carrier = Carrier.RELIABLE if "RSeq" in response.headers else Carrier.PROVISIONAL
+                leg.early(tag).receive(carrier, description)
+        except ParseError as error:
+            self._explain(f"early media ignored: {error.reason}")
         self._referring.progress(response.status, response.reason)
 
     async def answered(self, leg: Leg, response: Response) -> bool:
