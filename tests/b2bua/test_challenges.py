@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 
 from sipd.b2bua.routing import StaticRoute
 from sipd.interfaces import Credentials
+from sipd.sip.digest import MAX_REALMS
 from sipd.sip.fields import AuthParameters
 from sipd.sip.message import Request, Response
 from sipd.testing import builders
@@ -170,6 +171,16 @@ class CalleeTests(ChallengeCase):
         self.reply("BYE", 407, proxy("proxy", "p2"))
         self.assertEqual((len(self.sent("BYE")), len(self.server.agent)), (2, 0))
         self.finish()
+
+    def test_gateway_that_never_has_enough(self) -> None:
+        """One that asks for another realm each time is given up after some tries, and the caller is told."""
+        call = self.calling("paid")
+        for number in range(20):
+            self.say(407, headers=[proxy(f"realm {number}", f"n{number}")])
+        self.assertEqual(call.status, 502)
+        self.assertEqual(len(self.sent("INVITE")), MAX_REALMS + 1)
+        self.finish()
+        self.assert_no_challenge(call)
 
     def test_cancel_is_challenged(self) -> None:
         """A CANCEL has no second try (section 22.1); the INVITE ends with its 487."""
