@@ -1,24 +1,20 @@
-"""One call of a phone: its dialog, who may say what at the moment, and what came of it."""
+"""One call of a phone: who may say what at the moment, and what came of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from sipd.sip.message import Request, Response
-from sipd.sip.uri import SipUri, parse_uri
-from sipd.testing import builders
 from sipd.testing.exchanges import ClientExchange, Reply
-from sipd.testing.links import Address
+from tests.phones.dialog import Asked, Change, Dialog
+from tests.phones.early import Sending, Taking
 from tests.phones.media import MediaError, Understanding, Wish
 
 if TYPE_CHECKING:
     from tests.phones.phone import Phone
-
-#: How often a change is asked for again after 491 or 500.
-_MAX_AGAIN = 6
 
 
 class State(Enum):
@@ -32,30 +28,7 @@ class State(Enum):
     __hash__ = object.__hash__
 
 
-@dataclass(slots=True)
-class Asked:
-    """An INVITE or UPDATE of the other side that waits for its final response."""
-
-    request: Request
-    reply: Reply
-
-
-@dataclass(slots=True)
-class Change:
-    """A change that this side asks for.
-
-    Args:
-        method: `INVITE` or `UPDATE`.
-        wish: what is to be different; `None` to let the other side make the offer.
-        again: how often it may still be asked for again.
-    """
-
-    method: str
-    wish: dict[str, Any] | None
-    again: int = _MAX_AGAIN
-
-
-class Line:
+class Line(Dialog):
     """One dialog of a phone. Made by `Phone`.
 
     Attributes:
@@ -64,40 +37,37 @@ class Line:
         wish: what the owner wants.
         status: of the first INVITE, the final one; 0 before.
         ended_by: `us` or `them`.
-        results: the final status of each request of this side, as `BYE 200`; 0 where none came.
-        answers: what this side answered, as `INVITE 491`.
+        next_prack: what is to be different, and is offered in the next PRACK.
+        notified: what NOTIFYs said of a transfer.
     """
 
     def __init__(
         self, phone: Phone, call_id: str, local_tag: str, understanding: Understanding, wish: Wish, *, is_caller: bool
     ) -> None:
-        self.phone = phone
-        self.call_id = call_id
-        self.local_tag = local_tag
+        super().__init__(phone, call_id, local_tag, is_caller=is_caller)
         self.understanding = understanding
         self.wish = wish
-        self.is_caller = is_caller
         self.state = State.CALLING
         self.status = 0
         self.ended_by = ""
-        self.results: list[str] = []
-        self.answers: list[str] = []
-        self.invite: Request | None = None
-        self.remote_tag = ""
-        self._remote_target = ""
-        self._sequence = 0
+        self.next_prack: dict[str, Any] | None = None
+        self.notified: list[str] = []
         self._remote_sequence = 0
         self._first: ClientExchange | None = None
         self._is_cancelling = False
         #: What this side has asked for, and got no final response to.
         self._asking: ClientExchange | None = None
         self._asked: Asked | None = None
+        #: The UPDATE with an offer that it has not answered yet.
+        self._updated: Asked | None = None
+        self._sending = Sending(phone.host, self._never_acknowledged)
+        self._taking = Taking()
+        self._wants_to_answer = False
         #: The change that is asked for again in a while: all others wait for it.
         self._later: Change | None = None
         #: The INVITE of the other side whose 2xx waits for its ACK, and whether that carries an answer.
         self._unacknowledged: Request | None = None
         self._owes_answer = False
-        self._acks: dict[tuple[int, str], tuple[Request, Address]] = {}
         self._waiting: list[Callable[[], None]] = []
 
     def __repr__(self) -> str:
@@ -114,6 +84,7 @@ class Line:
         return (
             self._asking is not None
             or self._asked is not None
+            or self._updated is not None
             or self._unacknowledged is not None
             or not self.understanding.is_stable
             or self._later is not None
@@ -149,18 +120,35 @@ class Line:
         if invite.body:
             self._hear(self.understanding.take_offer, invite.body)
 
-    def ring(self, status: int = 180, *, has_media: bool = False) -> None:
-        """Send a provisional response, with early media or without."""
-        if self._asked is not None and self.state in (State.CALLING, State.EARLY):
-            self.state = State.EARLY
-            body = self.understanding.preview(self.wish) if has_media else b""
-            self._answer(self._asked, status, body=body)
+    def ring(self, status: int = 180, *, has_media: bool = False, is_reliable: bool = False) -> None:
+        """Send a provisional response, with a description or without; a reliable one waits for its PRACK."""
+        asked = self._asked
+        if asked is None or self.state not in (State.CALLING, State.EARLY) or self._sending.is_waiting:
+            return
+        self.state = State.EARLY
+        if not is_reliable:
+            body = self.understanding.preview(self.wish) if has_media and self.understanding.asked else b""
+            self._answer(asked, status, body=body)
+            return
+        has_offer = has_media and not asked.request.body and self.understanding.local is None
+        body = b""
+        if has_offer:
+            body = self.understanding.offer(self.wish)
+        elif has_media and self.understanding.asked is not None:
+            body = self.understanding.answer(self.wish)
+        fields = [*self._sending.fields(), *self.phone.fields()]
+        self._sending.start(lambda: self._answer(asked, status, headers=fields, body=body), has_offer=has_offer)
 
     def answer(self) -> None:
-        """Take the call."""
-        if self._asked is not None and self._asked.request.body and not self.understanding.would_take(self.wish):
+        """Take the call, once what it said before is acknowledged."""
+        if self._asked is None or self.state not in (State.CALLING, State.EARLY):
+            return
+        is_settled = self.understanding.local is not None
+        if self._sending.is_waiting or (is_settled and not self.understanding.is_stable) or self._updated is not None:
+            self._wants_to_answer = True
+        elif self.understanding.asked is not None and not self.understanding.would_take(self.wish):
             self.refuse(488)
-        elif self._asked is not None and self.state in (State.CALLING, State.EARLY):
+        else:
             self.state = State.UP
             self.status = 200
             self._accept(self._asked)
@@ -168,7 +156,8 @@ class Line:
     def refuse(self, status: int = 486) -> None:
         """Refuse the call."""
         if self._asked is not None and self.state in (State.CALLING, State.EARLY):
-            self._answer(self._asked, status)
+            asked, self._asked = self._asked, None
+            self._answer(asked, status)
             self._end("us", status)
 
     # --- both
@@ -178,10 +167,10 @@ class Line:
         if self.state is State.UP and self._unacknowledged is not None and not self.is_caller:
             self._waiting.append(self.bye)
         elif self.state is State.UP or (self.state is State.EARLY and self.is_caller):
-            asked, self._asked = self._asked, None
+            open_requests = self._take_open()
             self._send("BYE")
             self._end("us")
-            if asked is not None:
+            for asked in open_requests:
                 self._answer(asked, 487)
 
     def change(self, method: str = "INVITE", **wish: object) -> None:
@@ -228,6 +217,11 @@ class Line:
         if self.state is State.UP:
             self._send("INFO", body=b"Signal=5\r\n", headers=[("Content-Type", "application/dtmf-relay")])
 
+    def refer(self, user: str) -> None:
+        """Ask that the other party talk with somebody else."""
+        if self.state is State.UP:
+            self._send("REFER", headers=[("Refer-To", f"<sip:{user}@{self.phone.proxy[0]}>")])
+
     # --- what comes
 
     def requested(self, request: Request, reply: Reply) -> None:
@@ -245,8 +239,15 @@ class Line:
             self._bye_came()
         elif self.state is State.OVER:
             self._answer(asked, 481)
-        elif request.method == "INVITE" or (request.method == "UPDATE" and self.phone.has_update):
-            self._take_change(asked)
+        elif request.method == "INVITE":
+            self._take_invite(asked)
+        elif request.method == "UPDATE" and self.phone.has_update:
+            self._take_update(asked)
+        elif request.method == "PRACK":
+            self._take_prack(asked)
+        elif request.method == "NOTIFY":
+            self.notified.append(request.body.decode().strip())
+            self._answer(asked, 200)
         else:
             self._answer(asked, 200 if request.method in ("INFO", "OPTIONS") else 405)
 
@@ -284,11 +285,17 @@ class Line:
             return
         if self.is_caller and self.state is not State.UP:
             self.phone.complain(self, "BYE before the answer")
-        asked, self._asked = self._asked, None
         was_up = self.state is State.UP
+        open_requests = self._take_open()
         self._end("them", None if was_up else 487)
-        if asked is not None:
+        for asked in open_requests:
             self._answer(asked, 487)
+
+    def _take_open(self) -> list[Asked]:
+        """Give what the other side still waits for, and what is not decided about any more."""
+        open_requests = [asked for asked in (self._asked, self._updated) if asked is not None]
+        self._asked = self._updated = None
+        return open_requests
 
     def _acknowledged(self, ack: Request) -> None:
         invite = self._unacknowledged
@@ -305,46 +312,86 @@ class Line:
 
     # --- changes of the other side
 
-    def _take_change(self, asked: Asked) -> None:
-        request = asked.request
-        has_offer = bool(request.body)
-        if request.method == "UPDATE" and not has_offer:
+    def _take_invite(self, asked: Asked) -> None:
+        if self._asked is not None or self._updated is not None:
+            self._answer(asked, 500, headers=[("Retry-After", "1")])
+        elif self._owes_answer or self._asking is not None:
+            self._answer(asked, 491)
+        else:
+            self._unacknowledged = None  # a later request stands for the ACK (RFC 5407 section 3.1.4)
+            self._asked = self._consider(asked)
+
+    def _take_update(self, asked: Asked) -> None:
+        if not asked.request.body:
             self._answer(asked, 200)
-        elif self._asked is not None:
+        elif self.understanding.asked is not None or (self._asked is not None and self.state is State.UP):
             self._answer(asked, 500, headers=[("Retry-After", "1")])
         elif self._owes_answer or self._asking is not None or self.understanding.offered is not None:
             self._answer(asked, 491)
         else:
-            if self._unacknowledged is not None:
-                self._unacknowledged = None  # a later request stands for the ACK (RFC 5407 section 3.1.4)
-            if has_offer and not self._hear(self.understanding.take_offer, request.body):
-                self._answer(asked, 488)
-                return
-            self._asked = asked
-            self.phone.host.callLater(self.phone.thinks, self._decide, asked)
+            self._updated = self._consider(asked)
+
+    def _consider(self, asked: Asked) -> Asked | None:
+        """Hear an offer, and decide about it in a while."""
+        if asked.request.body and not self._hear(self.understanding.take_offer, asked.request.body):
+            self._answer(asked, 488)
+            return None
+        self.phone.host.callLater(self.phone.thinks, self._decide, asked)
+        return asked
 
     def _decide(self, asked: Asked) -> None:
-        if self._asked is not asked:
+        if asked not in (self._asked, self._updated):
             return
-        if request_contact := asked.request.contacts:
-            self._remote_target = str(request_contact[0].uri)
+        if contacts := asked.request.contacts:
+            self._remote_target = str(contacts[0].uri)
         if self.phone.takes_changes and (not asked.request.body or self.understanding.would_take(self.wish)):
             self._accept(asked)
         else:
             self._answer(asked, 488)
-            self._asked = None
+            self._forget(asked)
             self.understanding.drop()
         self._go_on()
 
+    def _forget(self, asked: Asked) -> None:
+        if self._asked is asked:
+            self._asked = None
+        else:
+            self._updated = None
+
+    def _take_prack(self, asked: Asked) -> None:
+        """Take a PRACK, and the answer or the offer in it (RFC 3262 section 5)."""
+        request, understanding = asked.request, self.understanding
+        if not self._sending.acknowledged(request):
+            self._answer(asked, 481)
+            return
+        body = b""
+        if self._sending.has_offer:
+            if not request.body:
+                self.phone.complain(self, "a PRACK without the answer to an offer")
+            else:
+                self._hear(understanding.take_answer, request.body)
+        elif request.body and self._hear(understanding.take_offer, request.body):
+            body = understanding.answer(self.wish)
+        self._answer(asked, 200, body=body)
+        self._go_on()
+
+    def _never_acknowledged(self) -> None:
+        """Refuse a call whose provisional response was never acknowledged (RFC 3262 section 3)."""
+        self.refuse(504)
+
     def _accept(self, asked: Asked) -> None:
-        """Send a 2xx with an answer, or with an offer where there was none."""
-        request = asked.request
-        self._asked = None
+        """Send a 2xx with an answer, or with an offer where there was none, or with nothing where all is agreed on."""
+        request, understanding = asked.request, self.understanding
+        is_settled = request is self.invite and understanding.local is not None
+        self._forget(asked)
         if request.method == "INVITE":
+            self._sending.stop()
             self._unacknowledged = request
-            self._owes_answer = not request.body
-        understanding = self.understanding
-        body = understanding.answer(self.wish) if request.body else understanding.offer(self.wish)
+            self._owes_answer = not request.body and not is_settled
+        if understanding.asked is not None:
+            body = understanding.answer(self.wish)
+        else:
+            body = b"" if is_settled else understanding.offer(self.wish)
         self._answer(asked, 200, headers=self.phone.fields(), body=body)
 
     # --- changes of this side
@@ -355,7 +402,7 @@ class Line:
         is_turn = self._later in (None, change)
         if self._later is change:
             self._later = None
-        if self.state is not State.UP or not is_turn or not self._may_ask(change.method):
+        if not is_turn or not self._may_ask(change.method):
             self._waiting.append(lambda: self._change(change))
             return
         body = b"" if change.wish is None else self.understanding.offer(replace(self.wish, **change.wish))
@@ -367,9 +414,13 @@ class Line:
         self._asking = self.phone.exchanges.ask(request, self._next_hop(), responded)
 
     def _may_ask(self, method: str) -> bool:
-        if self._asking is not None or self._asked is not None or not self.understanding.is_stable:
+        if self._asking is not None or self._updated is not None or not self.understanding.is_stable:
             return False
-        return method == "UPDATE" or self._unacknowledged is None
+        if self.state is not State.UP:
+            # In an early dialog there is UPDATE, once something was agreed on there (RFC 3311 section 5.1).
+            is_settled = self.understanding.local is not None and not self._sending.is_waiting
+            return method == "UPDATE" and self.state is State.EARLY and is_settled
+        return self._asked is None and (method == "UPDATE" or self._unacknowledged is None)
 
     def _change_answered(self, change: Change, request: Request, response: Response | None) -> None:
         asking = self._asking
@@ -438,8 +489,38 @@ class Line:
         if response.status > 100 and self.state is State.CALLING:
             self.state = State.EARLY
             self._take_dialog(response)
-        if response.body and self.status == 0:
+        if self.status or self.state is State.OVER:
+            return
+        if self._taking.is_next(response):
+            self._prack(response)
+        elif response.body and "RSeq" not in response.headers:
             self._hear(self.understanding.glance, response.body)
+
+    def _prack(self, response: Response) -> None:
+        """Acknowledge a provisional response, and the description in it."""
+        understanding, body = self.understanding, b""
+        if response.body and understanding.offered is not None:
+            self._hear(understanding.take_answer, response.body)
+        elif response.body and understanding.local is None and self._hear(understanding.take_offer, response.body):
+            body = understanding.answer(self.wish)
+        wish, self.next_prack = self.next_prack, None
+        if wish is not None and understanding.is_stable and understanding.local is not None:
+            body = understanding.offer(replace(self.wish, **wish))
+        rack = f"{response.headers.get('RSeq')} {response.cseq}"
+        request = self._request("PRACK", headers=[("RAck", rack)], body=body)
+
+        def responded(answer: Response | None) -> None:
+            if answer is not None and answer.is_provisional:
+                return
+            self._note(self.results, request, answer)
+            if wish is not None and answer is not None and answer.is_success and self.state is not State.OVER:
+                if self._hear(understanding.take_answer, answer.body):
+                    self.wish = replace(self.wish, **wish)
+            elif wish is not None:
+                understanding.drop()
+            self._go_on()
+
+        self.phone.exchanges.ask(request, self._next_hop(), responded)
 
     def _answered(self, response: Response) -> None:
         assert self.invite is not None
@@ -456,11 +537,13 @@ class Line:
             self.understanding.drop()
         else:
             self.state = State.UP
-            if self.invite.body:
+            if self.understanding.local is not None:
+                pass  # a reliable provisional response has settled it
+            elif self.invite.body:
                 self._hear(self.understanding.take_answer, response.body)
             elif self._hear(self.understanding.take_offer, response.body):
                 body = self.understanding.answer(self.wish)
-        if not self.invite.body and response.body and not body:
+        if not self.invite.body and response.body and not body and is_over:
             heard = Understanding("0")
             heard.take_offer(response.body)
             body = heard.answer(self.wish)
@@ -469,7 +552,7 @@ class Line:
             self.bye()
         self._go_on()
 
-    # --- how it is said
+    # --- what follows from it
 
     def _end(self, by: str, status: int | None = None) -> None:
         if self.state is State.OVER:
@@ -479,6 +562,7 @@ class Line:
         if status is not None and not self.status:
             self.status = status
         self.understanding.drop()
+        self._sending.stop()
         self._waiting.clear()
         for exchange in (self._first, self._asking):
             if exchange is not None and not exchange.is_final:
@@ -489,6 +573,9 @@ class Line:
         waiting, self._waiting = self._waiting, []
         for action in waiting:
             action()
+        if self._wants_to_answer:
+            self._wants_to_answer = False
+            self.answer()
 
     def _hear(self, take: Callable[[bytes], None], body: bytes) -> bool:
         try:
@@ -497,77 +584,3 @@ class Line:
             self.phone.complain(self, str(error))
             return False
         return True
-
-    def _answer(self, asked: Asked, status: int, *, headers: builders.Fields = (), body: bytes = b"") -> None:
-        request = asked.request
-        if status >= 200:
-            self.answers.append(f"{request.method} {status}")
-            if self._asked is asked and status >= 300 and request is self.invite:
-                self._asked = None
-        fields = [*headers]
-        if request.method == "UPDATE" and status == 200:
-            fields.append(("Contact", self.phone.contact))
-        asked.reply(
-            builders.response(
-                request, status, to_tag=self.local_tag, contact=self.phone.contact, headers=fields, body=body
-            )
-        )
-
-    def _send(self, method: str, *, headers: builders.Fields = (), body: bytes = b"") -> None:
-        request = self._request(method, headers=headers, body=body)
-
-        def responded(response: Response | None) -> None:
-            if response is None or not response.is_provisional:
-                self._note(self.results, request, response)
-
-        self.phone.exchanges.ask(request, self._next_hop(), responded)
-
-    def _request(self, method: str, *, headers: builders.Fields = (), body: bytes = b"") -> Request:
-        self._sequence += 1
-        return self._in_dialog(method, self._sequence, headers, body)
-
-    def _in_dialog(self, method: str, number: int, headers: builders.Fields, body: bytes) -> Request:
-        assert self.invite is not None
-        local, remote = self.invite.from_.uri, self.invite.to.uri
-        if not self.is_caller:
-            local, remote = remote, local
-        fields = [*headers]
-        return builders.request(
-            method,
-            self._remote_target or str(remote),
-            caller=str(local),
-            callee=str(remote),
-            from_tag=self.local_tag,
-            to_tag=self.remote_tag or None,
-            call_id=self.call_id,
-            cseq=number,
-            via=None,
-            contact=self.phone.contact if method in ("INVITE", "UPDATE") else None,
-            headers=[one for one in fields if one[0] != "Content-Type"],
-            body=body,
-            content_type=next((value for name, value in fields if name == "Content-Type"), "application/sdp"),
-        )
-
-    def _acknowledge(self, invite: Request, response: Response, body: bytes) -> None:
-        """Send the ACK of a 2xx: the same one each time."""
-        key = (invite.cseq.number, response.to.tag or "")
-        if key not in self._acks:
-            ack = self._in_dialog("ACK", invite.cseq.number, (), body)
-            self.phone.exchanges.add_via(ack)
-            self._acks[key] = (ack, self._next_hop())
-        self.phone.exchanges.send(*self._acks[key])
-
-    def _take_dialog(self, response: Response) -> None:
-        self.remote_tag = response.to.tag or ""
-        self._take_target(response)
-
-    def _take_target(self, response: Response) -> None:
-        if response.contacts:
-            self._remote_target = str(response.contacts[0].uri)
-
-    def _next_hop(self) -> Address:
-        uri = parse_uri(self._remote_target) if self._remote_target else None
-        return (uri.host, uri.port or 5060) if isinstance(uri, SipUri) else self.phone.proxy
-
-    def _note(self, notes: list[str], request: Request, response: Response | None) -> None:
-        notes.append(f"{request.method} {response.status if response is not None else 0}")

@@ -61,7 +61,9 @@ class Stream:
         known = CODECS[self.kind]
         types = " ".join(str(known[name][0]) for name in self.codecs)
         maps = [f"a=rtpmap:{known[name][0]} {name}/{known[name][1]}" for name in self.codecs]
-        return [f"m={self.kind} {self.port} RTP/AVP {types}", *maps, f"a={self.direction}"]
+        # Who holds by the address knows of no directions.
+        directions = [] if self.host == "0.0.0.0" else [f"a={self.direction}"]
+        return [f"m={self.kind} {self.port} RTP/AVP {types}", *maps, *directions]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +115,7 @@ class Wish:
         codecs: of the audio stream, the preferred one first.
         has_video: whether there should be a picture, too.
         takes_video: whether one is taken that the other side wants.
+        holds_by_address: whether it holds in the old way, with `c=0.0.0.0`.
     """
 
     host: str
@@ -121,13 +124,14 @@ class Wish:
     codecs: tuple[str, ...] = ("PCMU", "PCMA", "telephone-event")
     has_video: bool = False
     takes_video: bool = True
+    holds_by_address: bool = False
 
     def stream(self, kind: str, index: int) -> Stream:
         """Give the stream that is wished for at a place; one that is not wished for has the port 0."""
         is_wanted = kind == "audio" or self.has_video
         return Stream(
             kind=kind,
-            host=self.host,
+            host="0.0.0.0" if self.is_holding and self.holds_by_address else self.host,
             port=self.port + 2 * index if is_wanted else 0,
             codecs=self.codecs if kind == "audio" else ("VP8",),
             receives=not self.is_holding,

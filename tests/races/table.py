@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from tests.races import crossing, losses, moratorium, mortal
+from tests.races import crossing, losses, moratorium, mortal, offers
 from tests.races.flow import Flow, Result
 
 PATH = Path(__file__).parents[2] / "docs" / "races.md"
@@ -15,6 +15,7 @@ SECTIONS: tuple[tuple[str, tuple[Flow, ...]], ...] = (
     ("Before the ACK", moratorium.FLOWS),
     ("Against a BYE", mortal.FLOWS),
     ("Changes that meet", crossing.FLOWS),
+    ("Offers and answers", offers.FLOWS),
     ("Lost, late and repeated", losses.FLOWS),
 )
 
