@@ -85,6 +85,20 @@ class OptionsTests(KeepAliveCase):
         self.assertEqual(self.carol.calls[0].outcome, Outcome.ANSWERED)
         self.finish()
 
+    def test_long_call(self) -> None:
+        """A call in which nothing was said in SIP for ten minutes is ended on the phone, too, whoever began it."""
+        self.carol.auto_answer()
+        self.alice.auto_answer()
+        for caller, callee, name in ((self.alice, self.carol, "carol"), (self.carol, self.alice, "alice")):
+            call = caller.call(name)
+            self.clock.advance(600.0)
+            self.assertTrue(call.is_answered)
+            (call if caller is self.alice else callee.calls[-1]).hang_up()
+            self.clock.advance(1.0)
+            self.assertEqual([one.outcome for one in (call, callee.calls[-1])], [Outcome.ANSWERED] * 2)
+            self.assertEqual(self.carol.calls[-1].ended_by, "them")
+        self.settle()
+
     def test_gone(self) -> None:
         """A phone that was unplugged is not called any more after a few minutes: the caller need not wait."""
         self.clock.advance(60.0)
