@@ -224,9 +224,9 @@ class Changes:
         prefers_update = change.carrier is not Carrier.INVITE or request is None
         change.carrier = other.way_to_ask(has_offer=offered is not None, prefers_update=prefers_update)
         said = other.negotiation.send(change.carrier, offered)
-        if request is None:
-            other.side.meet(change.leg.side)
         content = other.content(request, said)
+        if request is None:
+            content.headers.extend(other.side.meet(change.leg.side))
         self._change = change
         if change.carrier is Carrier.UPDATE:
             other.session.update(content.headers, content.body, other.tag)

@@ -79,7 +79,7 @@ class Identities:
         """Give the side of who comes from another call: it is who it was there."""
         adopted = Side(self, side._party, is_trusted=side.is_trusted)
         adopted.user, adopted.uuid, adopted.attempt, adopted.number = side.user, side.uuid, side.attempt, side.number
-        adopted._privacy = side._privacy
+        adopted._privacy, adopted._known = side._privacy, side._known
         self.is_marked = self.is_marked or side._call.is_marked
         return adopted
 
@@ -109,7 +109,19 @@ class Side:
         uuid: of its end point (RFC 7989).
     """
 
-    __slots__ = ("_call", "_other", "_party", "_privacy", "attempt", "is_trusted", "number", "session", "user", "uuid")
+    __slots__ = (
+        "_call",
+        "_known",
+        "_other",
+        "_party",
+        "_privacy",
+        "attempt",
+        "is_trusted",
+        "number",
+        "session",
+        "user",
+        "uuid",
+    )
 
     def __init__(self, call: Identities, party: str, *, is_trusted: bool) -> None:
         self.is_trusted = is_trusted
@@ -121,6 +133,8 @@ class Side:
         self._call = call
         self._party = party
         self._privacy = _NO_PRIVACY
+        #: Who it is, by its last message and by what is known of it.
+        self._known: tuple[NameAddr, ...] = ()
         #: Whose message it got last.
         self._other: Side | None = None
 
@@ -142,30 +156,43 @@ class Side:
             return
         call.is_marked = True
         sender = self._other = call.sender(message)
-        asserted = sender._asserted(message)
+        sender._known = sender._asserted(message)
         privacy = sender.privacy(message)
-        headers = message.headers
-        policy = call.policy
-        if self.is_trusted:
-            self._assert(fields, asserted, sender, privacy)
-            if privacy.values and (asserted or "Privacy" in headers):
-                fields.add("Privacy", str(privacy))
-            if sender.is_trusted:
-                copy_history(fields, headers)
-            if self.attempt is not None and isinstance(message, Request) and message.to.tag is None:
-                self._add_history(fields, message, self.attempt)
-        else:
-            if privacy.is_refused or (policy.tells_strangers and not privacy.asks_for("id", "user")):
-                self._assert(fields, asserted, sender, privacy)
-            if policy.anonymises and privacy.asks_for("user"):
-                for name in _TELLING:
-                    fields.remove(name)
-            left = privacy.without(self._kept_here())
-            if left.values and "Privacy" in headers:
-                fields.add("Privacy", str(left))
-            if sender.is_trusted:
-                copy_history_for_strangers(fields, headers, privacy, policy.history)
-        self._name(sender, message, fields)
+        if not isinstance(message, Request) or message.method != "ACK":
+            # An ACK cannot be refused, so nothing is claimed in it (RFC 5876 section 4).
+            self._introduce(sender, fields, is_asked="Privacy" in message.headers)
+        if sender.is_trusted and self.is_trusted:
+            copy_history(fields, message.headers)
+        elif sender.is_trusted:
+            copy_history_for_strangers(fields, message.headers, privacy, call.policy.history)
+        if self.is_trusted and isinstance(message, Request) and message.to.tag is None:
+            self._add_history(fields, message)
+        sender.hear(message)
+        self._name(sender, fields)
+
+    def meet(self, other: Side) -> Headers:
+        """Give what this side is told of another one that it talks with from now on, where that asks for nothing."""
+        self._other, other._other = other, self
+        fields = Headers()
+        if self.is_trusted or self._call.is_marked:
+            if not other._known and other.user is not None:
+                dialog = other.session.dialog if other.session is not None else None
+                address = dialog.remote.uri if dialog is not None else ANONYMOUS.uri
+                other._known = self._call.policy.assert_user(other.user, address, ())
+            self._introduce(other, fields, is_asked=False)
+            self._name(other, fields)
+        return fields
+
+    def is_news(self, message: Request | Response) -> bool:
+        """Say whether a message of this side says that somebody else is there now (RFC 4916)."""
+        if not self.is_trusted or not message.headers.has_any(IDENTITY):
+            return False
+        asserted = self._asserted(message)
+        if not asserted or asserted == self._known:
+            return False
+        self._known = asserted
+        self.privacy(message)
+        return True
 
     def from_(self, request: Request) -> NameAddr:
         """Give From, without a tag, of the request that this side gets for one of another side.
@@ -178,18 +205,29 @@ class Side:
         if self.is_trusted or not (call.is_marked or request.headers.has_any(IDENTITY)):
             return address
         sender = call.sender(request)
-        asserted = sender._asserted(request)
-        privacy = sender.privacy(request)
+        sender._known = sender._asserted(request)
+        sender.privacy(request)
+        return self.name_of(sender, address)
+
+    def name_of(self, sender: Side, address: NameAddr) -> NameAddr:
+        """Give what another side with that address is called towards this one.
+
+        Raises:
+            RequestRefusedError: as `from_`.
+        """
+        privacy, policy = sender._privacy, self._call.policy
+        if self.is_trusted or not privacy.values:
+            return address
         if privacy.is_critical and not privacy.is_refused:
             missing = privacy.without(self._kept_here()).without(frozenset(("critical",)))
             if missing.values:
                 raise RequestRefusedError(f"Privacy Not Possible: {missing}", status=500)
-        if not call.policy.anonymises:
+        if not policy.anonymises:
             return address
         if privacy.asks_for("user"):
             return ANONYMOUS
         # What is hidden in P-Asserted-Identity must not stand in From.
-        is_told = any(address.uri == identity.uri for identity in asserted)
+        is_told = any(address.uri == identity.uri for identity in sender._known)
         return ANONYMOUS if privacy.asks_for("id") and is_told else address
 
     def privacy(self, message: Request | Response) -> Privacy:
@@ -239,17 +277,36 @@ class Side:
                 return (value.identity,)
         return ()
 
-    def _assert(self, fields: Headers, asserted: tuple[NameAddr, ...], sender: Side, privacy: Privacy) -> None:
-        form = self._call.policy.form
-        for identity in asserted:
+    def _introduce(self, sender: Side, fields: Headers, *, is_asked: bool) -> None:
+        privacy, policy = sender._privacy, self._call.policy
+        if self.is_trusted:
+            self._assert(sender, fields)
+            if privacy.values and (sender._known or is_asked):
+                fields.add("Privacy", str(privacy))
+            return
+        if privacy.is_refused or (policy.tells_strangers and not privacy.asks_for("id", "user")):
+            self._assert(sender, fields)
+        if policy.anonymises and privacy.asks_for("user"):
+            for name in _TELLING:
+                fields.remove(name)
+        left = privacy.without(self._kept_here())
+        if left.values and is_asked:
+            fields.add("Privacy", str(left))
+
+    def _assert(self, sender: Side, fields: Headers) -> None:
+        form, privacy = self._call.policy.form, sender._privacy
+        for identity in sender._known:
             if form is not IdentityForm.RPID:
                 fields.add(_ASSERTED, str(identity))
             if form is not IdentityForm.PAI:
                 value = RemoteParty.of(identity, sender._party, is_private=privacy.asks_for("id", "user"))
                 fields.add(_REMOTE_PARTY, str(value))
 
-    def _add_history(self, fields: Headers, request: Request, attempt: Attempt) -> None:
+    def _add_history(self, fields: Headers, request: Request) -> None:
         """Say where the call goes, to who is trusted, if anybody wants to know of it."""
+        attempt = self.attempt
+        if attempt is None:
+            return
         if HISTORY in fields or "histinfo" in request.headers.tokens("Supported"):
             user = attempt.user and self._call.policy.address_of(attempt.user, request.uri)
             extend_history(fields, request, attempt, self.number, user or None)
@@ -279,9 +336,8 @@ class Side:
             return ()
         return (("Session-ID", f"{other};remote={self.uuid}"),)
 
-    def _name(self, sender: Side, message: Request | Response, fields: Headers) -> None:
+    def _name(self, sender: Side, fields: Headers) -> None:
         """Put the UUIDs of both ends in, once one of them has one; who has none gets one from here."""
-        sender.hear(message)
         if sender.uuid == self.uuid == NIL_UUID:
             return
         if sender.uuid == NIL_UUID:

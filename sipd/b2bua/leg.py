@@ -170,7 +170,7 @@ class Leg:
             description: what this leg says of the session, in the place of what the message says, if it says anything;
                 `None` to leave off a body that describes one.
         """
-        headers = self.side.present() if message is None else self.side.take(message)
+        headers = Headers() if message is None else self.side.take(message)
         body = b""
         if description is not None:
             body = b"" if message is None else replace_description(message, description)

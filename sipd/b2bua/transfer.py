@@ -205,8 +205,8 @@ class Transfer:
             raise SdpError("The transferee has said nothing of its media")
         bridge.prefer_family(leg)
         offered = await agreement.offer(self.leg, revive(remote))
-        leg.side.meet(self.leg.side)
         content = leg.content(None, leg.negotiation.send(Carrier.INVITE, offered))
+        content.headers.extend(leg.side.meet(self.leg.side))
         content.headers.extend(refer_to.headers)
         if self._replaces is not None:
             # Of a call that is not here: whoever is called knows it.
