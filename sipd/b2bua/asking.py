@@ -232,7 +232,7 @@ class CallerAsking:
                 refused = leg.session.too_early("The first offer is not answered yet")
                 updating.reject(refused.status, refused.reason, refused.headers)
             case Updated(updating):
-                updating.reject(488)
+                updating.reject(491)
             case Answered(response, "UPDATE") if changes is not None:
                 await changes.answered(leg, response)
             case Refused(response, "UPDATE") if changes is not None:

@@ -250,6 +250,9 @@ class Calling:
         except ParseError:
             return None  # Without a Contact that can be read it makes no dialog; the 2xx will.
         self.early[tag] = early = EarlyDialog(self._session, dialog, takes_offer=self._takes_offer)
+        if self._session.dialog is None:
+            # What the callee says in it may overtake its 2xx.
+            self._session.agent.add_early_dialog(self._session, dialog)
         return early
 
     def _take_success(self, response: Response) -> None:

@@ -58,7 +58,6 @@ class EarlyDialog:
             return False
         for effect in self._machine.feed(event, response):
             if isinstance(effect, Acknowledge):
-                self._session.agent.add_early_dialog(self._session, self.dialog)
                 if self._takes_offer and response.body:
                     self._takes_offer = False
                     self._owed = response, effect.rack
