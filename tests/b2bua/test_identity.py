@@ -553,3 +553,50 @@ class MessageTests(IdentityCase):
         assert response is not None
         self.assertEqual(response.status, 500)
         self.assertEqual(self.stranger.messages, [])
+
+
+class TransferTests(IdentityCase):
+    """Who talks with whom after a transfer (RFC 4916 in spirit, RFC 7989 section 7)."""
+
+    def refer(self, call: PeerCall, target: str) -> None:
+        """Let one end of a call send the other one to somebody else."""
+        call.request("REFER", headers=[("Refer-To", f"<sip:{target}@example.com>")])
+        self.clock.advance(5.0)
+
+    def test_transferee_is_known(self) -> None:
+        """The target is told who is sent to it; who is sent is told who answers there."""
+        self.carol.auto_answer(after=1.0)
+        call, answered = self.talk("gateway", "bob", [(PAI, BOSS), ("Session-ID", f"{A};remote={NIL}")])
+        self.refer(answered, "carol")
+        self.assertTrue(call.is_answered)
+        told = [one for one in self.gateway.seen if isinstance(one, Request) and one.method in ("INVITE", "UPDATE")]
+        self.assert_got(told[-1], {PAI: ["<sip:carol@example.com>"]})
+        self.assertEqual(self.carol.calls[-1].invite.headers.get("Session-ID"), f"{A};remote={NIL}")
+        match = re.fullmatch(rf"([0-9a-f]{{32}});remote={A}", told[-1].headers.get("Session-ID") or "")
+        assert match is not None
+        call.hang_up()
+        self.settle()
+
+    def test_to_the_trusted_side(self) -> None:
+        """A user who is sent to a trusted side is asserted there."""
+        self.gateway.auto_answer(after=1.0)
+        call, answered = self.talk("alice", "bob")
+        self.refer(answered, "9001")
+        self.assert_got(self.gateway.calls[-1].invite, {PAI: [ALICE_AOR]})
+        call.hang_up()
+        self.settle()
+
+    def test_privacy_goes_with_the_call(self) -> None:
+        """Who did not want to be named is not named by a transfer, on whichever side it is."""
+        self.stranger.auto_answer(after=1.0)
+        call, answered = self.talk("alice", "bob", [("Privacy", "user")])
+        self.refer(answered, "8001")
+        self.assertEqual(str(self.stranger.calls[-1].invite.from_.without_parameters()), ANONYMOUS)
+        call.hang_up()
+        self.clock.advance(60.0)
+        self.bob.fields = (("Privacy", "user"),)
+        call, answered = self.talk("alice", "bob")
+        self.refer(call, "8001")
+        self.assertEqual(str(self.stranger.calls[-1].invite.from_.without_parameters()), ANONYMOUS)
+        answered.hang_up()
+        self.settle()
