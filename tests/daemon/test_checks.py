@@ -114,6 +114,35 @@ class RelationTests(ConfigCase):
             with self.subTest(user):
                 self.assert_problem(f'{MINIMAL}[[users]]\nname = "a"\n{user}', *expected)
 
+    def test_identities(self) -> None:
+        """An address belongs to one user, and is one; networks are networks, and words are those that there are."""
+        users = '[[users]]\nname = "a"\npassword = "x"\nidentities = [{}]\n[[users]]\nname = "b"\npassword = "x"\n'
+        second = 'identities = ["tel:+1-2"]\n'
+        mine = 'users[0].identities[0]: an address of this user\'s own expected (it is that of "b")'
+        for first, more, *expected in (
+            ('"sip:b@example.com"', "", mine),
+            ('"tel:+12"', second, mine.replace("users[0]", "users[1]").replace('"b"', '"a"')),
+            ('"sip:example.com"', "", 'users[0].identities[0]: an address such as "tel:+49301234" or '
+             '"sip:sales@example.com" expected (got "sip:example.com")'),
+            ('"urn:x:1"', "", 'users[0].identities[0]: an address such as "tel:+49301234" or '
+             '"sip:sales@example.com" expected (got "urn:x:1")'),
+            ('"+4930"', "", 'users[0].identities[0]: a URI such as "sip:proxy.example.com" expected: '
+             "A URI without a scheme"),
+        ):  # fmt: skip
+            with self.subTest(f"{first} {more}"):
+                self.assert_problem(MINIMAL + users.format(first) + more, *expected)
+        good = self.load(MINIMAL + users.format('"sip:a@example.com", "sip:sales@example.com", "tel:+1"') + second)
+        self.assertEqual([len(user.identities) for user in good.users], [3, 1])
+        for text, *expected in (
+            ('trust = ["gw.example.com"]', 'identity.trust[0]: an address or a network such as "192.0.2.0/24" expected '
+             '(got "gw.example.com")'),
+            ('form = "from"', 'identity.form: "pai", "rpid" or "both" expected (got "from")'),
+            ('history = "keep"', 'identity.history: "remove", "anonymise" or "pass" expected (got "keep")'),
+            ('anonymise = "yes"', 'identity.anonymise: true or false expected (got text)'),
+        ):  # fmt: skip
+            with self.subTest(text):
+                self.assert_problem(f"{MINIMAL}[identity]\n{text}", *expected)
+
     def test_bounds_in_order(self) -> None:
         """A lower bound above its upper one is refused, also against a default."""
         for text, expected in (
@@ -170,6 +199,7 @@ class RelationTests(ConfigCase):
             ("", "routes[0].to: required (or refuse), and missing"),
             ('to = "sip:a@b"\nrefuse = [403, "No"]', "routes[0].to: not possible beside refuse"),
             ('refuse = [403, "No"]\ntimeout = 5.0', "routes[0].timeout: not possible beside refuse"),
+            ('refuse = [403, "No"]\ntrusted = true', "routes[0].trusted: not possible beside refuse"),
             (
                 'refuse = [200, "OK"]',
                 'routes[0].refuse: a status from 400 to 699 and a reason, such as [403, "Forbidden"], expected '

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 
 from sipd.b2bua.transfer import TransferSettings
+from sipd.b2bua.trust import HistoryForStrangers, IdentityForm, IdentityPolicy
 from sipd.daemon import layers
 from sipd.daemon.certificates import CertificateFiles, make_self_signed
 from sipd.daemon.sections import Limits
@@ -79,6 +81,35 @@ class MappingTests(ConfigCase):
         self.assertEqual(found, expected)
         self.assertIsNone(layers.keep_alive_settings(self.load(MINIMAL + '[nat]\nkeepalive = "off"')))
 
+    def test_identity(self) -> None:
+        """`[identity]` and what users own is what the B2BUA goes by; without a word nobody is trusted."""
+        found = layers.identity_policy(self.load(MINIMAL))
+        self.assertEqual(found, IdentityPolicy(domains=("example.com",), relays_media=True))
+        text = """
+        [[users]]
+        name = "a"
+        password = "p"
+        identities = ["tel:+1"]
+        [identity]
+        trust = ["192.0.2.0/28"]
+        form = "both"
+        anonymise = false
+        tell_strangers = true
+        history = "anonymise"
+        [media]
+        relay = false
+        """
+        expected = IdentityPolicy(
+            trust=(ipaddress.ip_network("192.0.2.0/28"),),
+            domains=("example.com",),
+            owned={"a": (parse_uri("tel:+1"),)},
+            form=IdentityForm.BOTH,
+            anonymises=False,
+            tells_strangers=True,
+            history=HistoryForStrangers.ANONYMISE,
+        )
+        self.assertEqual(layers.identity_policy(self.load(MINIMAL + text)), expected)
+
     def test_routes(self) -> None:
         """Every condition and every consequence of a route reaches the router."""
         text = """
@@ -91,6 +122,7 @@ class MappingTests(ConfigCase):
         to = "sip:{0}@b.example"
         authenticate = false
         timeout = 7
+        trusted = true
         next_hop = "sip:c.example"
         credentials = { username = "u", password = "p", realm = "b" }
         caller_credentials = { username = "v", password = "q" }
@@ -105,6 +137,7 @@ class MappingTests(ConfigCase):
         )
         self.assertEqual([str(network) for network in route.sources], ["10.0.0.0/8"])
         self.assertEqual((route.to, route.authenticate, route.timeout), ("sip:{0}@b.example", False, 7.0))
+        self.assertEqual((route.trusted, refusal.trusted), (True, False))
         self.assertEqual(str(route.next_hop), "sip:c.example")
         credentials = route.credentials
         self.assertEqual((credentials.username, credentials.password, credentials.realm), ("u", "p", "b"))

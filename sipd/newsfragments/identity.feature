@@ -1,0 +1,1 @@
+Who calls is told by trust (`[identity]`, `trusted` of a route): P-Asserted-Identity, Remote-Party-ID, Diversion and History-Info cross between trusted sides only, Privacy is kept for all others, Session-ID crosses and stands in call records.
