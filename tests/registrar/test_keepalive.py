@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -119,7 +121,7 @@ class Asked:
 class KeepAliveCase(SynchronousTestCase):
     """A location service whose bindings are kept alive."""
 
-    settings = KeepAliveSettings(interval=INTERVAL)
+    how = KeepAliveSettings(interval=INTERVAL)
 
     def setUp(self) -> None:
         """Make it."""
@@ -140,7 +142,7 @@ class KeepAliveCase(SynchronousTestCase):
             transactions=self.asked,
             entropy=seeded(),
             host="example.com",
-            settings=self.settings,
+            settings=self.how,
         )
 
     def tearDown(self) -> None:
@@ -330,7 +332,7 @@ class WhenTests(KeepAliveCase):
 class OptionsCase(KeepAliveCase):
     """A phone with two contacts, which is asked."""
 
-    settings = KeepAliveSettings(interval=INTERVAL, misses=3)
+    how = KeepAliveSettings(interval=INTERVAL, misses=3)
 
     def setUp(self) -> None:
         """Register it, and let it answer once."""
@@ -434,7 +436,7 @@ class OptionsTests(OptionsCase):
 class UnregisterTests(OptionsCase):
     """The same, where silence ends the registration."""
 
-    settings = KeepAliveSettings(interval=INTERVAL, misses=3, silence=Silence.UNREGISTER)
+    how = KeepAliveSettings(interval=INTERVAL, misses=3, silence=Silence.UNREGISTER)
 
     def test_silent(self) -> None:
         """The contact is removed, here, in the store, and for the observers."""
@@ -460,10 +462,52 @@ class UnregisterTests(OptionsCase):
         self.assertEqual(self.location._left_out, {})
 
 
+class HistoryTests(KeepAliveCase):
+    """Whatever happens, everybody who needs it is kept alive, once, and nobody else."""
+
+    how = KeepAliveSettings(interval=INTERVAL, misses=1, silence=Silence.UNREGISTER)
+    sources = (NAT, CONNECTION, Target(transport=Transport.UDP, host="10.0.0.1", port=5060))
+
+    @given(
+        st.lists(
+            st.one_of(
+                st.tuples(st.just("register"), st.integers(1, 3), st.integers(0, 2)),
+                st.tuples(st.sampled_from(("remove", "answer", "fail", "wait")), st.integers(1, 3), st.integers(0, 40)),
+            ),
+            max_size=40,
+        )
+    )
+    @settings(deadline=None, max_examples=150)
+    def test_histories(self, history: list[tuple[str, int, int]]) -> None:
+        """Those that are watched are those that need it, and each has one question on its way or before it."""
+        self.setUp()
+        self.keep_alive.start()
+        for cseq, (what, number, value) in enumerate(history, 1):
+            contact = f"<sip:alice@10.0.0.{number}>"
+            if what == "register":
+                self.register(contact, source=self.sources[value], cseq=cseq, expires=60 + value)
+            elif what == "remove":
+                self.register(contact, cseq=cseq, expires=0)
+            elif what == "answer":
+                self.asked.answer()
+            elif what == "fail":
+                self.asked.fail()
+            else:
+                self.clock.pump([0.5] * value)
+            needy = [one for one in self.location.lookup(ALICE) if needs_keep_alive(one)]
+            self.assertEqual(len(self.keep_alive), len(needy))
+            queued = [watched.binding.contact for _, _, watched in self.keep_alive._due if not watched.is_left]
+            self.assertEqual(len(queued), len(set(queued)))
+            asked = {str(one.uri) for one, _ in self.asked.waiting}
+            for one in needy:
+                self.assertTrue(one.contact in queued or str(one.uri) in asked, (what, one.contact))
+        self.tearDown()
+
+
 class EmptyLineTests(KeepAliveCase):
     """Keep-alives that are no messages."""
 
-    settings = KeepAliveSettings(ping=Ping.CRLF, interval=INTERVAL)
+    how = KeepAliveSettings(ping=Ping.CRLF, interval=INTERVAL)
 
     def test_sent(self) -> None:
         """Two empty lines go out in each interval, and nobody is found to be gone by them."""
