@@ -135,6 +135,7 @@ class Changes:
             return
         if description is not None and leg.negotiation.is_repeated and self._aligning is None:
             self._repeat(leg, answering)
+            await self.introduce(leg, request)
             return
         change = _Change(leg, carrier, answering, is_late=description is None)
         try:
@@ -179,6 +180,15 @@ class Changes:
                 raise
             if telling is not None:
                 telling.not_told(Refusal(488, str(error)))
+
+    async def introduce(self, leg: Leg, request: Request) -> None:
+        """Tell the other leg that somebody else is on that one now, if a request says so that changes nothing else."""
+        other = self.agreement.beside(leg)
+        if leg.side.is_news(request) and other.side.hears_of(leg.side):
+            try:
+                await self.tell(leg)
+            except InvalidStateError as error:
+                self._bridge.explain("identity", f"is not told who is there now: {error}", other.name)
 
     async def align(self, leg: Leg) -> None:
         """Make sure that a leg holds the same to be in force as the other one does."""

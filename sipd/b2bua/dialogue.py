@@ -22,6 +22,7 @@ from sipd.ua.events import (
     Ended,
     EndedBy,
     Failed,
+    Introduced,
     Referred,
     Refused,
     Reinvited,
@@ -157,6 +158,8 @@ class Dialogue:
                 await self._ask(leg, answering)
             case Updated(updating):
                 await self._ask(leg, updating)
+            case Introduced(request):
+                await self._changes.introduce(leg, request)
             case Requested(requesting):
                 self._carry(leg, requesting)
             case Referred(referring):

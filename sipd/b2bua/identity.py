@@ -183,6 +183,12 @@ class Side:
             self._name(other, fields)
         return fields
 
+    def hears_of(self, sender: Side) -> bool:
+        """Say whether this side is told who another one is."""
+        privacy = sender._privacy
+        is_open = self._call.policy.tells_strangers and not privacy.asks_for("id", "user")
+        return self.is_trusted or privacy.is_refused or is_open
+
     def is_news(self, message: Request | Response) -> bool:
         """Say whether a message of this side says that somebody else is there now (RFC 4916)."""
         if not self.is_trusted or not message.headers.has_any(IDENTITY):
@@ -284,7 +290,7 @@ class Side:
             if privacy.values and (sender._known or is_asked):
                 fields.add("Privacy", str(privacy))
             return
-        if privacy.is_refused or (policy.tells_strangers and not privacy.asks_for("id", "user")):
+        if self.hears_of(sender):
             self._assert(sender, fields)
         if policy.anonymises and privacy.asks_for("user"):
             for name in _TELLING:

@@ -23,6 +23,9 @@ ANONYMOUS = NameAddr(SipUri("anonymous.invalid", "anonymous"), "Anonymous")
 #: The UUID of an end point that nobody knows anything of (RFC 7989 section 5).
 NIL_UUID = "0" * 32
 
+#: What says who sends a message, by canonical name.
+ASSERTIONS = frozenset(("p-asserted-identity", "remote-party-id"))
+
 _UUID = re.compile(r"[0-9a-f]{32}\Z")
 _INDEX = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})*\Z", re.ASCII)
 _TARGETS = ("rc", "mp", "np")

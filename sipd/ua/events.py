@@ -109,6 +109,13 @@ class Updated:
 
 
 @dataclass(slots=True)
+class Introduced:
+    """The peer says in an UPDATE that changes nothing else who it is now (RFC 4916); it is answered already."""
+
+    request: Request
+
+
+@dataclass(slots=True)
 class Referred:
     """The peer asks this side to contact somebody, by REFER: answer it by `referring`."""
 
@@ -147,6 +154,7 @@ SessionEvent = (
     | Acknowledged
     | Reinvited
     | Updated
+    | Introduced
     | Referred
     | Requested
     | Ended

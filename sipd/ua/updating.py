@@ -11,9 +11,10 @@ from sipd.errors import LocalError, ParseError, RemoteError, RequestRefusedError
 from sipd.interfaces import IServerTransaction
 from sipd.sip.dialog import Dialog, DialogState
 from sipd.sip.headers import Fields
+from sipd.sip.identity import ASSERTIONS
 from sipd.sip.message import Request, Response
 from sipd.ua.ending import lose, lose_if_gone
-from sipd.ua.events import Answered, Failed, Refused, Updated
+from sipd.ua.events import Answered, Failed, Introduced, Refused, Updated
 from sipd.ua.requesting import Requesting
 
 if TYPE_CHECKING:
@@ -196,6 +197,8 @@ class Updates:
             session.tell(Updated(self._answering))
         else:
             self.accept(transaction, is_early=is_early)
+            if not is_early and request.headers.has_any(ASSERTIONS):
+                session.tell(Introduced(request))
 
     def offered(self, transaction: IServerTransaction, answered: Callable[[], None]) -> None:
         """Take a PRACK with an offer: the user is told, and so is `answered` as soon as it has its answer.

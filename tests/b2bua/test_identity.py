@@ -10,6 +10,7 @@ from sipd.b2bua.routing import StaticRoute
 from sipd.b2bua.trust import HistoryForStrangers, IdentityForm, IdentityPolicy
 from sipd.sip.message import Request, Response
 from sipd.sip.uri import parse_uri
+from sipd.testing import builders
 from sipd.testing.calls import PeerCall
 from sipd.testing.peer import Peer
 from tests.b2bua.support import BridgeCase
@@ -181,6 +182,40 @@ class AssertionTests(IdentityCase):
         self.clock.advance(5.0)
         reinvite = [one for one in self.seen(self.gateway, "INVITE") if one.to.tag == call.local_tag]
         self.assert_got(reinvite[-1], {PAI: [TEL]})
+        call.hang_up()
+        self.settle()
+
+    def test_connected_identity_alone_changes(self) -> None:
+        """Who is there now is told where nothing else changes: in an UPDATE, or in a re-INVITE that repeats itself."""
+        allow = ("Allow", "INVITE, ACK, CANCEL, BYE, UPDATE")
+        self.gateway.fields = (allow, (PAI, BOSS))
+        call, answered = self.talk("gateway", "9001")
+        body = builders.sdp_answer(answered.invite.body, *self.gateway.media)
+        for method, now, expected in (
+            ("UPDATE", TEL, [[TEL]]),
+            ("UPDATE", TEL, []),
+            ("INVITE", BOSS, [[BOSS]]),
+            ("INVITE", BOSS, []),
+        ):
+            with self.subTest(f"{method} {now}"):
+                seen = len(self.gateway.seen)
+                self.gateway.fields = (allow, (PAI, now))
+                _ = answered.request("UPDATE") if method == "UPDATE" else answered.reinvite(body)
+                self.clock.advance(5.0)
+                told = [one for one in self.gateway.seen[seen:] if isinstance(one, Request) and one.method != "ACK"]
+                self.assertEqual([one.headers.get_all(PAI) for one in told], expected)
+                self.assertTrue(all(one.to.tag == call.local_tag for one in told))
+        call.hang_up()
+        self.settle()
+
+    def test_strangers_cannot_change_it(self) -> None:
+        """Nobody is told what somebody says who is not believed."""
+        self.stranger.fields = (("Allow", "INVITE, ACK, CANCEL, BYE, UPDATE"),)
+        call, answered = self.talk("gateway", "8001")
+        seen = len(self.gateway.seen)
+        answered.request("UPDATE", headers=[(PAI, BOSS)])
+        self.clock.advance(5.0)
+        self.assertEqual(len(self.gateway.seen), seen)
         call.hang_up()
         self.settle()
 
