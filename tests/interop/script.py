@@ -11,7 +11,7 @@ from xml.sax.saxutils import quoteattr
 
 _BODY_TYPE = "application/sdp"
 _CAPABILITIES = ("Allow: INVITE, ACK, CANCEL, BYE, PRACK, UPDATE, REFER, NOTIFY", "Supported: timer, replaces")
-_DIALOG_MAKERS = ("INVITE", "UPDATE", "REFER")
+_DIALOG_MAKERS = ("INVITE", "UPDATE", "REFER", "SUBSCRIBE")
 _REASONS = {
     100: "Trying", 180: "Ringing", 183: "Session Progress", 200: "OK", 202: "Accepted", 302: "Moved Temporarily",
     422: "Session Interval Too Small", 481: "Call Does Not Exist", 486: "Busy Here", 488: "Not Acceptable Here",
