@@ -22,6 +22,11 @@ def hang_up(session: Session, headers: Sequence[tuple[str, str]] = ()) -> None:
     session.bye_headers = tuple(headers)
     finish(session)
     session.end_waiting()
+    _leave(session)
+
+
+def _leave(session: Session) -> None:
+    """Begin to end what there is."""
     calling, answering = session.calling, session.answering
     if calling is not None and not calling.is_over and session.dialog is None:
         calling.cancel(session.bye_headers)
@@ -58,7 +63,7 @@ def end(session: Session, event: SessionEvent) -> None:
 def lose(session: Session, text: str) -> None:
     """The peer is gone: end the dialog here and, as far as it goes, there (section 12.2.1.2)."""
     if not session.is_over:
-        send_bye(session)
+        _leave(session)
         end(session, Ended(EndedBy.FAILURE, text))
 
 

@@ -498,6 +498,16 @@ class CalleeTests(EarlyCase):
             self.assertEqual(answers, [(status, "PRACK"), (200, "INVITE")])
             self.acknowledged(call)
 
+    def test_nobody_takes_offers_in_prack(self) -> None:
+        """Where they are refused at once the 2xx that waited for the PRACK follows at once."""
+        call = self.ringing(acknowledged=False)
+        call.takes_early_updates = False
+        call.accept()
+        self.prack(2, OTHER_OFFER)
+        answers = [(one.status, one.cseq.method) for one in self.them.messages if isinstance(one, Response)]
+        self.assertEqual((answers, self.user.events), ([(488, "PRACK"), (200, "INVITE")], []))
+        self.acknowledged(call)
+
     def test_ended_while_the_offer_waits(self) -> None:
         """If the call ends meanwhile the offer gets 487, and the 2xx that waited is never sent."""
         for end in ("CANCEL", "hang up"):

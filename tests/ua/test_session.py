@@ -388,6 +388,19 @@ class PeerChangeTests(SessionCase):
         self.assertEqual(other.request("BYE").uri_text, f"sip:alice@{OTHER}")
         self.settle()
 
+    def test_lost_meanwhile(self) -> None:
+        """If the session is lost before the user has answered it, it gets 487, as it would at a BYE."""
+        call = self.incoming()
+        self.reinvited()
+        call.request("INFO")
+        self.clock.advance(0.1)
+        self.them.send(builders.response(self.them.request("INFO"), 481))
+        self.clock.advance(0.1)
+        self.assertEqual(self.user.last(Ended).by, EndedBy.FAILURE)
+        self.assertEqual(self.them.response(487).cseq.method, "INVITE")
+        self.them.send(builders.response(self.them.request("BYE"), 200))
+        self.settle()
+
     def test_proxy_between(self) -> None:
         """A private Contact beyond a proxy is the proxy's business: requests go to its Record-Route."""
         proxy = Wire(self.network, OTHER)
