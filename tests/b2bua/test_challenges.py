@@ -5,10 +5,12 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from twisted.internet.defer import Deferred
 
 from sipd.b2bua.routing import StaticRoute
+from sipd.b2bua.transfer import TransferPolicy, TransferSettings
 from sipd.interfaces import Credentials
 from sipd.sip.digest import MAX_REALMS
 from sipd.sip.fields import AuthParameters
@@ -31,9 +33,9 @@ class ChallengeCase(GatewayCase):
         StaticRoute(name="paid", user=re.compile("paid"), to=f"sip:paid@{GATEWAY}", credentials=OURS),
         StaticRoute(
             name="incoming",
-            user=re.compile("alice"),
+            user=re.compile("alice|carol"),
             sources=(ipaddress.ip_network(f"{GATEWAY}/32"),),
-            to="sip:alice@example.com",
+            to="sip:{0}@example.com",
             authenticate=False,
             caller_credentials=OURS,
         ),
@@ -202,6 +204,53 @@ class CalleeTests(ChallengeCase):
         again = self.reply("MESSAGE", 200)
         self.assertEqual((counts_of(again), again.cseq.number), ({"p1": 1}, 2))
         self.assertEqual(self.outcome(answer).status, 200)
+        self.settle()
+
+    def test_transfer_that_is_passed_on(self) -> None:
+        """A REFER is, too; the transferor hears of the 202 alone."""
+        settings = self.server.b2bua.settings
+        self.server.b2bua.settings = replace(settings, transfer=TransferSettings(policy=TransferPolicy.PASS))
+        call = self.answered()
+        asked = call.request(
+            "REFER", headers=[("Refer-To", "<sip:carol@example.com>"), ("Contact", self.alice.contact)]
+        )
+        self.clock.advance(0.4)
+        first = self.reply("REFER", 407, proxy())
+        again = self.reply("REFER", 202, ("Contact", f"<sip:t1@{GATEWAY}>"))
+        self.assertEqual((counts_of(again), again.cseq.number), ({"p1": 1}, first.cseq.number + 1))
+        self.assertEqual(self.outcome(asked).status, 202)
+        call.hang_up()
+        self.clock.advance(0.4)
+        self.assertEqual(counts_of(self.reply("BYE", 200)), {"p1": 2})
+        self.finish()
+        self.assert_no_challenge(call)
+
+    def test_news_of_a_transfer(self) -> None:
+        """A gateway that asks for a transfer, and then asks who tells of it, is told all the same."""
+        self.carol.auto_answer(after=5.0)
+        call = self.calling("paid")
+        self.say(200, port=41000)
+        invite = self.gateway.request("INVITE")
+        refer = builders.request(
+            "REFER", str(invite.contacts[0].uri), caller=str(invite.to.uri), callee=str(invite.from_.uri),
+            from_tag="t1", to_tag=invite.from_.tag, call_id=invite.call_id, via=f"{GATEWAY}:5060",
+            contact=f"<sip:t1@{GATEWAY}>", headers=[("Refer-To", "<sip:carol@example.com>")],
+        )  # fmt: skip
+        self.gateway.send(refer)
+        self.clock.advance(0.4)
+        self.assertEqual(self.gateway.response(202).cseq.method, "REFER")
+        self.reply("NOTIFY", 401, www())
+        news = [self.reply("NOTIFY", 200)]
+        for _ in range(10):
+            if self.gateway.request("NOTIFY").cseq.number > news[-1].cseq.number:
+                news.append(self.reply("NOTIFY", 200))
+            self.clock.advance(1.0)
+        self.assertEqual([one.body[8:11] for one in news], [b"100", b"180", b"200"])
+        self.assertEqual([counts_of(one)["n1"] for one in news], [1, 2, 3])
+        self.assertEqual([one.cseq.number for one in news], [3, 4, 5])
+        if self.sent("BYE"):
+            self.reply("BYE", 200)
+        call.hang_up()
         self.settle()
 
     def test_subscription(self) -> None:
