@@ -19,10 +19,10 @@ from sipd.ua.events import Answered, Failed, ProgressAcknowledged, Progressed, R
 from sipd.ua.outgoing import CallRequest
 
 if TYPE_CHECKING:
-    from sipd.b2bua.bridge import Bridge
     from sipd.b2bua.events import BridgeEvent
     from sipd.b2bua.inbox import Inbox
     from sipd.b2bua.leg import Leg
+    from sipd.b2bua.reception import Reception
     from sipd.interfaces import Attempt
     from sipd.sdp.description import SessionDescription
     from sipd.sip.message import Request, Response
@@ -83,7 +83,7 @@ class CallerAsking:
     """The caller of a call that has come in.
 
     Args:
-        bridge: the call.
+        reception: the call.
 
     Attributes:
         agreement: with the one who has answered.
@@ -92,11 +92,13 @@ class CallerAsking:
         misled: who has to be told what the other one says: before the answer it heard of somebody else, reliably.
     """
 
-    def __init__(self, bridge: Bridge) -> None:
+    def __init__(self, reception: Reception) -> None:
+        bridge = self._bridge = reception.bridge
         self.leg = bridge.caller
         self.inbox = bridge.inbox
         self.agreement: Agreement | None = None
-        self._bridge = bridge
+        self._reception = reception
+        self._call = reception.call
         self._agreements: dict[str, Agreement] = {}
         #: The attempt of which the caller hears early media: the first. Of its forks that is the last one, since a
         #: server that tries one callee after the other does not say which of them it has given up.
@@ -106,24 +108,25 @@ class CallerAsking:
         self.misled: Leg | None = None
         #: A provisional response with an offer that the caller's PRACK has to answer.
         self._owed: Response | None = None
-        self._is_late = bridge.offer is None
-        self._wanted = reliability(bridge.call.invite)
-        bridge.call.takes_early_updates = True
+        self._is_late = reception.offer is None
+        self._wanted = reliability(reception.call.invite)
+        reception.call.takes_early_updates = True
 
     @property
     def is_gone(self) -> bool:
         """See `Asker`."""
-        return self._bridge.call.is_over
+        return self._call.is_over
 
     async def invitation(self, leg: Leg, attempt: Attempt, *, is_only: bool) -> CallRequest:
         """See `Asker`. All that the caller says, but for what belongs to its own leg."""
         bridge = self._bridge
-        request = bridge.call.invite
+        request = self._call.invite
         agreement = self._agreements[leg.name] = Agreement(bridge.media, self.leg, leg)
         offered = None
-        if bridge.offer is not None:
+        offer = self._reception.offer
+        if offer is not None:
             bridge.prefer_family(leg)
-            offered = await agreement.offer(self.leg, bridge.offer)
+            offered = await agreement.offer(self.leg, offer)
         content = leg.content(request, leg.negotiation.send(Carrier.INVITE, offered))
         hops = request.max_forwards
         return CallRequest(
@@ -159,7 +162,7 @@ class CallerAsking:
         elif leg.early_media is EarlyMedia.AS_180 and status == 183:
             status, reason = 180, "Ringing"
         content = self.leg.content(response, said)
-        bridge.call.ring(status, reason, content.headers, content.body)
+        self._call.ring(status, reason, content.headers, content.body)
 
     async def _early_answer(
         self, leg: Leg, response: Response, description: SessionDescription
@@ -268,10 +271,10 @@ class CallerAsking:
             raise SdpError("The callee made no offer that the caller could answer")
         said = mine.send(Carrier.SUCCESS, crossed)
         content = self.leg.content(response, said)
-        bridge.call.accept(content.headers, content.body)
+        self._call.accept(content.headers, content.body)
         if self.owes_answer is None:
             leg.acknowledge(decline(theirs.offer) if theirs.offer is not None else None)
-        if not bridge.call.is_established:
+        if not self._call.is_established:
             # Its CANCEL is in the inbox: the callee is let go when it is taken out.
             return False
         self.agreement = agreement
@@ -299,10 +302,10 @@ class CallerAsking:
     def left(self, event: object) -> None:
         """See `Asker`."""
         if isinstance(event, Stopped):
-            self._bridge.refuse(Refusal(503, "Service Unavailable", None, "stopped"), (("Retry-After", "30"),))
+            self._reception.refuse(Refusal(503, "Service Unavailable", None, "stopped"), (("Retry-After", "30"),))
         else:
-            self._bridge.given_up(event)
+            self._reception.given_up(event)
 
     def refused(self, refusal: Refusal) -> None:
         """See `Asker`."""
-        self._bridge.refuse(refusal)
+        self._reception.refuse(refusal)

@@ -1,4 +1,4 @@
-"""One call: the caller's leg, the legs that are tried for it, and what crosses between the two that talk.
+"""One call: its legs, its media, its record and its explanation.
 
 Everything that happens to the call goes through its inbox, and one coroutine takes it out: so each decision stands in
 one place, in the order in which it was taken.
@@ -8,76 +8,65 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from sipd.b2bua.asking import CallerAsking
-from sipd.b2bua.bodies import find_description
-from sipd.b2bua.dialogue import Dialogue
 from sipd.b2bua.events import BridgeEvent, Stopped, TimedOut
-from sipd.b2bua.hunt import Hunt
 from sipd.b2bua.identity import Identities
 from sipd.b2bua.inbox import Inbox
 from sipd.b2bua.leg import Leg
-from sipd.b2bua.refusals import Refusal
-from sipd.errors import LocalError, RemoteError, RequestRefusedError, ResourcesExhaustedError
-from sipd.interfaces import CallRecord, Decision, IMediaSession, RoutingRequest
+from sipd.interfaces import CallRecord, Decision, IFlow, IMediaSession
 from sipd.sdp.description import AddressType
-from sipd.sdp.negotiation import Carrier, Negotiation
+from sipd.sdp.negotiation import Negotiation
 from sipd.sdp.offer_answer import LocalOrigin
 from sipd.sip.locate import Target, is_numeric
+from sipd.sip.message import Request
 from sipd.sip.uri import SipUri
-from sipd.sip.validation import find_spent_hops
-from sipd.ua.events import Cancelled, SessionEvent
+from sipd.ua.events import SessionEvent
 from sipd.ua.interfaces import ISessionUser
 
 if TYPE_CHECKING:
-    from sipd.b2bua.dialogue import Loan
+    from sipd.b2bua.dialogue import Dialogue, Loan
     from sipd.b2bua.service import B2bua
     from sipd.interfaces import Attempt
-    from sipd.sdp.description import SessionDescription
     from sipd.ua.incoming import IncomingCall
     from sipd.ua.session import Session
 
 
 @implementer(ISessionUser)
 class Bridge:
-    """A call on its way from the INVITE to its record.
+    """A call on its way to its record: what all that happens in it has in common.
+
+    Args:
+        b2bua: whose call it is.
+        request: what it began with.
+        flow: where that came from.
 
     Attributes:
         id: names the call in logs, observers and records.
-        caller: the leg that came in.
-        offer: what the caller offers, without codecs that may not be used; `None` where the callee is to offer (RFC
-            3261 section 13.2.1).
+        caller: the leg of who wants it; told of it when somebody stops the call.
+        source: where the call came from.
+        inbox: what happens to the call, but for what is taken elsewhere for a while.
+        record: of the call.
         legs: all legs that are held, by name.
         identities: what each leg is told of who is on the others.
         dialogue: the call, once it is answered.
         transfers: how often it was transferred.
     """
 
-    def __init__(self, b2bua: B2bua, call: IncomingCall) -> None:
+    def __init__(self, b2bua: B2bua, request: Request, flow: IFlow) -> None:
         self.b2bua = b2bua
         self.id = b2bua.agent.entropy(8).hex()
-        self.call = call
-        self.offer: SessionDescription | None = None
+        self.source = Target(transport=flow.transport, host=flow.host, port=flow.port)
         self.inbox: Inbox[BridgeEvent] = Inbox()
         self.legs: dict[str, Leg] = {}
-        self.record = _record(self.id, call, b2bua.now())
+        self.record = _record(self.id, request, flow, b2bua.now())
+        self.identities = Identities(b2bua.settings.identity, b2bua.agent.entropy, request, flow.host)
         self.dialogue: Dialogue | None = None
         self.transfers = 0
         self._legs_of: dict[Session, Leg] = {}
-        flow = call.transaction.flow
-        self._source = Target(transport=flow.transport, host=flow.host, port=flow.port)
         self._tried = 0
         self._media: IMediaSession | None = None
-        self.identities = Identities(b2bua.settings.identity, b2bua.agent.entropy, call.invite, flow.host)
         self.caller = self.new_leg()
-        call.user = self
-        self._legs_of[call] = self.caller
-
-    def run(self) -> Deferred[None]:
-        """Take the call from here to its end."""
-        return Deferred.fromCoroutine(self._run())
 
     def stop(self, text: str) -> None:
         """End the call, whatever its state."""
@@ -92,8 +81,6 @@ class Bridge:
     def session_explained(self, session: Session, text: str) -> None:
         """Add what a session says of itself to the explanation; the call may be over by then."""
         self.explain("leg", text, self._legs_of[session].name)
-
-    # --- what the phases of the call use --------------------------------------------------------------------
 
     @property
     def media(self) -> IMediaSession:
@@ -133,8 +120,13 @@ class Bridge:
         entropy = self.b2bua.agent.entropy
         return Negotiation(LocalOrigin(session_id=int.from_bytes(entropy(6), "big"), host=self.b2bua.host), entropy)
 
+    def expect(self, leg: Leg, session: Session) -> None:
+        """Take the events of a leg that is not held yet."""
+        session.user = self
+        self._legs_of[session] = leg
+
     def hold_leg(self, leg: Leg, session: Session) -> None:
-        """Hold a leg until it is dropped; its events come to the inbox."""
+        """Hold a leg until it is dropped; its events come to its inbox."""
         leg.session = session
         session.user = self
         self.legs[leg.name] = leg
@@ -214,107 +206,12 @@ class Bridge:
         self.record.cause = cause
         self.explain("ended", text)
 
-    def given_up(self, event: object) -> None:
-        """Note how the caller left before there was an answer: it cancelled, unless its leg failed."""
-        self.record.status, self.record.reason = 487, "Request Terminated"
-        if isinstance(event, Cancelled):
-            self.ended("caller", "cancel", "the caller gave up before an answer")
-        else:
-            self.ended("sipd", "caller-lost", "the caller could not be reached any more")
-
-    def refuse(self, refusal: Refusal, headers: tuple[tuple[str, str], ...] = ()) -> None:
-        """Answer the caller with an error, and note it; one that has left already knows no better."""
-        if self.call.is_over:
-            self.given_up(next((event for leg, event in self.inbox if leg is self.caller), None))
-            return
-        self.record.status, self.record.reason = refusal.status, refusal.reason
-        self.ended(
-            "callee" if refusal.response is not None else "sipd", refusal.cause, f"{refusal.status} {refusal.reason}"
-        )
-        if refusal.response is not None:
-            content = self.caller.content(refusal.response, None)
-            fields = content.headers
-            if refusal.status < 400:
-                fields.copy_lines(refusal.response.headers, "Contact")
-            self.call.reject(refusal.status, refusal.reason, fields, content.body)
-        else:
-            self.call.reject(refusal.status, refusal.reason, headers + self.caller.side.session_id())
-
-    # --- the phases of the call -----------------------------------------------------------------------------
-
-    async def _run(self) -> None:
-        failure: RemoteError | LocalError | None = None
-        user: str | None = None
-        try:
-            user = await self._identify()
-        except RequestRefusedError as error:
-            if error.status in (401, 407):
-                # Not a call yet: the caller is asked who it is, and nothing is kept of the question.
-                self.call.reject(error.status, error.reason, error.headers)
-                self.b2bua.bridge_ended(self)
-                return
-            failure = error
-        except (RemoteError, LocalError) as error:
-            failure = error
-        self._begin(user)
-        try:
-            if failure is not None:
-                raise failure
-            await self._connect()
-        except RequestRefusedError as error:
-            self.refuse(Refusal(error.status, error.reason, None, "refused"), error.headers)
-        except ResourcesExhaustedError as error:
-            self.explain("exhausted", str(error))
-            self.refuse(Refusal(503, "Out Of Resources", None, "exhausted"), (("Retry-After", "10"),))
-        except (RemoteError, LocalError) as error:
-            self.explain("failed", str(error))
-            status = error.status if isinstance(error, RemoteError) else 500
-            self.refuse(Refusal(status, str(error), None, type(error).__name__))
-        finally:
-            self._finish()
-
-    async def _identify(self) -> str | None:
-        """Check whether the call may be taken at all, and who calls; `None` where the route does not ask."""
-        refused = self.b2bua.refusal() or find_spent_hops(self.call.invite)
-        if refused is not None:
-            raise refused
-        if not self.b2bua.router.needs_authentication(self._asked()):
-            return None
-        return await self.b2bua.authenticate(self.call.invite)
-
-    def _begin(self, user: str | None) -> None:
+    def begin(self, user: str | None) -> None:
         """From here on there is a call, and it is accounted for."""
         self.record.user = self.caller.side.user = user
         self.b2bua.observer.call_started(self.id, self.record)
-        self.hold_leg(self.caller, self.call)
-        flow = self.call.transaction.flow
-        source = f"{flow.host}:{flow.port} over {flow.transport.value} at {flow.point.name}"
-        self.explain("received", f"{self.call.invite.method} {self.call.invite.uri_text} from {source}", "a")
-        self.explain("authenticated", f"as {user}" if user else "not asked for by the route", "a")
 
-    def _asked(self) -> RoutingRequest:
-        return RoutingRequest(
-            request=self.call.invite, user=self.record.user, source=self._source, point=self.record.point
-        )
-
-    async def _connect(self) -> None:
-        route = await self.b2bua.router.route(self._asked())
-        self.record.route = route.name
-        self.call.credentials = route.caller_credentials
-        for line in route.considered:
-            self.explain("considered", line)
-        if route.refusal is not None:
-            status, reason = route.refusal
-            raise RequestRefusedError(reason, status=status)
-        self.explain("routed", route.name)
-        self.caller.negotiation.receive(Carrier.INVITE, find_description(self.call.invite))
-        self.offer = self.caller.negotiation.offer
-        asker = CallerAsking(self)
-        if await Hunt(self, route, asker).run() is not None:
-            self.dialogue = Dialogue.of_answered(self, asker)
-            await self.dialogue.run()
-
-    def _finish(self) -> None:
+    def finish(self) -> None:
         """Free everything, and close the record."""
         for leg in list(self.legs.values()):
             self.drop_leg(leg)
@@ -340,9 +237,7 @@ class Bridge:
             self.explain(kind, text)
 
 
-def _record(name: str, call: IncomingCall, now: float) -> CallRecord:
-    request = call.invite
-    flow = call.transaction.flow
+def _record(name: str, request: Request, flow: IFlow, now: float) -> CallRecord:
     caller = request.from_.uri
     return CallRecord(
         id=name,

@@ -12,6 +12,7 @@ from zope.interface import implementer
 
 from sipd.b2bua.bridge import Bridge
 from sipd.b2bua.leg import Leg
+from sipd.b2bua.reception import Reception
 from sipd.b2bua.replacement import Replacement
 from sipd.b2bua.transfer import TransferSettings
 from sipd.b2bua.trust import IdentityPolicy
@@ -103,9 +104,9 @@ class B2bua:
         if "Replaces" in call.invite.headers:
             Deferred.fromCoroutine(Replacement(self, call).run()).addErrback(self._replacement_broke, call)
             return
-        bridge = Bridge(self, call)
-        self._calls[bridge.id] = bridge
-        bridge.run().addErrback(self._broken, bridge)
+        reception = Reception(self, call)
+        self.bridge_began(reception.bridge)
+        Deferred.fromCoroutine(reception.run()).addErrback(self._broken, reception)
 
     def find_leg(self, key: DialogKey) -> tuple[Bridge, Leg] | None:
         """Give the leg that uses a dialog, and its call, if that is answered."""
@@ -155,6 +156,10 @@ class B2bua:
                 raise RequestRefusedError("From Is Not Your Address", status=403)
         return user
 
+    def bridge_began(self, bridge: Bridge) -> None:
+        """Keep a call."""
+        self._calls[bridge.id] = bridge
+
     def bridge_ended(self, bridge: Bridge) -> None:
         """Forget a call."""
         self._calls.pop(bridge.id, None)
@@ -172,8 +177,8 @@ class B2bua:
         self._log.failure("a call that replaces another one broke", failure)
         call.reject(500)
 
-    def _broken(self, failure: Failure, bridge: Bridge) -> None:
+    def _broken(self, failure: Failure, reception: Reception) -> None:
         """A bug: the call is over, and the traceback says where to look. The caller is not left without an answer."""
-        self._log.failure("call {call} broke", failure, call=bridge.id)
-        bridge.call.reject(500)
-        self.bridge_ended(bridge)
+        self._log.failure("call {call} broke", failure, call=reception.bridge.id)
+        reception.call.reject(500)
+        self.bridge_ended(reception.bridge)

@@ -15,22 +15,19 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from sipd.b2bua.agreement import Agreement
-from sipd.b2bua.bodies import find_description
 from sipd.b2bua.changes import Changes
-from sipd.b2bua.events import BridgeEvent, Joins, Stopped, TimedOut, TransferFailed
+from sipd.b2bua.events import Joins, Stopped, TimedOut, TransferFailed
 from sipd.b2bua.hunt import Hunt
 from sipd.b2bua.inbox import Inbox
+from sipd.b2bua.referred import ReferredCall
 from sipd.b2bua.refusals import Refusal
-from sipd.errors import InvalidStateError, LocalError, ParseError, RemoteError, RequestRefusedError, SdpError
+from sipd.errors import InvalidStateError, LocalError, RemoteError, RequestRefusedError, SdpError
 from sipd.interfaces import RoutingRequest
-from sipd.sdp.negotiation import Carrier
 from sipd.sdp.streams import revive
-from sipd.sip.fields import NameAddr
 from sipd.sip.headers import Headers
 from sipd.sip.locate import Target
 from sipd.sip.message import Request
-from sipd.ua.events import Answered, Ended, Failed, Progressed, Refused
-from sipd.ua.outgoing import CallRequest
+from sipd.ua.events import Answered, Ended, Failed, Refused
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
@@ -39,10 +36,9 @@ if TYPE_CHECKING:
     from sipd.b2bua.bridge import Bridge
     from sipd.b2bua.dialogue import Loan
     from sipd.b2bua.leg import Leg
-    from sipd.interfaces import Attempt, Route
+    from sipd.interfaces import Route
     from sipd.sdp.description import SessionDescription
     from sipd.sip.message import Response
-    from sipd.sip.refer import Replaces
     from sipd.ua.referring import Referring
 
 
@@ -73,7 +69,7 @@ class TransferSettings:
     limit: int = 5
 
 
-class Transfer:
+class Transfer(ReferredCall):
     """One transfer on its way. It is an `Asker`, on behalf of the transferee, and a `Joiner`.
 
     Args:
@@ -83,8 +79,6 @@ class Transfer:
         referring: the REFER.
 
     Attributes:
-        leg: the transferee's.
-        inbox: takes what happens to whom it calls.
         done: fires when nothing of it is left to be done but by its `Joining`.
     """
 
@@ -92,16 +86,10 @@ class Transfer:
     is_late = False
 
     def __init__(self, bridge: Bridge, transferor: Leg, transferee: Leg, referring: Referring) -> None:
-        self.leg = transferee
-        self.inbox: Inbox[BridgeEvent] = Inbox()
+        super().__init__(bridge, transferee, referring, Inbox())
         self.done: Deferred[None] = succeed(None)
-        self._bridge = bridge
         self._transferor = transferor
-        self._referring = referring
-        self._agreements: dict[str, Agreement] = {}
         self._loan: Loan | None = None
-        #: What whoever is called is to replace, in the words of the transferor.
-        self._replaces: Replaces | None = None
         self._timer: IDelayedCall | None = None
         self._is_stopped = False
         self._is_over = False
@@ -126,18 +114,18 @@ class Transfer:
             route = await self._decide()
         except RequestRefusedError as error:
             self._explain(f"refused: {error.status} {error.reason}")
-            self._referring.answer(error.status, error.reason, error.headers)
+            self.referring.answer(error.status, error.reason, error.headers)
             self._fail()
             return
-        settings = self._bridge.b2bua.settings.transfer
-        self._timer = self._bridge.b2bua.agent.clock.callLater(settings.timeout, self.inbox.put, (self.leg, TimedOut()))
-        self._explain(f"to {self._referring.refer_to.uri}")
-        self._referring.accept()
+        settings = self.bridge.b2bua.settings.transfer
+        self._timer = self.bridge.b2bua.agent.clock.callLater(settings.timeout, self.inbox.put, (self.leg, TimedOut()))
+        self._explain(f"to {self.referring.refer_to.uri}")
+        self.referring.accept()
         try:
             if route is None:
                 await self._take_over()
             else:
-                winner = await Hunt(self._bridge, route, self).run()
+                winner = await Hunt(self.bridge, route, self).run()
                 if winner is not None:
                     self._join(winner)
         except (RemoteError, LocalError) as error:
@@ -151,7 +139,7 @@ class Transfer:
         Raises:
             RequestRefusedError: the transferor may not do so.
         """
-        bridge, referring = self._bridge, self._referring
+        bridge, referring = self.bridge, self.referring
         refer_to = referring.refer_to
         if refer_to.method != "INVITE":
             raise RequestRefusedError("Only Calls Are Transferred", status=501)
@@ -160,7 +148,7 @@ class Transfer:
         if refer_to.replaces is not None:
             found = bridge.b2bua.find_leg(refer_to.replaces.key)
             if found is None:
-                self._replaces = refer_to.replaces
+                self.replaces = refer_to.replaces
             elif not self._transferor.is_of_the_same(found[1]):
                 raise RequestRefusedError("Not Your Call", status=403)
             else:
@@ -177,10 +165,10 @@ class Transfer:
 
     async def _asked(self) -> RoutingRequest:
         """Ask for a route as if the transferor called."""
-        b2bua, request = self._bridge.b2bua, self._referring.request
+        b2bua, request = self.bridge.b2bua, self.referring.request
         flow = self._transferor.session.flow
         assert flow is not None
-        invite = Request("INVITE", self._referring.refer_to.uri, Headers((("From", str(request.from_)),)))
+        invite = Request("INVITE", self.referring.refer_to.uri, Headers((("From", str(request.from_)),)))
         user = self._transferor.user
         asked = RoutingRequest(
             request=invite,
@@ -194,67 +182,7 @@ class Transfer:
             asked = RoutingRequest(request=invite, user=user, source=asked.source, point=asked.point)
         return asked
 
-    # --- calling the target (`Asker`) -----------------------------------------------------------------------
-
-    async def invitation(self, leg: Leg, attempt: Attempt, *, is_only: bool) -> CallRequest:
-        """See `Asker`. The call is the transferee's, which is offered what that said last."""
-        bridge, refer_to = self._bridge, self._referring.refer_to
-        agreement = self._agreements[leg.name] = Agreement(bridge.media, self.leg, leg)
-        remote = self.leg.negotiation.remote
-        if remote is None:
-            raise SdpError("The transferee has said nothing of its media")
-        bridge.prefer_family(leg)
-        offered = await agreement.offer(self.leg, revive(remote))
-        content = leg.content(None, leg.negotiation.send(Carrier.INVITE, offered))
-        content.headers.extend(leg.side.meet(self.leg.side))
-        content.headers.extend(refer_to.headers)
-        if self._replaces is not None:
-            # Of a call that is not here: whoever is called knows it.
-            content.headers.add("Replaces", str(self._replaces))
-        if self._referring.referred_by is not None:
-            content.headers.add("Referred-By", str(self._referring.referred_by))
-        call = bridge.call
-        is_caller = self.leg.session is call
-        caller = leg.side.from_(call.invite) if is_caller else leg.side.name_of(self.leg.side, self.leg.peer)
-        return CallRequest(
-            uri=attempt.uri,
-            caller=caller,
-            callee=NameAddr(refer_to.uri, refer_to.address.display_name),
-            headers=content.headers,
-            body=content.body,
-            route_set=attempt.route_set,
-            next_hop=attempt.next_hop,
-            source=attempt.source,
-            credentials=attempt.credentials,
-        )
-
-    async def told(self, leg: Leg, event: object) -> bool:
-        """See `Asker`."""
-        return leg is not self.leg
-
-    async def progressed(self, leg: Leg, event: Progressed) -> None:
-        """See `Asker`. The transferor hears of it; media before the answer is heard by nobody."""
-        response = event.response
-        tag = response.to.tag or ""
-        try:
-            description = find_description(response)
-            if description is not None:
-                carrier = Carrier.RELIABLE if "RSeq" in response.headers else Carrier.PROVISIONAL
-                leg.early(tag).receive(carrier, description)
-        except ParseError as error:
-            self._explain(f"early media ignored: {error.reason}")
-        self._referring.progress(response.status, response.reason)
-
-    async def answered(self, leg: Leg, response: Response) -> bool:
-        """See `Asker`."""
-        leg.settle(response.to.tag or "")
-        leg.negotiation.receive(Carrier.SUCCESS, find_description(response) or leg.negotiation.preview)
-        leg.acknowledge()
-        return True
-
-    def lost(self, leg: Leg) -> None:
-        """See `Asker`."""
-        del self._agreements[leg.name]
+    # --- what comes of the call (`Asker`) ------------------------------------------------------------------
 
     def left(self, event: object) -> None:
         """See `Asker`."""
@@ -265,7 +193,7 @@ class Transfer:
 
     def refused(self, refusal: Refusal) -> None:
         """See `Asker`."""
-        self._referring.finish(refusal.status, refusal.reason)
+        self.referring.finish(refusal.status, refusal.reason)
         self._explain(f"failed: {refusal.status} {refusal.reason}")
         self._fail()
 
@@ -273,11 +201,11 @@ class Transfer:
 
     async def _take_over(self) -> None:
         """Offer the other party of the transferor's second call what the transferee says."""
-        bridge, loan = self._bridge, self._loan
+        bridge, loan = self.bridge, self._loan
         assert loan is not None
         leg = bridge.adopt_leg(loan.leg)
         leg.inbox = self.inbox
-        agreement = self._agreements[leg.name] = Agreement(bridge.media, self.leg, leg)
+        agreement = self.agreements[leg.name] = Agreement(bridge.media, self.leg, leg)
         changes = Changes(bridge, agreement)
         outcome = _Outcome()
         was_changed = False
@@ -313,18 +241,18 @@ class Transfer:
     def _give_back(self, leg: Leg, *, was_changed: bool) -> None:
         loan, self._loan = self._loan, None
         if loan is not None:
-            self._bridge.release_leg(leg)
+            self.bridge.release_leg(leg)
             loan.give_back(was_changed=was_changed)
 
     # --- bringing it in (`Joiner`) --------------------------------------------------------------------------
 
     def _join(self, leg: Leg) -> None:
         """Whoever is to talk with the transferee is there."""
-        bridge = self._bridge
+        bridge = self.bridge
         self._stop_timer()
         self._is_over = True
         leg.inbox = bridge.inbox
-        bridge.inbox.put((leg, Joins(self._transferor, self._agreements[leg.name], self)))
+        bridge.inbox.put((leg, Joins(self._transferor, self.agreements[leg.name], self)))
         for who, event in self.inbox:
             if who is leg:
                 bridge.inbox.put((leg, event))
@@ -337,12 +265,12 @@ class Transfer:
         if refusal is None:
             if self._loan is not None:
                 self._loan.keep()
-            self._bridge.transfers += 1
+            self.bridge.transfers += 1
             self._explain("done")
-            self._referring.finish(200, "OK")
+            self.referring.finish(200, "OK")
         else:
             self._explain(f"failed: {refusal.status} {refusal.reason}")
-            self._referring.finish(refusal.status, refusal.reason)
+            self.referring.finish(refusal.status, refusal.reason)
 
     def returns(self, leg: Leg) -> bool:
         """Give a leg that did not come in back to the call that it is from; say whether it is from another one."""
@@ -354,7 +282,7 @@ class Transfer:
     def _fail(self) -> None:
         self._stop_timer()
         self._is_over = True
-        self._bridge.inbox.put((self._transferor, TransferFailed()))
+        self.bridge.inbox.put((self._transferor, TransferFailed()))
 
     def _stop_timer(self) -> None:
         timer, self._timer = self._timer, None
@@ -362,12 +290,12 @@ class Transfer:
             timer.cancel()
 
     def _explain(self, text: str) -> None:
-        self._bridge.explain("transfer", text, self._transferor.name)
+        self.bridge.explain("transfer", text, self._transferor.name)
 
     def _broke(self, failure: Failure) -> None:
         """A bug costs this transfer only."""
-        self._log.failure("a transfer in call {call} broke", failure, call=self._bridge.id)
-        self._referring.answer(500)
+        self._log.failure("a transfer in call {call} broke", failure, call=self.bridge.id)
+        self.referring.answer(500)
         self.refused(Refusal(500, "Server Internal Error"))
 
 

@@ -1,0 +1,148 @@
+"""How a call that comes in is taken: who calls, where it goes, and what the caller is answered if nobody does.
+
+RFC 3261 sections 8.2, 13.3 and 16.7.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sipd.b2bua.asking import CallerAsking
+from sipd.b2bua.bodies import find_description
+from sipd.b2bua.bridge import Bridge
+from sipd.b2bua.dialogue import Dialogue
+from sipd.b2bua.hunt import Hunt
+from sipd.b2bua.refusals import Refusal
+from sipd.errors import LocalError, RemoteError, RequestRefusedError, ResourcesExhaustedError
+from sipd.interfaces import RoutingRequest
+from sipd.sdp.negotiation import Carrier
+from sipd.sip.validation import find_spent_hops
+from sipd.ua.events import Cancelled
+
+if TYPE_CHECKING:
+    from sipd.b2bua.service import B2bua
+    from sipd.sdp.description import SessionDescription
+    from sipd.ua.incoming import IncomingCall
+
+
+class Reception:
+    """One call that comes in.
+
+    Args:
+        b2bua: who takes it.
+        call: the caller's session.
+
+    Attributes:
+        bridge: the call.
+        offer: what the caller offers, without codecs that may not be used; `None` where the callee is to offer (RFC
+            3261 section 13.2.1).
+    """
+
+    def __init__(self, b2bua: B2bua, call: IncomingCall) -> None:
+        self.call = call
+        self.bridge = Bridge(b2bua, call.invite, call.transaction.flow)
+        self.bridge.expect(self.bridge.caller, call)
+        self.offer: SessionDescription | None = None
+        self._b2bua = b2bua
+
+    def given_up(self, event: object) -> None:
+        """Note how the caller left before there was an answer: it cancelled, unless its leg failed."""
+        self.bridge.record.status, self.bridge.record.reason = 487, "Request Terminated"
+        if isinstance(event, Cancelled):
+            self.bridge.ended("caller", "cancel", "the caller gave up before an answer")
+        else:
+            self.bridge.ended("sipd", "caller-lost", "the caller could not be reached any more")
+
+    def refuse(self, refusal: Refusal, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        """Answer the caller with an error, and note it; one that has left already knows no better."""
+        if self.call.is_over:
+            self.given_up(next((event for leg, event in self.bridge.inbox if leg is self.bridge.caller), None))
+            return
+        self.bridge.record.status, self.bridge.record.reason = refusal.status, refusal.reason
+        self.bridge.ended(
+            "callee" if refusal.response is not None else "sipd", refusal.cause, f"{refusal.status} {refusal.reason}"
+        )
+        if refusal.response is not None:
+            content = self.bridge.caller.content(refusal.response, None)
+            fields = content.headers
+            if refusal.status < 400:
+                fields.copy_lines(refusal.response.headers, "Contact")
+            self.call.reject(refusal.status, refusal.reason, fields, content.body)
+        else:
+            self.call.reject(refusal.status, refusal.reason, headers + self.bridge.caller.side.session_id())
+
+    async def run(self) -> None:
+        """Take the call from here to its end."""
+        failure: RemoteError | LocalError | None = None
+        user: str | None = None
+        try:
+            user = await self._identify()
+        except RequestRefusedError as error:
+            if error.status in (401, 407):
+                # Not a call yet: the caller is asked who it is, and nothing is kept of the question.
+                self.call.reject(error.status, error.reason, error.headers)
+                self._b2bua.bridge_ended(self.bridge)
+                return
+            failure = error
+        except (RemoteError, LocalError) as error:
+            failure = error
+        self._begin(user)
+        try:
+            if failure is not None:
+                raise failure
+            await self._connect()
+        except RequestRefusedError as error:
+            self.refuse(Refusal(error.status, error.reason, None, "refused"), error.headers)
+        except ResourcesExhaustedError as error:
+            self.bridge.explain("exhausted", str(error))
+            self.refuse(Refusal(503, "Out Of Resources", None, "exhausted"), (("Retry-After", "10"),))
+        except (RemoteError, LocalError) as error:
+            self.bridge.explain("failed", str(error))
+            status = error.status if isinstance(error, RemoteError) else 500
+            self.refuse(Refusal(status, str(error), None, type(error).__name__))
+        finally:
+            self.bridge.finish()
+
+    async def _identify(self) -> str | None:
+        """Check whether the call may be taken at all, and who calls; `None` where the route does not ask."""
+        refused = self._b2bua.refusal() or find_spent_hops(self.call.invite)
+        if refused is not None:
+            raise refused
+        if not self._b2bua.router.needs_authentication(self._asked()):
+            return None
+        return await self._b2bua.authenticate(self.call.invite)
+
+    def _begin(self, user: str | None) -> None:
+        """From here on there is a call."""
+        bridge, flow = self.bridge, self.call.transaction.flow
+        bridge.begin(user)
+        bridge.hold_leg(bridge.caller, self.call)
+        source = f"{flow.host}:{flow.port} over {flow.transport.value} at {flow.point.name}"
+        bridge.explain("received", f"{self.call.invite.method} {self.call.invite.uri_text} from {source}", "a")
+        bridge.explain("authenticated", f"as {user}" if user else "not asked for by the route", "a")
+
+    def _asked(self) -> RoutingRequest:
+        return RoutingRequest(
+            request=self.call.invite,
+            user=self.bridge.record.user,
+            source=self.bridge.source,
+            point=self.bridge.record.point,
+        )
+
+    async def _connect(self) -> None:
+        route = await self._b2bua.router.route(self._asked())
+        self.bridge.record.route = route.name
+        self.call.credentials = route.caller_credentials
+        for line in route.considered:
+            self.bridge.explain("considered", line)
+        if route.refusal is not None:
+            status, reason = route.refusal
+            raise RequestRefusedError(reason, status=status)
+        self.bridge.explain("routed", route.name)
+        negotiation = self.bridge.caller.negotiation
+        negotiation.receive(Carrier.INVITE, find_description(self.call.invite))
+        self.offer = negotiation.offer
+        asker = CallerAsking(self)
+        if await Hunt(self.bridge, route, asker).run() is not None:
+            self.bridge.dialogue = Dialogue.of_answered(self.bridge, asker)
+            await self.bridge.dialogue.run()
