@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 _ASSERTED, _PREFERRED, _REMOTE_PARTY = "P-Asserted-Identity", "P-Preferred-Identity", "Remote-Party-ID"
 #: What says who somebody is without need (RFC 3323 section 5.3), or proves it (RFC 8224).
-_TELLING = ("Subject", "Call-Info", "Organization", "Reply-To", "Referred-By", "Identity", "Identity-Info")
+_TELLING = ("Subject", "Call-Info", "Organization", "Reply-To", "Referred-By", "Identity", "Identity-Info",
+            "Geolocation")  # fmt: skip
 _NO_PRIVACY = Privacy()
 
 

@@ -2,116 +2,24 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
-from collections.abc import Mapping, Sequence
-
-from sipd.b2bua.routing import StaticRoute
-from sipd.b2bua.trust import HistoryForStrangers, IdentityForm, IdentityPolicy
-from sipd.sip.message import Request, Response
-from sipd.sip.uri import parse_uri
+from sipd.b2bua.trust import IdentityForm
+from sipd.sip.message import Request
 from sipd.testing import builders
-from sipd.testing.calls import PeerCall
-from sipd.testing.peer import Peer
-from tests.b2bua.support import BridgeCase
-
-GATEWAY, STRANGER = "192.0.2.9", "192.0.2.10"
-TRUST = (ipaddress.ip_network(f"{GATEWAY}/32"),)
-STRANGERS = (ipaddress.ip_network(f"{STRANGER}/32"),)
-ANONYMOUS = "Anonymous <sip:anonymous@anonymous.invalid>"
-PAI, PPI, RPID = "P-Asserted-Identity", "P-Preferred-Identity", "Remote-Party-ID"
-BOSS, TEL = '"The Boss" <sip:boss@carrier.example>', "<tel:+4930123>"
-ALICE_AOR = "<sip:alice@example.com>"
-A, B, NIL = "a" * 32, "b" * 32, "0" * 32
-
-#: Header fields as somebody sends them.
-Sent = Sequence[tuple[str, str]]
-#: Header fields as somebody gets them; `None` where there is none of that name.
-Got = Mapping[str, list[str] | None]
-
-
-def policy(
-    *,
-    form: IdentityForm = IdentityForm.PAI,
-    anonymises: bool = True,
-    tells_strangers: bool = False,
-    history: HistoryForStrangers = HistoryForStrangers.REMOVE,
-    relays_media: bool = True,
-) -> IdentityPolicy:
-    """Give a policy that trusts the gateway."""
-    return IdentityPolicy(
-        trust=TRUST,
-        domains=("example.com",),
-        owned={"alice": (parse_uri("tel:+49301"),)},
-        form=form,
-        anonymises=anonymises,
-        tells_strangers=tells_strangers,
-        history=history,
-        relays_media=relays_media,
-    )
-
-
-class IdentityCase(BridgeCase):
-    """Three users, a gateway that is trusted, and a stranger: 7 to 9 and digits lead to one of the latter."""
-
-    identity: IdentityPolicy | None = policy()
-    routes = (
-        StaticRoute(name="inward", user=re.compile("[a-z]+"), sources=(*TRUST, *STRANGERS), to="sip:{0}@example.com",
-                    authenticate=False),
-        StaticRoute(name="through", user=re.compile("8.*"), sources=TRUST, to=f"sip:{{0}}@{STRANGER}",
-                    authenticate=False),
-        StaticRoute(name="back", user=re.compile("9.*"), sources=(*TRUST, *STRANGERS), to=f"sip:{{0}}@{GATEWAY}",
-                    authenticate=False),
-        StaticRoute(name="gateway", user=re.compile("9.*"), to=f"sip:{{0}}@{GATEWAY}"),
-        StaticRoute(name="marked", user=re.compile("7.*"), to=f"sip:{{0}}@{STRANGER}", trusted=True),
-        StaticRoute(name="world", user=re.compile("8.*"), to=f"sip:{{0}}@{STRANGER}"),
-    )  # fmt: skip
-
-    def setUp(self) -> None:
-        """Put the two others there as well."""
-        super().setUp()
-        self.gateway = self.phone(GATEWAY, "gateway", register=False)
-        self.stranger = self.phone(STRANGER, "stranger", register=False)
-        self.peers = {peer.user: peer for peer in (self.alice, self.bob, self.carol, self.gateway, self.stranger)}
-
-    def offered(self, caller: str, target: str, fields: Sent = ()) -> Request:
-        """Give the INVITE that the callee gets."""
-        invite = self.offered_or_none(caller, target, fields)
-        assert invite is not None
-        return invite
-
-    def offered_or_none(self, caller: str, target: str, fields: Sent = ()) -> Request | None:
-        """The same, or `None` where there is none."""
-        callee = {"7": "stranger", "8": "stranger", "9": "gateway"}.get(target[0], target)
-        call = self.peers[caller].call(target, headers=fields)
-        self.clock.advance(1.0)
-        calls = self.peers[callee].calls
-        invite = calls[-1].invite if calls and not calls[-1].is_outgoing else None
-        call.cancel()
-        self.clock.advance(60.0)
-        self.assertEqual(self.server.leftovers(), [])
-        self.status = call.status
-        return invite
-
-    def talk(self, caller: str, target: str, fields: Sent = ()) -> tuple[PeerCall, PeerCall]:
-        """Give both ends of a call that is answered."""
-        callee = self.peers[{"7": "stranger", "8": "stranger", "9": "gateway"}.get(target[0], target)]
-        callee.auto_answer(after=1.0)
-        call = self.peers[caller].call(target, headers=fields)
-        self.clock.advance(3.0)
-        self.assertTrue(call.is_answered, call)
-        return call, callee.calls[-1]
-
-    def assert_got(self, message: Request | Response, got: Got) -> None:
-        """Say what of some fields is in a message."""
-        for name, values in got.items():
-            self.assertEqual(message.headers.get_all(name) or None, values, name)
-
-    def answer_of(self, peer: Peer, status: int) -> Response:
-        """Give the last response of that status to an INVITE."""
-        responses = [one for one in self.seen(peer, status) if one.cseq.method == "INVITE"]
-        assert isinstance(responses[-1], Response)
-        return responses[-1]
+from tests.b2bua.trusting import (
+    ALICE_AOR,
+    ANONYMOUS,
+    BOSS,
+    NIL,
+    PAI,
+    PPI,
+    RPID,
+    TEL,
+    A,
+    Got,
+    IdentityCase,
+    Sent,
+    policy,
+)
 
 
 class AssertionTests(IdentityCase):
@@ -361,106 +269,6 @@ class OpenPrivacyTests(IdentityCase):
                 self.assertEqual(self.status, 500)
 
 
-PAST = "<sip:old@carrier.example?Reason=SIP%3Bcause%3D302>;index=1"
-DIVERTED = "<sip:old@carrier.example>;reason=no-answer;counter=2"
-
-
-class HistoryTests(IdentityCase):
-    """History-Info (RFC 7044) and Diversion (RFC 5806)."""
-
-    def test_between_trusted_sides(self) -> None:
-        """What was comes as it is, and where sipd sends the call is added."""
-        here = "<sip:9001@example.com>"
-        fields = [("History-Info", f"{PAST}, {here};index=1.1;mp=1"), ("Diversion", DIVERTED)]
-        self.assert_got(
-            self.offered("gateway", "9001", fields),
-            {
-                "History-Info": [f"{PAST}, {here};index=1.1;mp=1", f"<sip:9001@{GATEWAY}>;index=1.1.1;mp=1.1"],
-                "Diversion": [DIVERTED],
-            },
-        )
-
-    def test_what_is_missing_is_added(self) -> None:
-        """Who wants a history, and has none, or one that ends elsewhere, gets it from here on."""
-        added = [f"<sip:9001@{GATEWAY}>;index=1.1;mp=1"]
-        self.assert_got(
-            self.offered("alice", "9001", [("Supported", "histinfo")]),
-            {"History-Info": ["<sip:9001@example.com>;index=1", *added]},
-        )
-        self.assert_got(
-            self.offered("gateway", "9001", [("History-Info", PAST)]),
-            {"History-Info": [PAST, "<sip:9001@example.com>;index=1.1", f"<sip:9001@{GATEWAY}>;index=1.1.1;mp=1.1"]},
-        )
-        self.assert_got(self.offered("alice", "9001"), {"History-Info": None})
-
-    def test_strangers(self) -> None:
-        """Others hear nothing of it."""
-        fields = [("History-Info", PAST), ("Diversion", DIVERTED), ("Supported", "histinfo")]
-        for target in ("8001", "bob"):
-            self.assert_got(self.offered("gateway", target, fields), {"History-Info": None, "Diversion": None})
-
-
-class ContactHistoryTests(IdentityCase):
-    """Users whose phones are in the trust domain."""
-
-    identity = IdentityPolicy(trust=(ipaddress.ip_network("192.0.2.0/24"),), domains=("example.com",))
-
-    def test_contacts_of_a_user(self) -> None:
-        """A contact is another place for the same user; a route that leads to a user is another user first."""
-        wish = [("Supported", "histinfo")]
-        self.assert_got(
-            self.offered("alice", "bob", wish),
-            {"History-Info": ["<sip:bob@example.com>;index=1", "<sip:bob@192.0.2.3:5060>;index=1.1;rc=1"]},
-        )
-
-
-class OtherHistoryTests(IdentityCase):
-    """Strangers that hear of it without names."""
-
-    identity = policy(history=HistoryForStrangers.ANONYMISE)
-
-    def test_anonymised(self) -> None:
-        """The shape of the past stays, its places go; but not where nothing is to be hidden."""
-        fields = [("History-Info", f"{PAST}, <sip:8001@example.com>;index=1.1;mp=1"), ("Diversion", DIVERTED)]
-        nobody = "<sip:anonymous@anonymous.invalid>"
-        self.assert_got(
-            self.offered("gateway", "8001", fields),
-            {
-                "History-Info": [f"{nobody};index=1", f"{nobody};index=1.1;mp=1"],
-                "Diversion": [f"{nobody};reason=no-answer;counter=2"],
-            },
-        )
-        self.assert_got(self.offered("gateway", "8001", [*fields, ("Privacy", "none")]), {"Diversion": [DIVERTED]})
-
-
-class OpenHistoryTests(IdentityCase):
-    """Strangers that hear of what nobody wants to hide."""
-
-    identity = policy(history=HistoryForStrangers.PASS)
-
-    def test_private_entries(self) -> None:
-        """An entry that is private is anonymised; all are, if the caller asks for that."""
-        nobody = "<sip:anonymous@anonymous.invalid>"
-        private = "<sip:secret@carrier.example?Privacy=history>;index=1.1;mp=1"
-        fields = [("History-Info", f"{PAST}, {private}"), ("Diversion", f"{DIVERTED};privacy=full")]
-        self.assert_got(
-            self.offered("gateway", "8001", fields),
-            {
-                "History-Info": [PAST, f"{nobody};index=1.1;mp=1"],
-                "Diversion": [f"{nobody};reason=no-answer;counter=2"],
-            },
-        )
-        for wish in ("history", "header", "user"):
-            with self.subTest(wish):
-                invite = self.offered("gateway", "8001", [*fields, ("Privacy", wish)])
-                self.assertNotIn(b"carrier.example", invite.to_bytes())
-
-    def test_what_nobody_can_read(self) -> None:
-        """An entry that is malformed stays here."""
-        fields = [("History-Info", f"<sip:x@carrier.example>, {PAST}"), ("Diversion", '"open <sip:x@y>')]
-        self.assert_got(self.offered("gateway", "8001", fields), {"History-Info": [PAST], "Diversion": None})
-
-
 class ReasonTests(IdentityCase):
     """Reason in answers (RFC 6432)."""
 
@@ -473,81 +281,6 @@ class ReasonTests(IdentityCase):
         self.assertEqual(call.status, 486)
         self.assert_got(self.answer_of(self.alice, 486), {"Reason": [reason]})
         self.settle()
-
-
-class SessionIdTests(IdentityCase):
-    """Session-ID (RFC 7989 sections 6 and 7)."""
-
-    def ids(self, peer: Peer, kind: str | int) -> list[str | None]:
-        """Give the Session-ID of each message of a kind that a peer has seen."""
-        return [one.headers.get("Session-ID") for one in self.seen(peer, kind)]
-
-    def test_both_ends_know_it(self) -> None:
-        """The UUIDs of both ends cross, and what sipd sends by itself has them, too."""
-        self.alice.fields = (("Session-ID", f"{A};remote={NIL}"),)
-        self.bob.fields = (("Session-ID", f"{B};remote={A}"),)
-        call, answered = self.established()
-        self.assertEqual(answered.invite.headers.get("Session-ID"), f"{A};remote={NIL}")
-        self.assertEqual(self.answer_of(self.alice, 200).headers.get("Session-ID"), f"{B};remote={A}")
-        self.assertEqual(self.ids(self.bob, "ACK"), [f"{A};remote={B}"])
-        self.alice.fields = (("Session-ID", f"{A};remote={B}"),)
-        call.reinvite()
-        self.clock.advance(5.0)
-        self.assertEqual(self.ids(self.bob, "INVITE")[-1], f"{A};remote={B}")
-        call.hang_up()
-        record = self.finish()
-        self.assertEqual(self.ids(self.bob, "BYE"), [f"{A};remote={B}"])
-        self.assertEqual(record.session_id, f"{A};remote={B}")
-
-    def test_one_end_does_not(self) -> None:
-        """The end that has none gets one, which stays the same."""
-        self.alice.fields = (("Session-ID", f"{A};remote={NIL}"),)
-        _, answered = self.established()
-        self.assertEqual(answered.invite.headers.get("Session-ID"), f"{A};remote={NIL}")
-        ok = self.answer_of(self.alice, 200).headers.get("Session-ID") or ""
-        match = re.fullmatch(rf"([0-9a-f]{{32}});remote={A}", ok)
-        assert match is not None
-        self.assertNotEqual(match[1], NIL)
-        answered.hang_up()
-        self.finish()
-        self.assertEqual(self.ids(self.alice, "BYE"), [ok])
-
-    def test_the_callee_alone(self) -> None:
-        """The caller without one is given one when it answers."""
-        self.bob.fields = (("Session-ID", f"{B};remote={NIL}"),)
-        call, answered = self.established()
-        self.assertEqual(answered.invite.headers.get("Session-ID"), None)
-        self.assertEqual(self.answer_of(self.alice, 200).headers.get("Session-ID"), f"{B};remote={NIL}")
-        call.hang_up()
-        record = self.finish()
-        self.assertEqual(record.session_id, f"{NIL};remote={B}")
-
-    def test_nobody_does(self) -> None:
-        """Then there is none."""
-        call, _ = self.established()
-        call.hang_up()
-        self.assertEqual(self.finish().session_id, "")
-        self.assertEqual({*self.ids(self.bob, "INVITE"), *self.ids(self.alice, 200)}, {None})
-
-    def test_what_nobody_can_read(self) -> None:
-        """A malformed one is none (section 7)."""
-        self.assertIsNone(self.offered("alice", "bob", [("Session-ID", "abc")]).headers.get("Session-ID"))
-
-    def test_cancel(self) -> None:
-        """A CANCEL has that of its INVITE, whatever is known by then."""
-        self.bob.on_call = lambda call: call.later(0.1, call.ring)
-        call = self.alice.call("bob", headers=[("Session-ID", f"{A};remote={NIL}")])
-        self.clock.advance(2.0)
-        call.cancel()
-        self.finish()
-        self.assertEqual(self.ids(self.bob, "CANCEL"), [f"{A};remote={NIL}"])
-
-    def test_refusal_by_the_server(self) -> None:
-        """What sipd refuses by itself names the caller's session."""
-        call = self.alice.call("nobody", headers=[("Session-ID", f"{A};remote={NIL}")])
-        self.clock.advance(2.0)
-        self.assertEqual(call.status, 404)
-        self.assertEqual(self.ids(self.alice, 404), [f"{NIL};remote={A}"])
 
 
 class MessageTests(IdentityCase):
@@ -588,50 +321,3 @@ class MessageTests(IdentityCase):
         assert response is not None
         self.assertEqual(response.status, 500)
         self.assertEqual(self.stranger.messages, [])
-
-
-class TransferTests(IdentityCase):
-    """Who talks with whom after a transfer (RFC 4916 in spirit, RFC 7989 section 7)."""
-
-    def refer(self, call: PeerCall, target: str) -> None:
-        """Let one end of a call send the other one to somebody else."""
-        call.request("REFER", headers=[("Refer-To", f"<sip:{target}@example.com>")])
-        self.clock.advance(5.0)
-
-    def test_transferee_is_known(self) -> None:
-        """The target is told who is sent to it; who is sent is told who answers there."""
-        self.carol.auto_answer(after=1.0)
-        call, answered = self.talk("gateway", "bob", [(PAI, BOSS), ("Session-ID", f"{A};remote={NIL}")])
-        self.refer(answered, "carol")
-        self.assertTrue(call.is_answered)
-        told = [one for one in self.gateway.seen if isinstance(one, Request) and one.method in ("INVITE", "UPDATE")]
-        self.assert_got(told[-1], {PAI: ["<sip:carol@example.com>"]})
-        self.assertEqual(self.carol.calls[-1].invite.headers.get("Session-ID"), f"{A};remote={NIL}")
-        match = re.fullmatch(rf"([0-9a-f]{{32}});remote={A}", told[-1].headers.get("Session-ID") or "")
-        assert match is not None
-        call.hang_up()
-        self.settle()
-
-    def test_to_the_trusted_side(self) -> None:
-        """A user who is sent to a trusted side is asserted there."""
-        self.gateway.auto_answer(after=1.0)
-        call, answered = self.talk("alice", "bob")
-        self.refer(answered, "9001")
-        self.assert_got(self.gateway.calls[-1].invite, {PAI: [ALICE_AOR]})
-        call.hang_up()
-        self.settle()
-
-    def test_privacy_goes_with_the_call(self) -> None:
-        """Who did not want to be named is not named by a transfer, on whichever side it is."""
-        self.stranger.auto_answer(after=1.0)
-        call, answered = self.talk("alice", "bob", [("Privacy", "user")])
-        self.refer(answered, "8001")
-        self.assertEqual(str(self.stranger.calls[-1].invite.from_.without_parameters()), ANONYMOUS)
-        call.hang_up()
-        self.clock.advance(60.0)
-        self.bob.fields = (("Privacy", "user"),)
-        call, answered = self.talk("alice", "bob")
-        self.refer(call, "8001")
-        self.assertEqual(str(self.stranger.calls[-1].invite.from_.without_parameters()), ANONYMOUS)
-        answered.hang_up()
-        self.settle()
