@@ -25,6 +25,7 @@ from sipd.sip.identifiers import new_call_id, new_tag
 from sipd.sip.locate import Target
 from sipd.sip.message import Request
 from sipd.sip.uri import SipUri
+from sipd.ua.flows import is_of_another_network
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -95,7 +96,8 @@ class KeepAlive:
 
     Pings are spread over the interval, and never more than `HASTE` times as many go out as on average: after a start
     with 10,000 bindings, or a standstill, they do not come in a burst. One ping of a contact is under way at a time.
-    A contact that has never answered OPTIONS is not taken to be gone.
+    A contact that has never answered OPTIONS is not taken to be gone. One that names a private address, and whose
+    connection has ended, is.
 
     Args:
         clock: for when they are due.
@@ -232,6 +234,9 @@ class KeepAlive:
         if flow is None:
             # The connection has ended: whoever is behind NAT makes a new one, and registers on it.
             self._leave(watched.binding)
+            if is_of_another_network(watched.binding.uri, source.host):
+                self._tell(watched.binding, "has no connection any more, and is not called")
+                self._location.leave_out(watched.binding)
         elif self._settings.ping is Ping.CRLF:
             flow.send(PING)
             self._push(watched, self._wait())

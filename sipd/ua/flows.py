@@ -30,7 +30,12 @@ def is_behind_nat(contact: Uri, via: Via | None, flow: IFlow) -> bool:
         return False
     if via is not None and via.received is not None and via.host == contact.host:
         return True
-    return _is_local(contact.host) and not _is_local(flow.host)
+    return is_of_another_network(contact, flow.host)
+
+
+def is_of_another_network(contact: Uri, host: str) -> bool:
+    """Say whether a Contact names a private address, and `host`, where its request came from, is none."""
+    return isinstance(contact, SipUri) and _is_local(contact.host) and not _is_local(host)
 
 
 def stays_on(flow: IFlow, next_hop: Uri, *, behind_nat: bool) -> bool:

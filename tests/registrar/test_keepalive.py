@@ -306,16 +306,29 @@ class WhenTests(KeepAliveCase):
         self.assertEqual(len(self.location.lookup(ALICE)), 0)
 
     def test_connection_has_ended(self) -> None:
-        """Nothing is pinged without a connection, nor is one made; the phone comes back by itself."""
+        """Nothing is pinged without a connection, nor is one made: to a private address it would lead nowhere."""
         self.keep_alive.start()
         self.register(INSIDE, source=CONNECTION)
         self.flows.gone.add(CONNECTION)
         self.pass_time(INTERVAL)
         self.assertEqual((len(self.keep_alive), self.asked.requests), (0, []))
+        self.assertEqual(len(self.location.lookup(ALICE)), 0)
+        self.assertIn("sip:alice@10.0.0.5 of alice has no connection any more, and is not called", self.log.lines)
         self.flows.gone.clear()
         self.register(INSIDE, source=CONNECTION, cseq=2)
+        self.assertEqual(len(self.location.lookup(ALICE)), 1)
         self.pass_time(INTERVAL)
         self.assertEqual(len(self.asked.requests), 1)
+
+    def test_connection_that_may_be_made_again(self) -> None:
+        """A contact that names a public address, or a name, is called there when its connection has ended."""
+        self.keep_alive.start()
+        for number, contact in enumerate(("<sip:a@198.51.100.8>", "<sip:a@phone.example.net>")):
+            source = Target(transport=Transport.TCP, host="198.51.100.8", port=50001 + number)
+            self.flows.gone.add(source)
+            self.register(contact, source=source, cseq=number + 1)
+        self.pass_time(INTERVAL)
+        self.assertEqual((len(self.keep_alive), len(self.location.lookup(ALICE))), (0, 2))
 
     def test_stopped(self) -> None:
         """After the stop nothing is sent, whatever still comes."""
