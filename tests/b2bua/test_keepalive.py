@@ -15,6 +15,7 @@ from sipd.sip.parser import parse_message
 from sipd.testing import builders
 from sipd.testing.calls import Outcome, PeerCall
 from sipd.testing.clock import SimulatedClock
+from sipd.testing.links import Link
 from sipd.testing.nat import Dependence, Nat
 from sipd.testing.network import Network
 from sipd.testing.peer import Peer
@@ -84,6 +85,14 @@ class OptionsTests(KeepAliveCase):
         self.assertEqual((self.asked(self.alice), self.asked(self.bob)), (0, 0))
         self.assertEqual(self.carol.calls[0].outcome, Outcome.ANSWERED)
         self.finish()
+
+    def test_loss(self) -> None:
+        """A network that loses a tenth of everything does not make a phone seem gone, nor its NAT forget."""
+        self.network.set_links(SIPD, NAT, Link(loss=0.1))
+        for _ in range(7):
+            self.assertTrue(self.is_reached(450.0))
+            self.assertEqual(self.carol.calls[-1].outcome, Outcome.ANSWERED)
+        self.settle()
 
     def test_long_call(self) -> None:
         """A call in which nothing was said in SIP for ten minutes is ended on the phone, too, whoever began it."""
