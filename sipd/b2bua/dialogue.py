@@ -68,7 +68,9 @@ class Loan:
 class Dialogue:
     """The answered part of a call."""
 
-    def __init__(self, bridge: Bridge, agreement: Agreement, *, owes_answer: Leg | None = None) -> None:
+    def __init__(
+        self, bridge: Bridge, agreement: Agreement, *, owes_answer: Leg | None = None, misled: Leg | None = None
+    ) -> None:
         self._bridge = bridge
         self._caller = agreement.one
         self._callee = agreement.other
@@ -77,7 +79,7 @@ class Dialogue:
         #: By the name of the leg that they come from.
         self._infos: dict[str, Infos] = {}
         #: Who has yet to be told what the other one says.
-        self._misled: Leg | None = None
+        self._misled = misled
         self._transfer: Transfer | None = None
         self._joining: Joining | None = None
         self._loan: Loan | None = None
@@ -89,14 +91,14 @@ class Dialogue:
     def of_answered(cls, bridge: Bridge, asker: CallerAsking) -> Dialogue:
         """Begin with the leg that has answered the caller."""
         assert asker.agreement is not None
-        dialogue = cls(bridge, asker.agreement, owes_answer=asker.owes_answer)
+        dialogue = cls(bridge, asker.agreement, owes_answer=asker.owes_answer, misled=asker.misled)
         if asker.changes is not None:
             dialogue._changes = asker.changes
-        dialogue._misled = asker.misled
         return dialogue
 
     async def run(self) -> None:
         """Take what happens until the call is over; all legs are over then, too."""
+        await self._tell_misled()
         while not self._is_over:
             leg, event = await self._bridge.inbox.get()
             if leg.is_live or isinstance(event, TransferFailed):
@@ -213,8 +215,12 @@ class Dialogue:
             self._bridge.ended("sipd", "bad-answer", str(error))
             self._end(())
             return
-        if self._misled is not None:
-            misled, self._misled = self._misled, None
+        await self._tell_misled()
+
+    async def _tell_misled(self) -> None:
+        misled = self._misled
+        if misled is not None and not any(leg.session.is_changing for leg in (self._caller, self._callee)):
+            self._misled = None
             self._bridge.explain("change", "is told whom it talks with", misled.name)
             await self._changes.align(misled)
 

@@ -10,6 +10,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from sipd.b2bua.clicking import ClickToDial
 from sipd.b2bua.lamps import Lamps
 from sipd.b2bua.messages import Messages
 from sipd.b2bua.records import JsonLinesRecords, SyncPolicy
@@ -162,8 +163,6 @@ class Stack:
             )
         self.transport.observers = (*((self.capture,) if self.capture is not None else ()), *message_observers)
 
-        users = frozenset(user.name for user in config.users)
-        domains = self._domains()
         self.b2bua = B2bua(
             agent=self.agent,
             router=RouteTable(
@@ -188,6 +187,8 @@ class Stack:
         )
         self.messages = Messages(self.b2bua, max_pending=config.limits.messages)
         self.agent.handlers["MESSAGE"] = self.messages
+        if self.agent.settings.takes_referrals:
+            self.agent.handlers["REFER"] = ClickToDial(self.b2bua)
         self.watching = Watching(self.b2bua, lamps, watching)
 
     def _domains(self) -> frozenset[str]:

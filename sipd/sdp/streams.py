@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sipd.sdp.codecs import Codec, agreed_codecs
-from sipd.sdp.description import Direction, MediaDescription, SessionDescription
+from sipd.sdp.description import AddressType, Connection, Direction, MediaDescription, SessionDescription
 from sipd.sdp.offer_answer import answer_direction, is_held, reject_stream
 
 #: For each media line of one leg its index on the other; `None`, or missing at the end, where it has none.
@@ -242,6 +242,19 @@ def resume(description: SessionDescription) -> SessionDescription:
 def revive(description: SessionDescription) -> SessionDescription:
     """Let each stream flow both ways: what somebody said on hold, to be offered to somebody else."""
     return _redirect(description, _REVIVE)
+
+
+def black_hole(offer: SessionDescription) -> SessionDescription:
+    """Give an answer that takes each stream of an offer, but lets nothing flow (RFC 3725 section 4.4).
+
+    The address is 0.0.0.0, and the streams are `inactive`: nothing is sent anywhere until there is another offer.
+    """
+    nowhere = Connection(address_type=AddressType.IP4, host="0.0.0.0")
+    media = []
+    for stream in offer.media:
+        silent = stream if stream.is_disabled else stream.with_port(9).with_direction(Direction.INACTIVE)
+        media.append(reject_stream(silent) if stream.is_disabled else silent.with_connection(nowhere))
+    return SessionDescription(lines=("v=0", "s=-", "c=IN IP4 0.0.0.0", "t=0 0"), media=tuple(media))
 
 
 def _redirect(description: SessionDescription, directions: dict[Direction, Direction]) -> SessionDescription:

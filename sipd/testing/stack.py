@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
+from sipd.b2bua.clicking import ClickToDial
 from sipd.b2bua.lamps import Lamps
 from sipd.b2bua.messages import Messages
 from sipd.b2bua.routing import RouteTable, StaticRoute
@@ -198,6 +199,8 @@ class SimulatedServer:
         )
         self.messages = Messages(self.b2bua, max_pending=max_messages)
         self.agent.handlers["MESSAGE"] = self.messages
+        if self.agent.settings.takes_referrals:
+            self.agent.handlers["REFER"] = ClickToDial(self.b2bua)
         self.watching = Watching(self.b2bua, lamps, watched)
         for address in host.addresses:
             self._listen(address, Transport.UDP)

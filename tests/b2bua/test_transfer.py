@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from sipd.b2bua.transfer import TransferPolicy, TransferSettings
 from sipd.sip.message import Request
 from sipd.testing import builders
 from sipd.testing.calls import Outcome, PeerCall
@@ -287,6 +290,54 @@ class BlindTests(TransferCase):
         self.clock.advance(1.0)
         self.assertFalse(call.is_answered or answered.is_answered)
         self.assertEqual(self.carol.calls[0].outcome, Outcome.CANCELLED)
+        self.finish()
+
+
+class PolicyTests(TransferCase):
+    """Servers that do not carry transfers out."""
+
+    def use(self, policy: TransferPolicy) -> None:
+        """Let the server have that policy."""
+        b2bua = self.server.b2bua
+        b2bua.settings = replace(b2bua.settings, transfer=TransferSettings(policy=policy))
+
+    def test_pass(self) -> None:
+        """The other phone gets the REFER with its fields, its answer comes back, and so do its NOTIFYs."""
+        self.use(TransferPolicy.PASS)
+        call, answered = self.established()
+        self.alice.on_info = lambda request, reply: reply(
+            builders.response(request, 202 if request.method == "REFER" else 200)
+        )
+        target = "<sip:carol@example.com?Replaces=x%3Bto-tag%3D1%3Bfrom-tag%3D2>"
+        self.assertEqual(self.refer(answered, target, **{"Referred-By": "<sip:bob@example.com>"}), 202)
+        (refer,) = self.alice.infos
+        self.assertEqual(refer.headers.get("Refer-To"), target)
+        self.assertEqual(refer.headers.get("Referred-By"), "<sip:bob@example.com>")
+        self.assertEqual(self.carol.calls, [])
+        notify = call.request(
+            "NOTIFY",
+            headers=(
+                ("Event", "refer"),
+                ("Subscription-State", "terminated;reason=noresource"),
+                ("Content-Type", "message/sipfrag"),
+            ),
+            body=b"SIP/2.0 200 OK\r\n",
+        )
+        self.clock.advance(0.2)
+        response = self.successResultOf(notify)
+        assert response is not None
+        self.assertEqual(response.status, 200)
+        self.assertEqual(self.outcomes(self.bob), ["200 OK; terminated;reason=noresource"])
+        answered.hang_up()
+        self.finish()
+
+    def test_refuse(self) -> None:
+        """It is refused, and nothing happens."""
+        self.use(TransferPolicy.REFUSE)
+        call, answered = self.established()
+        self.assertEqual(self.refer(answered, "<sip:carol@example.com>"), 603)
+        self.assertTrue(call.is_answered)
+        call.hang_up()
         self.finish()
 
 

@@ -43,7 +43,7 @@ class NobodyTests(HostileCase):
             ("SUBSCRIBE", 489),
             ("PUBLISH", 489),
             ("NOTIFY", 481),
-            ("REFER", 405),
+            ("REFER", 407),
             ("FROBNICATE", 501),
         ]
         for method, statuses in [*((method, [status]) for method, status in refused), ("ACK", [])]:
