@@ -20,11 +20,12 @@ from sipd.sip.glare import retry_after_of
 from sipd.sip.headers import Fields
 from sipd.sip.invite import CallMachine, Event, State
 from sipd.sip.message import Request, Response
-from sipd.ua.early import EarlyDialog
 from sipd.ua.declining import answer_of_nothing
+from sipd.ua.early import EarlyDialog
 from sipd.ua.events import Answered, Failed, Progressed, Refused
 from sipd.ua.flows import stays_on
 from sipd.ua.renewing import renew
+from sipd.ua.updating import Updates
 
 if TYPE_CHECKING:
     from sipd.sip.locate import Target
@@ -308,14 +309,24 @@ class Calling:
         self, dialog: Dialog, request: Request, flow: IFlow, headers: Fields = (), body: bytes = b""
     ) -> None:
         tag = dialog.remote.tag or ""
+        updates = self._updates_in(dialog, tag)
         offer = self._offers.pop(tag, None)
         if offer is not None and not body:
-            headers, body = answer_of_nothing(offer, flow.point.advertised_host, self._session.agent.entropy)
+            said = updates.description[1] if updates is not None and updates.description is not None else b""
+            host = flow.point.advertised_host
+            headers, body = answer_of_nothing(offer, said, host, self._session.agent.entropy)
         ack = dialog.ack(request, headers, body)
-        self._session.updates.said(ack)
+        if updates is not None:
+            updates.said(ack)
         self._session.agent.flow_for(dialog, flow, self._session.is_natted).addCallbacks(
             self._ack_flow_found, self._ack_lost, callbackArgs=(ack, tag)
         )
+
+    def _updates_in(self, dialog: Dialog, tag: str) -> Updates | None:
+        if dialog is self._session.dialog:
+            return self._session.updates
+        early = self.early.get(tag)
+        return early.updates if early is not None and early.dialog is dialog else None
 
     def _ack_flow_found(self, flow: IFlow, ack: Request, tag: str) -> None:
         self._session.agent.transactions.send_ack(ack, flow)

@@ -33,6 +33,24 @@ class DecliningTests(AgentCase):
         self.them.send(builders.response(self.them.request("BYE"), 200))
         self.settle()
 
+    def test_goes_on_from_what_was_said(self) -> None:
+        """In a session that this side has described the origin is the same, one version on (RFC 3264 section 8)."""
+        for origin, expected in (("- 77 4 IN IP4 192.0.2.1", "- 77 5 IN IP4 192.0.2.1"), ("- 77 x IN IP4 h", None)):
+            self.setUp()
+            call = self.calling(body=b"v=0\r\no=" + origin.encode() + b"\r\ns=-\r\nt=0 0\r\n")
+            self.answer(200, body=builders.sdp())
+            call.acknowledge()
+            call.reinvite()
+            self.clock.advance(0.1)
+            self.answer(200, body=builders.sdp())
+            call.hang_up()
+            self.clock.advance(0.1)
+            answer = parse_description(self.them.request("ACK").body)
+            self.assertEqual([media.port for media in answer.media], [0])
+            self.assertTrue(answer.origin == expected if expected else not (answer.origin or "").startswith("- 77 "))
+            self.them.send(builders.response(self.them.request("BYE"), 200))
+            self.settle()
+
     def test_what_is_no_offer(self) -> None:
         """A body that nobody can read, or of another type, gets a plain ACK."""
         for body, kind in ((b"v=0\r\nm=oops", "application/sdp"), (b"hello", "text/plain")):
