@@ -180,6 +180,7 @@ class IServerTransaction(Interface):
     flow: IFlow = Attribute("What it came on.")
     user: IServerTransactionUser | None = Attribute("Told of failures; set by whoever takes the request.")
     is_answered: bool = Attribute("Whether a final response was given.")
+    standing: Sequence[tuple[str, str]] = Attribute("Header fields of each response that has none of that name.")
 
     def respond(response: Response) -> None:
         """Send a response. After a final one others are absorbed, except 2xx to INVITE again (RFC 6026)."""

@@ -88,6 +88,8 @@ class Identities:
         """Know that messages with that Call-ID are of that side, and what session they belong to."""
         side.session = session
         self._sides[call_id] = side
+        if side.uuid != NIL_UUID and session is not None:
+            session.name(side.session_id())
 
     def session_id(self) -> str:
         """Give what the call is called, as the caller sees it; empty if nobody has given it a name (RFC 7989)."""
@@ -352,5 +354,5 @@ class Side:
         sender._other = self
         fields.extend(self.session_id())
         for side in (self, sender):
-            if side.session is not None and side.session.dialog is not None:
-                side.session.dialog.standing = side.session_id()
+            if side.session is not None:
+                side.session.name(side.session_id())

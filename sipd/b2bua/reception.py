@@ -69,7 +69,7 @@ class Reception:
                 fields.copy_lines(refusal.response.headers, "Contact")
             self.call.reject(refusal.status, refusal.reason, fields, content.body)
         else:
-            self.call.reject(refusal.status, refusal.reason, headers + self.bridge.caller.side.session_id())
+            self.call.reject(refusal.status, refusal.reason, headers)
 
     async def run(self) -> None:
         """Take the call from here to its end."""

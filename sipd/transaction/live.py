@@ -72,12 +72,13 @@ classImplements(LiveClientTransaction, IClientTransaction)
 class LiveServerTransaction(LiveTransaction):
     """See `IServerTransaction`."""
 
-    __slots__ = ("machine", "merge_key", "source_key", "user")
+    __slots__ = ("machine", "merge_key", "source_key", "standing", "user")
 
     def __init__(self, layer: TransactionLayer, key: TransactionKey, machine: ServerTransaction, flow: IFlow) -> None:
         super().__init__(layer, key, machine.request, flow)
         self.machine = machine
         self.user: IServerTransactionUser | None = None
+        self.standing: Sequence[tuple[str, str]] = ()
         #: Other keys by which it is found; the table sets them.
         self.merge_key: TransactionKey | None = None
         self.source_key: TransactionKey | None = None
@@ -89,6 +90,9 @@ class LiveServerTransaction(LiveTransaction):
 
     def respond(self, response: Response) -> None:
         """See `IServerTransaction`."""
+        for name, value in self.standing:
+            if name not in response.headers:
+                response.headers.add(name, value)
         self._layer.feed(self, self.machine.event_of(response), response)
 
 

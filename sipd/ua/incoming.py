@@ -57,6 +57,11 @@ class IncomingCall(Session):
         """Say whether a provisional response would be sent until the caller acknowledges it (RFC 3262)."""
         return is_reliable(self._first.wish, has_description=has_description)
 
+    def name(self, fields: tuple[tuple[str, str], ...]) -> None:
+        """See `Session`; into the answers to the INVITE, too."""
+        super().name(fields)
+        self.transaction.standing = fields
+
     def ring(self, status: int = 180, reason: str | None = None, headers: Fields = (), body: bytes = b"") -> None:
         """Send a provisional response; it is sent again each minute. Absorbed after a final response."""
         self._first.ring(status, reason, headers, body)

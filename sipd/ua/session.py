@@ -236,7 +236,14 @@ class Session:
 
     def request_received(self, transaction: IServerTransaction) -> None:
         """See `IDialogUser`."""
+        if self.dialog is not None:
+            transaction.standing = self.dialog.standing
         receive(self, transaction)
+
+    def name(self, fields: tuple[tuple[str, str], ...]) -> None:
+        """Put these fields into all that this side says inside of the dialog: Session-ID (RFC 7989 section 6)."""
+        if self.dialog is not None:
+            self.dialog.standing = fields
 
     def ack_received(self, ack: Request) -> None:
         """Take an ACK inside the dialog; it counts if it is for the INVITE that waits for one."""

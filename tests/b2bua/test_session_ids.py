@@ -41,6 +41,8 @@ class SessionIdTests(IdentityCase):
         call.hang_up()
         record = self.finish()
         self.assertEqual(self.ids(self.bob, "BYE"), [f"{A};remote={B}"])
+        of_bye = [one for one in self.seen(self.alice, 200) if one.cseq.method == "BYE"]
+        self.assertEqual([one.headers.get("Session-ID") for one in of_bye], [f"{B};remote={A}"])
         self.assertEqual(record.session_id, f"{A};remote={B}")
 
     def test_one_end_does_not(self) -> None:
@@ -76,6 +78,33 @@ class SessionIdTests(IdentityCase):
     def test_what_nobody_can_read(self) -> None:
         """A malformed one is none (section 7)."""
         self.assertIsNone(self.offered("alice", "bob", [("Session-ID", "abc")]).headers.get("Session-ID"))
+
+    def test_what_sipd_answers_by_itself(self) -> None:
+        """OPTIONS and what comes out of order in a call, and a call that was cancelled."""
+        self.alice.fields = (("Session-ID", f"{A};remote={NIL}"),)
+        self.bob.fields = (("Session-ID", f"{B};remote={A}"),)
+        call, answered = self.established()
+        self.assert_answer(answered, "OPTIONS", f"{A};remote={B}")
+        self.assert_answer(call, "OPTIONS", f"{B};remote={A}")
+        self.assert_answer(call, "PUBLISH", f"{B};remote={A}")
+        call.hang_up()
+        self.finish()
+        self.bob.auto_ring()
+        call = self.alice.call("bob")
+        self.clock.advance(2.0)
+        call.cancel()
+        self.settle()
+        ringing = self.ids(self.alice, 180)[-1]
+        self.assertEqual(self.ids(self.alice, 487), [ringing])
+        self.assertRegex(ringing or "", rf"^[0-9a-f]{{32}};remote={A}$")
+
+    def assert_answer(self, end: PeerCall, method: str, expected: str) -> None:
+        """Say what Session-ID the answer to a request in a call has."""
+        answer = end.request(method)
+        self.clock.advance(1.0)
+        response = self.successResultOf(answer)
+        assert response is not None
+        self.assertEqual(response.headers.get("Session-ID"), expected)
 
     def test_cancel(self) -> None:
         """A CANCEL has that of its INVITE, whatever is known by then."""

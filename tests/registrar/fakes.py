@@ -129,6 +129,7 @@ class FakeTransaction:
         self.request = request
         self.flow: IFlow = FakeFlow()
         self.user: IServerTransactionUser | None = None
+        self.standing: Sequence[tuple[str, str]] = ()
         self.responses: list[Response] = []
 
     @property
