@@ -129,7 +129,8 @@ def decline(offer: SessionDescription) -> SessionDescription:
     """Give an answer that refuses every stream of an offer; `LocalOrigin.stamp` makes it somebody's."""
     times = tuple([line for line in offer.lines if line.startswith("t=")]) or ("t=0 0",)
     media = tuple([reject_stream(stream) for stream in offer.media])
-    return SessionDescription(lines=("v=0", "s=-", *times), media=media)
+    # A session without any c= would be malformed (RFC 8866 section 5.7); this one is nowhere.
+    return SessionDescription(lines=("v=0", "s=-", "c=IN IP4 0.0.0.0", *times), media=media)
 
 
 def reject_stream(media: MediaDescription) -> MediaDescription:

@@ -89,7 +89,7 @@ class Description:
         """
         try:
             head, *sections = body.decode().replace("\r\n", "\n").split("\nm=")
-            host = _value(head, "c=", "IN IP4 ").split(" ")[2]
+            host = _value(head, "c=", "").removeprefix("IN IP4 ")
             origin = _value(head, "o=").split(" ")
             streams = tuple(_read_stream(section, head, host) for section in sections)
             return cls(origin=origin[1], version=int(origin[2]), streams=streams)
@@ -284,7 +284,9 @@ def _read_stream(section: str, head: str, session_host: str) -> Stream:
     for value in _values(section, "a=rtpmap:"):
         number, _, name = value.partition(" ")
         names[number] = name.partition("/")[0]
-    host = _value(section, "c=", f"IN IP4 {session_host}").split(" ")[2]
+    host = _value(section, "c=", session_host).removeprefix("IN IP4 ")
+    if not host:
+        raise ValueError("no c=")
     lines = [*section.split("\n"), *head.split("\n")]
     direction = next((line[2:] for line in lines if line[2:] in _DIRECTIONS and line[:2] == "a="), "sendrecv")
     sends, receives = _DIRECTIONS[direction]

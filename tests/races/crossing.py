@@ -175,6 +175,39 @@ def _withdraw(stage: Stage, delay: float, asking: Phone, asked: Phone) -> str:
     return line.results[0]
 
 
+@race("3261, 14.1", "what takes a change back meets a refresh", delays=sweep(0.0, 1.2, 0.05), outcomes=("agreed",))
+def taking_back_meets_refresh(stage: Stage, delay: float) -> str:
+    """The 491 to it is no end of it: it is asked for again, and both legs agree in the end."""
+    stage.talk()
+    stage.actor.thinks = 0.5
+    line = stage.other.line
+    line.change(is_holding=True)
+    stage.run(5.0)
+    line.change(is_holding=False)
+    stage.at(0.55, line.withdraw)
+    stage.at(delay, stage.actor.line.change, "UPDATE")
+    stage.run(60.0)
+    stage.expect_agreement()
+    stage.hang_up()
+    return "agreed"
+
+
+@race("6141, 3.3", "what takes a change back is refused", delays=sweep(0.0, 1.0, 0.1), outcomes=("agreed",))
+def refused_taking_back(stage: Stage, delay: float) -> str:
+    """Who agreed to the change does not want it back: then the other end has to hear of it, and both legs agree."""
+    stage.talk()
+    stage.actor.thinks = 0.5
+    line = stage.other.line
+    line.change(is_holding=True)
+    stage.at(0.55, line.withdraw)
+    stage.at(0.62, setattr, stage.actor, "takes_changes", False)
+    stage.at(1.0 + delay, setattr, stage.actor, "takes_changes", True)
+    stage.run(60.0)
+    stage.expect_agreement()
+    stage.hang_up()
+    return "agreed"
+
+
 @race("6141, 3.3", "refusal of a change meets another change", delays=_AROUND, outcomes=(
     "488, then the other is made",
 ))  # fmt: skip
@@ -231,5 +264,7 @@ FLOWS: tuple[Flow, ...] = (
     update_in_reinvite,
     withdrawn_reinvite,
     withdrawn_reinvite_of_sipd,
+    taking_back_meets_refresh,
+    refused_taking_back,
     refused_change_meets_change,
 )

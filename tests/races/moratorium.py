@@ -42,6 +42,19 @@ def cancel_meets_answer(stage: Stage, delay: float) -> str:
 
 
 @race(
+    "6337, 2.1; 3261, 13.2.2.4",
+    "CANCEL meets a 200 with an offer",
+    delays=_AROUND,
+    outcomes=("caller 200, callee 200", "caller 487, callee 200", "caller 487, callee 487"),
+)
+def cancel_meets_late_offer(stage: Stage, delay: float) -> str:
+    """The ACK answers the offer, though the call is over: with an answer that takes nothing, and then there is BYE."""
+    stage.ring(has_offer=False)
+    stage.cross(delay, stage.callee.line.answer, stage.caller.line.cancel)
+    return _statuses(stage)
+
+
+@race(
     "5407, 3.1.3, A",
     "early BYE meets 200",
     delays=_AROUND,
@@ -166,6 +179,7 @@ def callee_hangs_up_before_ack(stage: Stage, delay: float) -> str:
 FLOWS: tuple[Flow, ...] = (
     invite_again,
     cancel_meets_answer,
+    cancel_meets_late_offer,
     early_bye_meets_answer,
     reinvite_overtakes_ack,
     reinvite_overtakes_late_answer,

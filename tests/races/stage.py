@@ -108,14 +108,14 @@ class Stage:
         self.at(1.0 + delay, second)
         self.run(20.0)
 
-    def when_called(self, *actions: tuple[float, Callable[[Line], object]]) -> None:
-        """Say what the callee does with its next calls: so many seconds after the INVITE, this."""
+    def when_called(self, *actions: tuple[float, Callable[[Line], object]], phone: Phone | None = None) -> None:
+        """Say what the callee, or another phone, does with its next calls: so many seconds after the INVITE, this."""
 
         def take(line: Line) -> None:
             for seconds, action in actions:
                 self.at(seconds, action, line)
 
-        self.callee.on_call = take
+        (phone or self.callee).on_call = take
 
     def run(self, seconds: float) -> None:
         """Let time pass."""
@@ -165,9 +165,14 @@ class Stage:
         if not condition:
             raise RaceError(f"{text}\n{self.drawing()}")
 
-    def expect_agreement(self) -> None:
-        """Both ends are up, and believe the same about directions, codecs and addresses."""
-        one, other = self.caller.line, self.callee.line
+    def expect_agreement(self, other: Line | None = None, one: Line | None = None) -> None:
+        """Both ends are up, and believe the same about directions, codecs and addresses.
+
+        Args:
+            other: the end that talks with the caller; by default the callee.
+            one: the end that it talks with instead.
+        """
+        one, other = one or self.caller.line, other or self.callee.line
         self.expect(one.is_up and other.is_up, f"one end is gone: {one}, {other}")
         texts = list(disagreements(one.understanding, other.understanding, SIPD, self.server.relay.taken))
         self.expect(not texts, "; ".join(texts))

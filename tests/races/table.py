@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from tests.races import crossing, losses, moratorium, mortal, offers
+from tests.races import crossing, forks, losses, moratorium, mortal, offers, transfers
 from tests.races.flow import Flow, Result
 
 PATH = Path(__file__).parents[2] / "docs" / "races.md"
@@ -16,6 +16,8 @@ SECTIONS: tuple[tuple[str, tuple[Flow, ...]], ...] = (
     ("Against a BYE", mortal.FLOWS),
     ("Changes that meet", crossing.FLOWS),
     ("Offers and answers", offers.FLOWS),
+    ("Forks", forks.FLOWS),
+    ("Transfers", transfers.FLOWS),
     ("Lost, late and repeated", losses.FLOWS),
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from sipd.testing.links import Link
-from tests.races import crossing, losses, moratorium, mortal, offers
+from tests.races import crossing, forks, losses, moratorium, mortal, offers, transfers
 from tests.races.flow import Flow, race
 from tests.races.stage import Leg, RaceError, Stage
 from tests.races.table import PATH, SECTIONS, render
@@ -37,6 +37,14 @@ class RaceTests(SynchronousTestCase):
     def test_offers(self) -> None:
         """Where offers and answers travel, and what they meet there (RFC 6337 sections 2 to 5)."""
         self.check(*offers.FLOWS)
+
+    def test_forks(self) -> None:
+        """Several phones that answer one INVITE (RFC 5407 appendix E)."""
+        self.check(*forks.FLOWS)
+
+    def test_transfers(self) -> None:
+        """Transfers that meet something else (RFC 5407 section 3.3.3)."""
+        self.check(*transfers.FLOWS)
 
     def test_losses(self) -> None:
         """Messages that are lost, late, or come twice (RFC 3261 sections 13, 14 and 17)."""

@@ -11,6 +11,7 @@ from sipd.sdp.offer_answer import (
     active_streams,
     answer_direction,
     check_answer,
+    decline,
     is_hold,
     reject_stream,
     reverse,
@@ -144,3 +145,10 @@ class AnswerTests(SynchronousTestCase):
         """A refused stream is its line with port 0."""
         rejected = reject_stream(describe("m=audio 4000/2 RTP/AVP 0 8", "a=rtpmap:0 PCMU/8000").media[0])
         self.assertEqual(rejected.lines, ("m=audio 0 RTP/AVP 0 8",))
+
+    def test_decline(self) -> None:
+        """An answer that refuses everything has each line with port 0, and all that a description must have."""
+        offer = describe("m=audio 4000 RTP/AVP 0", "a=sendrecv", "m=video 4002 RTP/AVP 96", "c=IN IP4 192.0.2.2")
+        text = str(LocalOrigin(session_id=5, host="192.0.2.9").stamp(decline(offer)))
+        lines = ["v=0", "o=- 5 1 IN IP4 192.0.2.9", "s=-", "c=IN IP4 0.0.0.0", "t=0 0"]
+        self.assertEqual(text.split("\r\n")[:-1], [*lines, "m=audio 0 RTP/AVP 0", "m=video 0 RTP/AVP 96"])

@@ -1,0 +1,138 @@
+"""Transfers that meet something else: RFC 5407 section 3.3.3, RFC 3515, RFC 5589."""
+
+from __future__ import annotations
+
+from tests.phones.line import Line
+from tests.races.flow import Flow, race, sweep
+from tests.races.stage import Stage
+
+_AROUND = sweep(-0.4, 0.4, 0.04)
+_DURING = sweep(0.0, 2.4, 0.12)
+
+
+def _refer(line: Line) -> None:
+    line.refer("carol")
+
+
+def _referred(stage: Stage, rings: float = 0.5) -> None:
+    """Let Alice and Bob talk, and Carol answer when she is called."""
+    stage.talk()
+    stage.when_called((0.0, Line.ring), (rings, Line.answer), phone=stage.third)
+
+
+def _result(line: Line) -> str:
+    return next((result for result in line.results if result.startswith("REFER")), "no REFER")
+
+
+def _joined(stage: Stage) -> str:
+    """See who talks in the end."""
+    stage.run(60.0)
+    third = stage.third.lines[-1] if stage.third.lines else None
+    ends = [line for line in (stage.actor.line, stage.other.line, third) if line is not None and line.is_up]
+    stage.expect(len(ends) in (0, 2), f"not two are up: {ends}")
+    if ends:
+        stage.expect_agreement(*ends)
+    outcome = "nobody talks"
+    if third in ends:
+        outcome = "transferred" if stage.other.line in ends else "the wrong one was transferred"
+    elif ends:
+        outcome = "as before"
+    for line in ends[:1]:
+        line.bye()
+    stage.run(5.0)
+    return outcome
+
+
+@race(
+    "5407, 3.3.3",
+    "REFER meets BYE",
+    delays=_AROUND,
+    outcomes=("REFER 202", "REFER 481", "no REFER"),
+)
+def refer_meets_bye(stage: Stage, delay: float) -> str:
+    """What comes after the BYE gets 481; a transfer that was taken ends with the call, and nobody is left ringing."""
+    _referred(stage)
+    stage.cross(delay, stage.other.line.bye, lambda: _refer(stage.actor.line))
+    stage.run(40.0)
+    stage.expect(stage.other.line.results == ["BYE 200"], f"BYE got {stage.other.line.results}")
+    return _result(stage.actor.line)
+
+
+@race(
+    "5589, 6.1",
+    "the transferee hangs up while the target is called",
+    delays=_DURING,
+    outcomes=("nobody talks",),
+)
+def transferee_leaves(stage: Stage, delay: float) -> str:
+    """Whatever the transfer has come to, all three are let go."""
+    _referred(stage)
+    _refer(stage.actor.line)
+    stage.at(delay, stage.other.line.bye)
+    return _joined(stage)
+
+
+@race("5589, 6.1", "the transferor hangs up while the target is called", delays=_DURING, outcomes=("transferred",))
+def transferor_leaves(stage: Stage, delay: float) -> str:
+    """It may: the other two talk."""
+    _referred(stage)
+    _refer(stage.actor.line)
+    stage.at(0.3 + delay, stage.actor.line.bye)
+    return _joined(stage)
+
+
+@race(
+    "5589, 6.1",
+    "the target hangs up as soon as it has answered",
+    delays=sweep(0.0, 0.8, 0.05),
+    outcomes=("as before", "nobody talks"),
+)
+def target_leaves(stage: Stage, delay: float) -> str:
+    """Before it is joined the first two talk on, after that the call is over."""
+    _referred(stage)
+    stage.when_called((0.0, Line.ring), (0.5, Line.answer), (0.5 + delay, Line.bye), phone=stage.third)
+    _refer(stage.actor.line)
+    return _joined(stage)
+
+
+@race("5589, 6.1; 3261, 14", "REFER meets a change of the transferee", delays=_DURING, outcomes=("transferred",))
+def refer_meets_change(stage: Stage, delay: float) -> str:
+    """The re-INVITE that joins waits for the other change, or that is asked for again; then the two agree."""
+    _referred(stage)
+    stage.at(0.5, lambda: _refer(stage.actor.line))
+    stage.at(0.2 + delay, lambda: stage.other.line.change(codecs=("PCMA", "PCMU")))
+    return _joined(stage)
+
+
+@race("5589, 6.1; 3261, 14", "REFER meets a change of the transferor", delays=_AROUND, outcomes=("transferred",))
+def refer_meets_own_change(stage: Stage, delay: float) -> str:
+    """Hold and transfer at once, in either order: the transferee talks with the target in the end."""
+    _referred(stage)
+    stage.at(1.0, lambda: _refer(stage.actor.line))
+    stage.at(1.0 + delay, lambda: stage.actor.line.change(is_holding=True))
+    return _joined(stage)
+
+
+@race("3515, 2.4", "both sides ask for a transfer", delays=_AROUND, outcomes=("one of the two",))
+def two_refers(stage: Stage, delay: float) -> str:
+    """One is carried out, and the other one is refused or comes to nothing; two talk in the end."""
+    _referred(stage)
+    stage.cross(delay, lambda: _refer(stage.actor.line), lambda: _refer(stage.other.line))
+    stage.run(60.0)
+    ends = [line for phone in stage.phones for line in phone.lines if line.is_up]
+    stage.expect(len(ends) == 2, f"not two are up: {ends}")
+    stage.expect_agreement(*ends)
+    ends[0].bye()
+    stage.run(5.0)
+    return "one of the two"
+
+
+FLOWS: tuple[Flow, ...] = (
+    refer_meets_bye,
+    transferee_leaves,
+    transferor_leaves,
+    target_leaves,
+    refer_meets_change,
+    refer_meets_own_change,
+    two_refers,
+)
