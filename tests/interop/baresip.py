@@ -136,6 +136,11 @@ class Phone:
         self._case.addCleanup(control.close)
         self._control = control
 
+    async def stop(self) -> None:
+        """End it, while its server is still there: it waits for the answer to its last REGISTER."""
+        assert self._program is not None
+        await self._program.stop()
+
     async def registered(self, limit: float = 8.0) -> None:
         """Wait until the registrar has accepted it.
 

@@ -56,7 +56,7 @@ class FeatureTests(InteropTestCase):
             self.assertEqual([(await hears.event("CALL_DTMF_START"))["param"] for _ in range(2)], ["7", "#"])
         await self.both_hear(alice, bob)
         await self.hang_up(bob, alice)
-        (record,) = await server.finish()
+        (record,) = await self.finish(server, alice, bob)
         self.assertEqual((record["status"], record["ended_by"]), (200, "callee"))
 
     async def test_digits_by_info(self) -> None:
@@ -77,7 +77,7 @@ class FeatureTests(InteropTestCase):
         await bob.says("received DTMF: '5'")
         await calling.succeeds()
         await bob.event("CALL_CLOSED")
-        (record,) = await server.finish()
+        (record,) = await self.finish(server, bob)
         self.assertEqual((record["status"], record["ended_by"]), (200, "caller"))
 
     async def test_blind_transfer(self) -> None:
@@ -92,8 +92,8 @@ class FeatureTests(InteropTestCase):
         await alice.event("CALL_CLOSED")
         await self.both_hear(bob, carol)
         await self.hang_up(carol, bob)
+        await self.finish(server, alice, bob, carol)
         self.assertEqual(await find_faults(self, server), [])
-        await server.finish()
 
     async def test_attended_transfer(self) -> None:
         """Alice holds Bob, asks Carol, and joins the two: they hear each other, and both calls of hers are over."""
@@ -114,8 +114,13 @@ class FeatureTests(InteropTestCase):
             await alice.event("CALL_CLOSED")
         await self.both_hear(bob, carol)
         await self.hang_up(bob, carol)
+        await self.finish(server, alice, bob, carol)
         self.assertEqual(await find_faults(self, server), [])
-        await server.finish()
+
+    async def finish(self, server: Server, *phones: Phone) -> list[dict[str, Any]]:
+        """End the phones, then sipd; give the records of its calls."""
+        await all_of(*[phone.stop() for phone in phones])
+        return await server.finish()
 
     async def hang_up(self, one: Phone, other: Phone) -> None:
         """Let one phone hang up; the other must hear of it."""

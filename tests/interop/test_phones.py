@@ -39,6 +39,8 @@ class PhoneTests(InteropTestCase):
             await phone.registered()
         await talk(self, alice, bob, f"sip:bob@{HOST}", hangs_up=alice)
         await talk(self, bob, alice, f"sip:alice@{HOST}", hangs_up=alice)
+        for phone in (alice, bob):
+            await phone.stop()
         records = await server.finish()
         self.assertEqual(
             [(record["user"], record["status"], record["ended_by"]) for record in records if record["answered_at"]],
@@ -84,4 +86,6 @@ class PhoneTests(InteropTestCase):
         bob.send("hangup")
         closed = await alice.event("CALL_CLOSED")
         self.assertIn("486", closed["param"])
+        for phone in (alice, bob):
+            await phone.stop()
         self.assertEqual([record["status"] for record in await server.finish()], [486])
