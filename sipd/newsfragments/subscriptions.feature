@@ -1,0 +1,1 @@
+Phones watch each other: lamps (`dialog`), mailboxes (`message-summary`) and presence are served from what sipd knows and what users publish, everything else is carried with a dialog on each side (RFC 6665, 3903, 3842, 3856, 4235); `[subscriptions]` says who may watch whom.
