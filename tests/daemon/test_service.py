@@ -133,6 +133,15 @@ class ServingTests(ServiceCase):
         (record,) = self.records()
         self.assertEqual((record["status"], record["user"], record["ended_by"]), (200, "alice", "caller"))
 
+    async def test_who_calls_is_told_by_trust(self) -> None:
+        """A phone in a network that `[identity]` trusts is told who calls."""
+        service = await self.start(self.table(identity={"trust": [HOST]}))
+        call = await self.call(service)
+        told = self.phones[-1].calls[-1].invite
+        self.assertEqual(told.headers.get_all("P-Asserted-Identity"), [f"<sip:alice@{HOST}>"])
+        call.hang_up()
+        await call.peer.calls[0].when_ended()
+
     async def test_a_restart_keeps_bindings(self) -> None:
         """Who was registered before a restart can be called after it."""
         table = self.table()
