@@ -181,6 +181,19 @@ class CallerTests(EarlyCase):
         self.assertTrue(call.can_update("t1"))
         self.up(call)
 
+    def test_not_before_the_prack_is_answered(self) -> None:
+        """Over UDP an UPDATE might overtake the PRACK before it, which would then be out of order."""
+        call = self.ringing()
+        self.them.messages.append(self.invite)
+        self.answer(183, tag="t1", headers=[("Require", "100rel"), ("RSeq", "2")], body=ANSWER)
+        self.them.messages.remove(self.invite)
+        self.assertFalse(call.can_update("t1"))
+        self.assertRaises(InvalidStateError, call.update, SDP_TYPE, OTHER_OFFER, "t1")
+        self.clock.advance(33.0)
+        self.assertTrue(call.can_update("t1"))
+        self.them.take()
+        self.up(call)
+
     def test_no_answer(self) -> None:
         """A callee that does not answer it, or knows nothing of it, does not end the call: others may answer."""
         call = self.ringing("t1", "t2")
