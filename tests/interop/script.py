@@ -149,11 +149,11 @@ class Script:
         number = cseq or self._cseq
         self._send_request("ACK", number, f"{number}-ack", body, (), "[next_url]", self._remote)
 
-    def acknowledge_progress(self) -> None:
-        """Send the PRACK of a reliable response to the INVITE that is open, get its 200."""
+    def acknowledge_progress(self, body: str = "") -> None:
+        """Send the PRACK of the reliable response that has just come to an INVITE, get its 200."""
         invite = self._cseq
         self._steps[-1] = self._steps[-1].replace("<action>", f"<action>{self._assign('rseq', 'RSeq')}", 1)
-        self.ask("PRACK", "", f"RAck:[$rseq] {invite} INVITE")
+        self.ask("PRACK", body, f"RAck:[$rseq] {invite} INVITE")
         self.get(200)
 
     def acknowledge_refusal(self, *, cseq: int = 0) -> None:

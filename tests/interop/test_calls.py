@@ -12,11 +12,11 @@ class BeginningTests(PairCase):
 
     async def test_beginnings(self) -> None:
         """Each call begins as its phones want it, and ends as the record says."""
-        early = [self.early_media(), self.reliable_media(), self.forked()]
+        early = [self.early_media(), self.reliable_media(), self.early_update(), self.late_early_offer(), self.forked()]
         records = await self.converse(Server(self), *early, self.late_offer(), self.redirection(), self.too_short())
         moved = records.pop("moved")
         self.assertEqual((moved["status"], moved["answered_at"]), (302, None))
-        self.assertEqual(sorted(records), ["early", "forked", "late", "leisurely", "reliable"])
+        self.assertEqual(sorted(records), ["asked", "early", "forked", "late", "leisurely", "reliable", "updated"])
         self.assertEqual({(one["status"], one["ended_by"]) for one in records.values()}, {(200, "caller")})
 
     def late_offer(self) -> Pair:
@@ -56,6 +56,43 @@ class BeginningTests(PairCase):
         callee.expect("PRACK", has("^ *7 [0-9]+ INVITE", "RAck"))
         callee.answer()
         # SIPp as the caller takes the answer to its PRACK first.
+        callee.pause(A_MOMENT)
+        callee.answer(200, to=1)
+        callee.expect("ACK")
+        return self.ended(caller, callee)
+
+    def early_update(self) -> Pair:
+        """A caller that has its answer reliably changes it by UPDATE while nobody has answered yet (RFC 3311)."""
+        caller, callee = Caller("updated-caller"), Callee("updated")
+        caller.invite(TALK, "Require: 100rel")
+        caller.get(183, has("m=audio [1-9]"))
+        caller.acknowledge_progress()
+        caller.ask("UPDATE", sdp(audio("sendonly")))
+        caller.get(200, has("a=recvonly"))
+        caller.get(200, cseq=1)
+        caller.acknowledge(cseq=1)
+        callee.expect("INVITE")
+        callee.answer(183, TALK, "Require: 100rel", "RSeq: 7")
+        callee.expect("PRACK")
+        callee.answer()
+        callee.take_update(sdp(audio("recvonly")), has("a=sendonly"))
+        callee.pause(A_MOMENT)
+        callee.answer(200, to=1)
+        callee.expect("ACK")
+        return self.ended(caller, callee)
+
+    def late_early_offer(self) -> Pair:
+        """An INVITE without an offer: the callee makes one in a reliable 183, and the PRACK answers it (RFC 3262)."""
+        caller, callee = Caller("asking-caller"), Callee("asked")
+        caller.invite("", "Require: 100rel")
+        caller.get(183, has("a=sendonly"))
+        caller.acknowledge_progress(sdp(audio("recvonly")))
+        caller.get(200, cseq=1)
+        caller.acknowledge(cseq=1)
+        callee.expect("INVITE", lacks("m=audio", "message"))
+        callee.answer(183, sdp(audio("sendonly")), "Require: 100rel", "RSeq: 7")
+        callee.expect("PRACK", has("a=recvonly"))
+        callee.answer()
         callee.pause(A_MOMENT)
         callee.answer(200, to=1)
         callee.expect("ACK")
