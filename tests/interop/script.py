@@ -136,6 +136,8 @@ class Script:
         actions = []
         if status > 100 and not self._is_called:
             actions = [self._assign("remote", "To"), self._assign("tag,remote_tag", "To", "tag=([^;]+)")]
+        if 100 < status < 200:
+            actions.append(self._assign("rseq", "RSeq"))
         makes_dialog = self._asked[(cseq or self._cseq) - 1] in _DIALOG_MAKERS
         route = ' rrs="true"' if makes_dialog and (status == 200 or (checks and status < 200)) else ""
         self._take(f'response="{status}"', attributes + route, checks, actions)
@@ -152,7 +154,6 @@ class Script:
     def acknowledge_progress(self, body: str = "") -> None:
         """Send the PRACK of the reliable response that has just come to an INVITE, get its 200."""
         invite = self._cseq
-        self._steps[-1] = self._steps[-1].replace("<action>", f"<action>{self._assign('rseq', 'RSeq')}", 1)
         self.ask("PRACK", body, f"RAck:[$rseq] {invite} INVITE")
         self.get(200)
 
