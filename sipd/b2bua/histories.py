@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
 
 from sipd.b2bua.trust import HistoryForStrangers
 from sipd.errors import ParseError
@@ -11,9 +12,6 @@ from sipd.sip.headers import Headers
 from sipd.sip.identity import Diversion, HistoryEntry, Privacy
 from sipd.sip.message import Request
 from sipd.sip.uri import SipUri
-
-if TYPE_CHECKING:
-    from sipd.interfaces import Attempt
 
 _Value = TypeVar("_Value", HistoryEntry, Diversion)
 
@@ -50,19 +48,34 @@ def copy_history_for_strangers(
         fields.add(DIVERSION, str(diversion if is_told else diversion.anonymous()))
 
 
-def extend_history(fields: Headers, request: Request, attempt: Attempt, number: int, user: SipUri | None) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Somewhere that a request was sent to, or is about to be.
+
+    Args:
+        uri: of that place.
+        number: 1 for the first place that the call is tried at, and so on.
+        user: whose contact it is, if it is one.
+        status: why the call did not end there; 0 for the place where it goes now.
+    """
+
+    uri: SipUri
+    number: int
+    user: SipUri | None = None
+    status: int = 0
+
+
+def extend_history(fields: Headers, request: Request, places: Iterable[Place]) -> None:
     """Add where the request goes now, and before that where it came to, if that is missing (RFC 7044 section 9).
 
     Args:
         fields: of the request that goes out; holds the history so far.
         request: that came in.
-        attempt: where it goes; a `tel` URI has no place in a history.
-        number: of the attempt, 1 for the first.
-        user: whose contact that is, if it is one.
+        places: where it was sent before without success, and where it goes now.
     """
-    uri, target = request.uri, attempt.uri
-    if not isinstance(uri, SipUri) or not isinstance(target, SipUri):
-        return
+    uri = request.uri
+    if not isinstance(uri, SipUri):
+        return  # a tel URI has no place in a history
     past = _values(fields, HISTORY, HistoryEntry.parse)
     last = past[-1] if past else None
     if last is None:
@@ -72,14 +85,19 @@ def extend_history(fields: Headers, request: Request, attempt: Attempt, number: 
         # Somebody on the way has sent it on without a word: nobody knows how it came here.
         last = last.next(uri, 1)
         fields.add(HISTORY, str(last))
-    if user is None:
-        kind = "np" if target == uri else "mp"
-    else:
-        kind = "rc"
-        if user.address_of_record() != uri.address_of_record():
-            last = last.next(user, 1, "mp")
-            fields.add(HISTORY, str(last))
-    fields.add(HISTORY, str(last.next(target, number, kind)))
+    own = uri.address_of_record()
+    others: dict[str, HistoryEntry] = {own: last}
+    for place in places:
+        from_ = last
+        if place.user is not None:
+            aor = place.user.address_of_record()
+            if aor not in others:
+                others[aor] = last.next(place.user, len(others), "mp")
+                fields.add(HISTORY, str(others[aor]))
+            from_ = others[aor]
+        kind = "rc" if place.user is not None else "np" if place.uri == uri else "mp"
+        entry = from_.next(place.uri, place.number, kind)
+        fields.add(HISTORY, str(entry.failed(f"SIP;cause={place.status}") if place.status else entry))
 
 
 def _is_place(entry: HistoryEntry, uri: SipUri) -> bool:

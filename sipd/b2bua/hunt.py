@@ -131,6 +131,7 @@ class Hunt:
         """An attempt failed: note it; a 6xx speaks for all places where the callee may be (section 21.6)."""
         leg.record["cause"] = refusal.cause
         leg.record.update(status=refusal.status, reason=refusal.reason)
+        leg.side.status = refusal.status
         self._refusals.append(refusal)
         self._close(leg, f"{refusal.status} {refusal.reason}", headers)
         if refusal.status >= 600:

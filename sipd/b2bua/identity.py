@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sipd.b2bua.headers import IDENTITY, crossing
-from sipd.b2bua.histories import HISTORY, copy_history, copy_history_for_strangers, extend_history
+from sipd.b2bua.histories import HISTORY, Place, copy_history, copy_history_for_strangers, extend_history
 from sipd.b2bua.trust import IdentityForm, IdentityPolicy
 from sipd.errors import ParseError, RequestRefusedError
 from sipd.interfaces import Attempt, Entropy
@@ -41,10 +41,11 @@ class Identities:
 
     Attributes:
         caller: the side of who calls.
+        callees: those of who was tried, in order.
         is_marked: whether anybody has said anything about identity so far.
     """
 
-    __slots__ = ("_attempts", "_sides", "caller", "entropy", "is_marked", "policy")
+    __slots__ = ("_sides", "callees", "caller", "entropy", "is_marked", "policy")
 
     def __init__(self, policy: IdentityPolicy, entropy: Entropy, request: Request, host: str) -> None:
         self.policy = policy
@@ -54,17 +55,17 @@ class Identities:
         if self.is_marked:
             self.caller.hear(request)
         self._sides = {request.call_id: self.caller}
-        self._attempts = 0
+        self.callees: list[Side] = []
 
     def side_of(self, attempt: Attempt | None) -> Side:
         """Give the side of who is tried, or that of the caller."""
         if attempt is None:
             return self.caller
-        self._attempts += 1
         uri = attempt.next_hop or attempt.uri
         host = attempt.source.host if attempt.source is not None else uri.host if isinstance(uri, SipUri) else ""
         side = Side(self, "called", is_trusted=attempt.trusted or self.policy.trusts(host))
-        side.attempt, side.number, side.user = attempt, self._attempts, attempt.user
+        self.callees.append(side)
+        side.attempt, side.number, side.user = attempt, len(self.callees), attempt.user
         return side
 
     def newcomer(self, request: Request, host: str, user: str | None) -> Side:
@@ -109,6 +110,7 @@ class Side:
         session: its session, once there is one.
         attempt: what is tried, on the side of a callee; `None` on that of a caller.
         number: of the attempt.
+        status: why it failed, or 0.
         uuid: of its end point (RFC 7989).
     """
 
@@ -122,6 +124,7 @@ class Side:
         "is_trusted",
         "number",
         "session",
+        "status",
         "user",
         "uuid",
     )
@@ -132,6 +135,7 @@ class Side:
         self.session: Session | None = None
         self.attempt: Attempt | None = None
         self.number = 0
+        self.status = 0
         self.uuid = NIL_UUID
         self._call = call
         self._party = party
@@ -313,12 +317,17 @@ class Side:
 
     def _add_history(self, fields: Headers, request: Request) -> None:
         """Say where the call goes, to who is trusted, if anybody wants to know of it."""
-        attempt = self.attempt
-        if attempt is None:
+        if self.attempt is None or not (HISTORY in fields or "histinfo" in request.headers.tokens("Supported")):
             return
-        if HISTORY in fields or "histinfo" in request.headers.tokens("Supported"):
-            user = attempt.user and self._call.policy.address_of(attempt.user, request.uri)
-            extend_history(fields, request, attempt, self.number, user or None)
+        policy = self._call.policy
+        places = []
+        for side in (*[one for one in self._call.callees if one.status], self):
+            attempt = side.attempt
+            if attempt is not None and isinstance(attempt.uri, SipUri):
+                user = None if attempt.user is None else policy.address_of(attempt.user, request.uri)
+                places.append(Place(uri=attempt.uri, number=side.number, user=user, status=side.status))
+        if places and places[-1].status == 0:
+            extend_history(fields, request, places)
 
     # --- what the call is called (RFC 7989 section 7) ---------------------------------------------------------
 

@@ -63,6 +63,41 @@ class ContactHistoryTests(IdentityCase):
             {"History-Info": ["<sip:bob@example.com>;index=1", "<sip:bob@192.0.2.3:5060>;index=1.1;rc=1"]},
         )
 
+    def test_contacts_that_failed(self) -> None:
+        """The second phone of a user is told what came of the first one (RFC 7044 section 9.3)."""
+        self.bob.auto_refuse(486)
+        desk = self.phone("192.0.2.5", "bob", register=False)
+        desk.contact = "<sip:bob@192.0.2.5:5060>;q=0.1"
+        desk.register()
+        self.clock.advance(1.0)
+        call = self.alice.call("bob", headers=[("Supported", "histinfo")])
+        self.clock.advance(2.0)
+        self.assert_got(
+            desk.calls[-1].invite,
+            {
+                "History-Info": [
+                    "<sip:bob@example.com>;index=1",
+                    "<sip:bob@192.0.2.3:5060?Reason=SIP%3Bcause%3D486>;index=1.1;rc=1",
+                    "<sip:bob@192.0.2.5:5060>;index=1.2;rc=1",
+                ]
+            },
+        )
+        call.cancel()
+        self.clock.advance(60.0)
+
+    def test_another_user(self) -> None:
+        """A route that leads to a user of ours maps the call to that user first."""
+        self.assert_got(
+            self.offered("alice", "666", [("Supported", "histinfo")]),
+            {
+                "History-Info": [
+                    "<sip:666@example.com>;index=1",
+                    "<sip:bob@example.com>;index=1.1;mp=1",
+                    "<sip:bob@192.0.2.3:5060>;index=1.1.1;rc=1.1",
+                ]
+            },
+        )
+
 
 class OtherHistoryTests(IdentityCase):
     """Strangers that hear of it without names."""

@@ -23,6 +23,9 @@ BOSS, TEL = '"The Boss" <sip:boss@carrier.example>', "<tel:+4930123>"
 ALICE_AOR = "<sip:alice@example.com>"
 A, B, NIL = "a" * 32, "b" * 32, "0" * 32
 
+#: Who is called where a number begins with that digit.
+CALLEES = {"6": "bob", "7": "stranger", "8": "stranger", "9": "gateway"}
+
 #: Header fields as somebody sends them.
 Sent = Sequence[tuple[str, str]]
 #: Header fields as somebody gets them; `None` where there is none of that name.
@@ -51,7 +54,7 @@ def policy(
 
 
 class IdentityCase(BridgeCase):
-    """Three users, a gateway that is trusted, and a stranger: 7 to 9 and digits lead to one of the latter."""
+    """Three users, a gateway that is trusted, and a stranger; numbers lead to them by their first digit."""
 
     identity: IdentityPolicy | None = policy()
     routes = (
@@ -63,6 +66,7 @@ class IdentityCase(BridgeCase):
                     authenticate=False),
         StaticRoute(name="gateway", user=re.compile("9.*"), to=f"sip:{{0}}@{GATEWAY}"),
         StaticRoute(name="marked", user=re.compile("7.*"), to=f"sip:{{0}}@{STRANGER}", trusted=True),
+        StaticRoute(name="service", user=re.compile("6.*"), to="sip:bob@example.com"),
         StaticRoute(name="world", user=re.compile("8.*"), to=f"sip:{{0}}@{STRANGER}"),
     )  # fmt: skip
 
@@ -81,7 +85,7 @@ class IdentityCase(BridgeCase):
 
     def offered_or_none(self, caller: str, target: str, fields: Sent = ()) -> Request | None:
         """The same, or `None` where there is none."""
-        callee = {"7": "stranger", "8": "stranger", "9": "gateway"}.get(target[0], target)
+        callee = CALLEES.get(target[0], target)
         call = self.peers[caller].call(target, headers=fields)
         self.clock.advance(1.0)
         calls = self.peers[callee].calls
@@ -94,7 +98,7 @@ class IdentityCase(BridgeCase):
 
     def talk(self, caller: str, target: str, fields: Sent = ()) -> tuple[PeerCall, PeerCall]:
         """Give both ends of a call that is answered."""
-        callee = self.peers[{"7": "stranger", "8": "stranger", "9": "gateway"}.get(target[0], target)]
+        callee = self.peers[CALLEES.get(target[0], target)]
         callee.auto_answer(after=1.0)
         call = self.peers[caller].call(target, headers=fields)
         self.clock.advance(3.0)
