@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import ClassVar
 from uuid import UUID
 
 from sipd.errors import ParseError
@@ -29,6 +28,8 @@ ASSERTIONS = frozenset(("p-asserted-identity", "remote-party-id"))
 _UUID = re.compile(r"[0-9a-f]{32}\Z")
 _INDEX = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})*\Z", re.ASCII)
 _TARGETS = ("rc", "mp", "np")
+#: What somebody means whom nobody understands: as much as this server can do.
+_EVERYTHING = ("header", "user", "id", "history")
 
 
 def identities_of(headers: Headers, name: str) -> tuple[NameAddr, ...]:
@@ -64,9 +65,6 @@ class Privacy:
 
     values: tuple[str, ...] = ()
 
-    #: What is meant by somebody whom nobody understands: as much as this server can do.
-    EVERYTHING: ClassVar[tuple[str, ...]] = ("header", "user", "id", "history")
-
     @classmethod
     def parse(cls, text: str) -> Privacy:
         """Parse a value; commas are taken for semicolons.
@@ -88,7 +86,7 @@ class Privacy:
         try:
             return cls.parse(";".join(headers.get_all("Privacy")))
         except ParseError:
-            return cls(cls.EVERYTHING)
+            return cls(_EVERYTHING)
 
     @property
     def is_refused(self) -> bool:
