@@ -83,9 +83,8 @@ class Dialogue:
         self._transfer: Transfer | None = None
         self._joining: Joining | None = None
         self._loan: Loan | None = None
-        passes = bridge.b2bua.settings.transfer.policy is TransferPolicy.PASS
         for leg in (self._caller, self._callee):
-            leg.session.passes_notifications = passes
+            leg.session.passes_requests = True
 
     @classmethod
     def of_answered(cls, bridge: Bridge, asker: CallerAsking) -> Dialogue:
@@ -229,7 +228,7 @@ class Dialogue:
             requesting.answer(480)
             return
         if leg.name not in self._infos:
-            self._infos[leg.name] = Infos(self._bridge, self.other(leg))
+            self._infos[leg.name] = Infos(self._bridge, leg, self.other(leg))
         self._infos[leg.name].take(requesting)
 
     # --- other parties --------------------------------------------------------------------------------------
@@ -267,6 +266,7 @@ class Dialogue:
             self._changes = joining.changes
             self._infos.clear()
             self._bridge.explain("joined", f"{new.name} in the place of {leaves.name}", new.name)
+            new.session.passes_requests = True
             new.record["answered_at"] = self._bridge.now()
             joining.joiner.over(None)
             self._drop(leaves, ())

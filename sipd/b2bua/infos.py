@@ -1,4 +1,4 @@
-"""What one side of a call tells the other beside the session: INFO and MESSAGE (RFC 6086, RFC 3428, RFC 7092)."""
+"""What one side of a call asks the other beside the session: INFO, MESSAGE and the like (RFC 6086, 3428, 7092)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from sipd.b2bua.bodies import is_other_content
 from sipd.b2bua.headers import body_fields
 from sipd.b2bua.refusals import Refusal
 from sipd.errors import LocalError, RemoteError
+from sipd.sip.dialog import TARGET_REFRESH
 from sipd.sip.grammar import printable
-from sipd.sip.headers import Fields
+from sipd.sip.headers import Fields, Headers
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
@@ -36,15 +38,17 @@ class Infos:
 
     Args:
         bridge: the call.
-        other: who gets them.
+        leg: who asks.
+        other: who is asked.
     """
 
-    __slots__ = ("_bridge", "_is_busy", "_other", "_waiting")
+    __slots__ = ("_bridge", "_is_busy", "_leg", "_other", "_waiting")
 
     _log = Logger()
 
-    def __init__(self, bridge: Bridge, other: Leg) -> None:
+    def __init__(self, bridge: Bridge, leg: Leg, other: Leg) -> None:
         self._bridge = bridge
+        self._leg = leg
         self._other = other
         self._waiting: deque[tuple[float, Requesting]] = deque()
         self._is_busy = False
@@ -72,7 +76,7 @@ class Infos:
         else:
             try:
                 response = await self._other.session.request(
-                    request.method, _fields(request, self._other.side), request.body
+                    request.method, _fields(request, self._other.side), _body(request)
                 )
             except RemoteError as error:
                 refusal = Refusal.of_error(error)
@@ -84,8 +88,20 @@ class Infos:
                 if not response.is_success:
                     refusal = Refusal.of_response(response)
                     status, reason = refusal.status, refusal.reason
-                asker = self._bridge.identities.sender(request)
-                self._answer(requesting, status, reason, _fields(response, asker), response.body)
+                content = _fields(response, self._leg.side)
+                if response.is_success:
+                    content.extend(self._own_fields(request.method))
+                self._answer(requesting, status, reason, content, _body(response))
+
+    def _own_fields(self, method: str) -> Fields:
+        """Give what a 2xx says of this side of the leg."""
+        session = self._leg.session
+        if method in TARGET_REFRESH and session.dialog is not None:
+            return (("Contact", session.dialog.contact),)
+        fields = Headers()
+        if method == "OPTIONS":
+            session.agent.add_capabilities(fields)
+        return fields
 
     def _answer(
         self, requesting: Requesting, status: int, reason: str | None = None, headers: Fields = (), body: bytes = b""
@@ -107,10 +123,15 @@ class Infos:
         return self._bridge.b2bua.agent.clock.seconds()
 
 
-def _fields(message: Request | Response, receiver: Side) -> Fields:
+def _fields(message: Request | Response, receiver: Side) -> Headers:
     """Give the header fields that cross with such a message, those of its body among them."""
     fields = receiver.take(message)
     fields.copy_only(message.headers, _OF_THE_MESSAGE)
-    if message.body:
+    if _body(message):
         fields.extend(body_fields(message.headers))
     return fields
+
+
+def _body(message: Request | Response) -> bytes:
+    """Give the body that crosses: a description of the other side, such as an answer to OPTIONS may have, does not."""
+    return message.body if is_other_content(message) else b""

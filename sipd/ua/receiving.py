@@ -42,7 +42,7 @@ def receive(session: Session, transaction: IServerTransaction) -> None:
         session.updates.received(transaction)
     elif method == "PRACK":
         _prack_received(session, transaction)
-    elif method in ("INFO", "MESSAGE"):
+    elif method in ("INFO", "MESSAGE") or (method == "OPTIONS" and _passes(session)):
         session.requests.received(transaction)
     elif method == "OPTIONS":
         session.agent.answer_options(transaction)
@@ -103,8 +103,11 @@ def _refer_received(session: Session, transaction: IServerTransaction) -> None:
 
 
 def _subscribe_received(session: Session, transaction: IServerTransaction) -> None:
-    """Take a SUBSCRIBE: nothing can be subscribed to in here but what REFER has made."""
-    if session.referrals is not None:
+    """Take a SUBSCRIBE: this side has nothing to subscribe to but what REFER has made."""
+    event = EventValue.parse(transaction.request.headers.get("Event") or "unknown")
+    if event.package != PACKAGE and _passes(session):
+        session.requests.received(transaction)
+    elif session.referrals is not None:
         session.referrals.subscribe_received(transaction)
     elif session.agent.settings.takes_referrals:
         raise RequestRefusedError("Subscription Does Not Exist", status=481)
@@ -115,10 +118,13 @@ def _subscribe_received(session: Session, transaction: IServerTransaction) -> No
 def _notify_received(session: Session, transaction: IServerTransaction) -> None:
     """Take a NOTIFY; of a subscription that nobody made it is refused (RFC 6665 section 4.1.3)."""
     event = EventValue.parse(transaction.request.headers.get("Event") or "unknown")
-    if event.package == PACKAGE:
-        if session.referrals is not None and session.referrals.notify_received(transaction, event):
-            return
-        if session.passes_notifications and not session.is_over:
-            session.requests.received(transaction)
-            return
-    raise RequestRefusedError("Subscription Does Not Exist", status=481)
+    is_refer = event.package == PACKAGE and session.referrals is not None
+    if is_refer and session.referrals is not None and session.referrals.notify_received(transaction, event):
+        return
+    if not _passes(session):
+        raise RequestRefusedError("Subscription Does Not Exist", status=481)
+    session.requests.received(transaction)
+
+
+def _passes(session: Session) -> bool:
+    return session.passes_requests and session.is_established

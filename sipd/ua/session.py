@@ -54,7 +54,8 @@ class Session:
         answering: the last INVITE of the peer, or `None`.
         calling: the last INVITE of this side, or `None`.
         takes_early_updates: whether the user answers offers that come before the final response, by UPDATE or PRACK.
-        passes_notifications: whether the user answers NOTIFYs of a REFER that did not leave by `refer`.
+        passes_requests: whether the user answers OPTIONS, and NOTIFY and SUBSCRIBE that are not about a REFER of this
+            session, when it is established.
         refreshing: its session timer.
         pinging: what it has instead.
         updates: the UPDATEs in its dialog.
@@ -78,7 +79,7 @@ class Session:
         self.answering: Answering | None = None
         self.calling: Calling | None = None
         self.takes_early_updates = False
-        self.passes_notifications = False
+        self.passes_requests = False
         self.refreshing = Refreshing(self, is_caller=is_caller)
         self.pinging = Pinging(self)
         self.updates = Updates(self)

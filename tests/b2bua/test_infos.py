@@ -129,15 +129,30 @@ class CrossingTests(InfoCase):
         call.hang_up()
         self.finish()
 
-    def test_what_stays(self) -> None:
-        """OPTIONS is answered by the leg itself; NOTIFY and SUBSCRIBE have no subscription, REFER is not passed on."""
+    def test_events_and_questions(self) -> None:
+        """NOTIFY and SUBSCRIBE of other packages than refer cross, and OPTIONS; each leg says itself what it can do."""
         call, _ = self.established()
-        for method, status in (("OPTIONS", 200), ("NOTIFY", 481), ("SUBSCRIBE", 481), ("REFER", 400)):
-            waiting = call.request(method)
-            self.clock.advance(0.1)
+        for method, status in (("NOTIFY", 200), ("SUBSCRIBE", 405), ("OPTIONS", 200)):
+            waiting = call.request(method, headers=(("Event", "talk"), ("Subscription-State", "active")))
+            self.clock.advance(0.2)
             self.assertEqual((method, self.status(waiting)), (method, status))
-            self.assertEqual(self.seen(self.bob, method), [])
-        self.assertTrue(call.is_answered)
+            (crossed,) = self.seen(self.bob, method)
+            self.assertEqual(crossed.headers.get("Event"), "talk")
+        response = self.seen(self.alice, 200)[-1]
+        self.assertIn("REFER", response.headers.tokens("Allow"))
+        self.assertEqual(response.body, b"")
+        notified = next(one for one in self.seen(self.alice, 200) if one.cseq.method == "NOTIFY")
+        self.assertEqual(len(notified.contacts), 1)
+        call.hang_up()
+        self.finish()
+
+    def test_what_stays(self) -> None:
+        """A REFER that says nothing is refused here."""
+        call, _ = self.established()
+        waiting = call.request("REFER")
+        self.clock.advance(0.1)
+        self.assertEqual(self.status(waiting), 400)
+        self.assertEqual(self.seen(self.bob, "REFER"), [])
         call.hang_up()
         self.finish()
 

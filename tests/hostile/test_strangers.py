@@ -152,7 +152,7 @@ class DialogTests(HostileCase):
         self.assertEqual(self.forge("PUBLISH", cseq=100), [405])
         self.assertEqual(self.forge("FROBNICATE", cseq=101), [501])
         self.assertEqual(self.forge("REFER", cseq=102), [400])
-        self.assertEqual(self.forge("SUBSCRIBE", cseq=103), [400])
+        self.assertEqual(self.forge("SUBSCRIBE", cseq=103), [405])
         self.finish()
 
     def test_acks_with_wrong_numbers(self) -> None:

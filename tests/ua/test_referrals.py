@@ -171,18 +171,21 @@ class PassingTests(ReferCase):
     """NOTIFYs of a REFER that somebody else sent."""
 
     def test_told_to_the_user(self) -> None:
-        """A session whose user passes REFER on gives it the NOTIFYs; others than of REFER it does not."""
+        """A session whose user passes requests on gives it the NOTIFYs, SUBSCRIBEs and OPTIONS that are not its own."""
         call = self.incoming()
         options = {"Event": "refer", "Subscription_State": "active"}
         self.said("NOTIFY", cseq=2, body=None, **options)
         self.assertEqual(self.them.kinds(), ["481"])
-        call.passes_notifications = True
+        call.passes_requests = True
         self.said("NOTIFY", cseq=3, body=None, **options)
         self.user.last(Requested).requesting.answer(202)
-        self.said("NOTIFY", cseq=4, body=None, **options | {"Event": "presence"})
-        self.assertEqual(self.them.kinds(), ["202", "481"])
+        for number, method in enumerate(("NOTIFY", "SUBSCRIBE", "OPTIONS"), 4):
+            self.said(method, cseq=number, body=None, **options | {"Event": "talk"})
+            self.user.last(Requested).requesting.answer(204)
+        self.clock.advance(0.1)
+        self.assertEqual(self.them.kinds(), ["202", "204", "204", "204"])
         self.end(call)
-        self.said("NOTIFY", cseq=5, body=None, **options)
+        self.said("NOTIFY", cseq=7, body=None, **options)
         self.assertIn("481", self.them.kinds())
 
 
