@@ -288,7 +288,7 @@ class HistoryEntry:
 
     def anonymous(self) -> HistoryEntry:
         """Give what may be told to anybody: that there was a place (section 10.1.2)."""
-        kept = {name: value for name, value in self.address.parameters.items() if name in ("index", *_TARGETS)}
+        kept = {name: value for name, value in self.address.parameters.items() if name == "index" or name in _TARGETS}
         return HistoryEntry(NameAddr(ANONYMOUS.uri, "", kept))
 
     def _headers(self, wanted: str) -> tuple[str, ...]:
