@@ -113,7 +113,7 @@ class Changes:
 
     def is_asking(self, leg: Leg) -> bool:
         """Say whether that leg is being asked for something."""
-        return self._change is not None and self._change.leg is not leg
+        return self._change is not None and self.agreement.beside(self._change.leg) is leg
 
     # --- asking ---------------------------------------------------------------------------------------------
 

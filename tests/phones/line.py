@@ -91,6 +91,18 @@ class Line(Dialog):
             or bool(self._waiting)
         )
 
+    @property
+    def remote_ports(self) -> list[int]:
+        """Where its media go."""
+        remote = self.understanding.remote
+        return [stream.port for stream in remote.streams if stream.is_live] if remote is not None else []
+
+    @property
+    def has_media(self) -> bool:
+        """Whether any stream is up."""
+        local = self.understanding.local
+        return bool(self.remote_ports) and local is not None and any(stream.is_live for stream in local.streams)
+
     # --- the caller's part
 
     def start(self, invite: Request) -> None:
@@ -217,10 +229,18 @@ class Line(Dialog):
         if self.state is State.UP:
             self._send("INFO", body=b"Signal=5\r\n", headers=[("Content-Type", "application/dtmf-relay")])
 
-    def refer(self, user: str) -> None:
-        """Ask that the other party talk with somebody else."""
+    def refer(self, user: str, *, replaces: Line | None = None) -> None:
+        """Ask that the other party talk with somebody else.
+
+        Args:
+            user: whom.
+            replaces: a call of this phone with that one, whose place the other party is to take (RFC 3891).
+        """
+        uri = f"sip:{user}@{self.phone.proxy[0]}"
+        if replaces is not None:
+            uri += f"?Replaces={replaces.call_id}%3Bto-tag%3D{replaces.remote_tag}%3Bfrom-tag%3D{replaces.local_tag}"
         if self.state is State.UP:
-            self._send("REFER", headers=[("Refer-To", f"<sip:{user}@{self.phone.proxy[0]}>")])
+            self._send("REFER", headers=[("Refer-To", f"<{uri}>")])
 
     # --- what comes
 

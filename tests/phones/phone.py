@@ -63,22 +63,19 @@ class Phone:
         """The last call."""
         return self.lines[-1]
 
-    def call(self, user: str, *, has_offer: bool = True, requires_reliable: bool = False, subject: str = "") -> Line:
+    def call(self, user: str, *, has_offer: bool = True, requires_reliable: bool = False) -> Line:
         """Call somebody.
 
         Args:
             user: whom.
             has_offer: whether the INVITE carries an offer; otherwise the callee makes one.
             requires_reliable: whether provisional responses must be reliable.
-            subject: in the INVITE.
         """
         uri = f"sip:{user}@{self.proxy[0]}"
         line = self._new_line(new_call_id(self.host.network.entropy), is_caller=True)
         fields = self.fields()
         if requires_reliable:
             fields.append(("Require", "100rel"))
-        if subject:
-            fields.append(("Subject", subject))
         line.start(
             builders.invite(
                 uri,

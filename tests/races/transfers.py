@@ -113,6 +113,27 @@ def refer_meets_own_change(stage: Stage, delay: float) -> str:
     return _joined(stage)
 
 
+@race(
+    "5589, 6.1; 3261, 14.1",
+    "REFER meets a withdrawn change of the transferee",
+    delays=sweep(0.0, 2.0, 0.1),
+    outcomes=("transferred",),
+)
+def refer_meets_withdrawn_change(stage: Stage, delay: float) -> str:
+    """What takes the change back, and what joins, do not stand in each other's way; the session can be changed later."""
+    _referred(stage, rings=0.3)
+    stage.actor.thinks = stage.other.thinks = 0.6
+    line = stage.other.line
+    line.change(is_holding=True)
+    stage.at(0.61, line.withdraw)
+    stage.at(delay, lambda: _refer(stage.actor.line))
+    stage.run(30.0)
+    line.change(codecs=("PCMA", "PCMU"))
+    outcome = _joined(stage)
+    stage.expect(line.wish.codecs == ("PCMA", "PCMU"), f"the session cannot be changed: {line.results}")
+    return outcome
+
+
 @race("3515, 2.4", "both sides ask for a transfer", delays=_AROUND, outcomes=("one of the two",))
 def two_refers(stage: Stage, delay: float) -> str:
     """One is carried out, and the other one is refused or comes to nothing; two talk in the end."""
@@ -134,5 +155,6 @@ FLOWS: tuple[Flow, ...] = (
     target_leaves,
     refer_meets_change,
     refer_meets_own_change,
+    refer_meets_withdrawn_change,
     two_refers,
 )

@@ -60,7 +60,7 @@ class Talk:
         self.problems: list[str] = []
         self.done: list[str] = []
         self.quiet_calls = 0
-        self._calls: list[tuple[Line, list[Line]]] = []
+        self._callers: list[Line] = []
         #: Phones that were cut off so long that they may have missed the end of a call.
         self._lost: set[Phone] = set()
 
@@ -118,17 +118,13 @@ class Talk:
     def _call(self) -> None:
         caller = self.random.choice(self.phones)
         callee = self.random.choice([phone for phone in self.phones if phone is not caller])
-        line = caller.call(callee.user, has_offer=self.random.random() < 0.8, subject=str(len(self._calls)))
-        self._calls.append((line, []))
-        if self.random.random() < 0.15 and line.invite is not None and line.invite.body:
+        line = caller.call(callee.user, has_offer=self.random.random() < 0.8)
+        self._callers.append(line)
+        if self.random.random() < 0.15:
             self.clock.callLater(self.random.uniform(0.0, 4.0), line.cancel)
         self.done.append(f"{caller.user} calls {callee.user}")
 
     def _called(self, line: Line) -> None:
-        assert line.invite is not None
-        subject = line.invite.headers.get("Subject")
-        if subject is not None:
-            self._calls[int(subject)][1].append(line)
         rings = self.random.uniform(0.0, 0.5)
         self.clock.callLater(rings, line.ring)
         if self.random.random() < 0.1:
@@ -164,6 +160,14 @@ class Talk:
         phone.takes_changes = False
         self.clock.callLater(self.random.uniform(0.5, 5.0), setattr, phone, "takes_changes", True)
 
+    def transfer(self, line: Line) -> None:
+        """Let a phone give the other party to somebody: to whom it talks with on another line, or anybody."""
+        others = [other for other in line.phone.lines if other.is_up and other is not line]
+        if others and self.random.random() < 0.5:
+            line.refer("anybody", replaces=self.random.choice(others))
+        else:
+            line.refer(self.random.choice([phone.user for phone in self.phones if phone is not line.phone]))
+
     def lose_network(self, phone: Phone) -> None:
         """Cut a phone off, mostly for so short a time that nobody gives up."""
         seconds = self.random.choice((0.3, 1.0, 3.0, 3.0, 60.0))
@@ -175,20 +179,32 @@ class Talk:
     # --- what must hold
 
     def _check_agreement(self) -> None:
-        """In a quiet moment: both ends are up or neither is, and they believe the same."""
-        ports = self.server.relay.taken
-        for number, (caller, called) in enumerate(self._calls):
-            up = [line for line in called if line.is_up]
-            where = f"at {self.clock.seconds():.0f} s, call {number}"
-            if caller.is_up and len(up) == 1:
-                texts = list(disagreements(caller.understanding, up[0].understanding, SERVER, ports))
-                self.problems += [f"{where}: {text}" for text in texts]
-                self.problems += [f"{where}: {line} waits" for line in (caller, *up) if line.is_busy]
-                self.quiet_calls += 1
-            elif (caller.is_up or up) and not self._lost & {line.phone for line in (caller, *called)}:
-                self.problems.append(f"{where}: up for one end only: {caller}, {called}")
+        """In a quiet moment: whoever is up talks with one other end, and the two believe the same."""
+        where = f"at {self.clock.seconds():.0f} s"
+        alone = [line for line in self._lines() if line.has_media and not self._lost]
+        for one, other in self._pairs():
+            texts = disagreements(one.understanding, other.understanding, SERVER, self.server.relay.taken)
+            self.problems += [f"{where}: {text}: {one}, {other}" for text in texts]
+            self.problems += [f"{where}: {line} waits" for line in (one, other) if line.is_busy and not self._lost]
+            self.quiet_calls += 1
+            alone = [line for line in alone if line not in (one, other)]
+        self.problems += [f"{where}: talks with nobody: {line}" for line in alone]
+        for caller in self._callers:
             if caller.state in (State.CALLING, State.EARLY) and caller.phone not in self._lost:
                 self.problems.append(f"{where}: neither answered nor refused: {caller}")
+
+    def _pairs(self) -> Iterator[tuple[Line, Line]]:
+        """Give the ends that hear each other: those that were told ports between which the relay relays."""
+        for session in self.server.relay.sessions:
+            ends = {
+                leg: line
+                for (leg, _), port in session.ports.items()
+                for line in self._lines()
+                if port in line.remote_ports
+            }
+            for pair in session.connected:
+                if all(leg in ends for leg in pair):
+                    yield ends[pair[0]], ends[pair[1]]
 
     def _check_rest(self) -> None:
         self.problems += [f"left over: {text}" for text in self.server.leftovers()]
@@ -200,8 +216,8 @@ class Talk:
             if phone not in self._lost:
                 self.problems += [f"{line} is open" for line in phone.lines if line.state is not State.OVER]
                 self.problems += [f"{phone.user} waits for something"] * bool(len(phone.exchanges))
-        for number, (caller, _) in enumerate(self._calls):
-            self.problems += [f"call {number}: {text}" for text in self._wrong_records(caller)]
+        for caller in self._callers:
+            self.problems += [f"{caller}: {text}" for text in self._wrong_records(caller)]
 
     def _wrong_records(self, caller: Line) -> Iterator[str]:
         records = [record for record in self.server.records.records if record.call_id == caller.call_id]
@@ -247,9 +263,13 @@ ACTIONS: tuple[tuple[str, Callable[[Talk, Line], None]], ...] = (
     ("removes the picture", _remove_video),
     ("moves its media", _move),
     ("asks for an offer", lambda talk, line: line.ask_for_offer()),
+    ("asks for a change and withdraws it", Talk.withdraw),
+    ("asks for a change and withdraws it", Talk.withdraw),
     ("sends INFO", lambda talk, line: line.info()),
     ("refuses changes", lambda talk, line: talk.refuse_changes(line.phone)),
     ("loses the network", lambda talk, line: talk.lose_network(line.phone)),
+    ("transfers the other party", Talk.transfer),
+    ("transfers the other party", Talk.transfer),
     ("calls somebody else", lambda talk, line: talk._call()),
     ("hangs up", lambda talk, line: line.bye()),
 )
