@@ -383,6 +383,7 @@ class Attempt:
         credentials: for digest challenges of this leg.
         timeout: seconds until an unanswered attempt is given up.
         early_media: what the caller is told of media before the answer.
+        codecs: those that may be used with it (`sipd.sdp.codecs.allow_codecs`); any if empty.
         user: the name of the user of ours whose contact it is.
         trusted: whether it leads into the trust domain (RFC 3325).
     """
@@ -395,6 +396,7 @@ class Attempt:
     credentials: Credentials | None = None
     timeout: float = 60.0
     early_media: EarlyMedia = EarlyMedia.PASS
+    codecs: tuple[str, ...] = ()
     user: str | None = None
     trusted: bool = False
 

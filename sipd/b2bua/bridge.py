@@ -15,6 +15,7 @@ from sipd.b2bua.identity import Identities
 from sipd.b2bua.inbox import Inbox
 from sipd.b2bua.leg import Leg
 from sipd.interfaces import CallRecord, Decision, IFlow, IMediaSession
+from sipd.sdp.codecs import CodecFilter, allow_codecs
 from sipd.sdp.description import AddressType
 from sipd.sdp.negotiation import Negotiation
 from sipd.sdp.offer_answer import LocalOrigin
@@ -111,14 +112,16 @@ class Bridge:
         """Make a leg, the caller's or one that is tried; it is held when it has its session."""
         if attempt is not None:
             self._tried += 1
-        leg = Leg("a" if attempt is None else f"b{self._tried}", self._negotiation(), attempt)
+        codecs = allow_codecs(attempt.codecs) if attempt is not None and attempt.codecs else None
+        leg = Leg("a" if attempt is None else f"b{self._tried}", self._negotiation(codecs), attempt)
         leg.side = self.identities.side_of(attempt)
         leg.inbox = self.inbox
         return leg
 
-    def _negotiation(self) -> Negotiation:
+    def _negotiation(self, codecs: CodecFilter | None = None) -> Negotiation:
         entropy = self.b2bua.agent.entropy
-        return Negotiation(LocalOrigin(session_id=int.from_bytes(entropy(6), "big"), host=self.b2bua.host), entropy)
+        origin = LocalOrigin(session_id=int.from_bytes(entropy(6), "big"), host=self.b2bua.host)
+        return Negotiation(origin, entropy, codecs)
 
     def expect(self, leg: Leg, session: Session) -> None:
         """Take the events of a leg that is not held yet."""

@@ -38,6 +38,7 @@ class StaticRoute:
         credentials: for challenges of the other side.
         caller_credentials: for those of the caller, which may be a gateway that asks who changes or ends its call.
         early_media: what the caller is told of media before the answer.
+        codecs: those that may be used with the other side; any if empty.
     """
 
     name: str
@@ -54,6 +55,7 @@ class StaticRoute:
     credentials: Credentials | None = None
     caller_credentials: Credentials | None = None
     early_media: EarlyMedia = EarlyMedia.PASS
+    codecs: tuple[str, ...] = ()
 
 
 @implementer(IRouter)
@@ -123,6 +125,7 @@ class RouteTable:
             timeout=route.timeout,
             trusted=route.trusted,
             early_media=route.early_media,
+            codecs=route.codecs,
         )
         return Route(name=route.name, rounds=((attempt,),), considered=considered)
 

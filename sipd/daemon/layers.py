@@ -210,6 +210,7 @@ def static_route(rule: RouteRule) -> StaticRoute:
         credentials=_route_credentials(rule.credentials),
         caller_credentials=_route_credentials(rule.caller_credentials),
         early_media=EarlyMedia(rule.early_media),
+        codecs=tuple(name.lower() for name in rule.codecs),
     )
 
 

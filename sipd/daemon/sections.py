@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sipd.daemon.values import (
     Address,
+    CodecName,
     Count,
     FilePath,
     Hashes,
@@ -171,6 +172,7 @@ class RouteRule(Section):
     credentials: RouteCredentials | None = None
     caller_credentials: RouteCredentials | None = None
     early_media: Literal["pass", "180->183", "183->180"] = "pass"
+    codecs: tuple[CodecName, ...] = Field(default=(), strict=False)
 
 
 class Subscriptions(Section):

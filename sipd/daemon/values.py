@@ -303,6 +303,7 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 UsablePort = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+CodecName = Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9._-]+(/[0-9]+){0,2}$")]
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\s\"<>@:;,]+$")]
 
 Table = dict[str, Any]
