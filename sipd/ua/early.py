@@ -30,15 +30,13 @@ class EarlyDialog:
     Attributes:
         dialog: the dialog.
         updates: the UPDATEs in it.
-        acknowledging: how many PRACKs wait for their answers.
     """
 
-    __slots__ = ("_machine", "_owed", "_session", "_takes_offer", "acknowledging", "dialog", "updates")
+    __slots__ = ("_machine", "_owed", "_session", "_takes_offer", "dialog", "updates")
 
     def __init__(self, session: Session, dialog: Dialog, *, takes_offer: bool) -> None:
         self.dialog = dialog
         self.updates = session.updates if session.dialog is dialog else Updates(session, dialog)
-        self.acknowledging = 0
         self._session = session
         self._takes_offer = takes_offer
         self._machine: ReliableCallMachine | None = None
@@ -81,18 +79,18 @@ class EarlyDialog:
         session = self._session
         prack = self.dialog.request("PRACK", (("RAck", str(rack)), *headers), body)
         self.updates.said(prack)
-        self.acknowledging += 1
+        self.updates.prack_sent()
         sending = session.agent.request_in_dialog(session, self.dialog, prack)
         sending.addCallbacks(self._prack_answered, self._prack_failed)
 
     def _prack_answered(self, response: Response) -> None:
-        self.acknowledging -= 1
+        self.updates.prack_answered()
         if not response.is_success:
             self._explain(f"PRACK: {response.status} {response.reason}")
 
     def _prack_failed(self, failure: Failure) -> None:
         failure.trap(RemoteError, LocalError)
-        self.acknowledging -= 1
+        self.updates.prack_answered()
         self._explain(f"PRACK: {failure.getErrorMessage()}")
 
     def _explain(self, text: str) -> None:

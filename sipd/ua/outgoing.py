@@ -118,11 +118,6 @@ class OutgoingCall(Session):
         early = self._first.early.get(tag or "")
         return None if early is None else early.updates
 
-    def is_free(self, updates: Updates) -> bool:
-        """See `Session`. Before the answer an UPDATE that overtakes a PRACK would have that refused."""
-        early = self._first.early.get(updates.dialog.remote.tag or "") if updates.is_early else None
-        return super().is_free(updates) and (early is None or not early.acknowledging)
-
     def end_waiting(self) -> None:
         """Answer what waits for an answer of the user, of all callees."""
         super().end_waiting()

@@ -38,8 +38,8 @@ class Updates:
         description: Content-Type and octets of the description that this side gave last and the peer took, or `None`.
     """
 
-    __slots__ = ("_answering", "_described_at", "_early", "_is_over", "_session", "description", "is_allowed",
-                 "is_sending")  # fmt: skip
+    __slots__ = ("_answering", "_described_at", "_early", "_held", "_is_over", "_pracks", "_session", "description",
+                 "is_allowed", "is_sending")  # fmt: skip
 
     def __init__(self, session: Session, early: Dialog | None = None) -> None:
         self.is_allowed = False
@@ -50,6 +50,9 @@ class Updates:
         self._answering: Updating | None = None
         self._described_at = 0
         self._is_over = False
+        self._pracks = 0
+        #: An UPDATE that waits for the answer to a PRACK: header fields, body, and what its outcome is told with.
+        self._held: tuple[Fields, bytes, str | None] | None = None
 
     @property
     def dialog(self) -> Dialog:
@@ -109,7 +112,29 @@ class Updates:
     # --- of this side ---------------------------------------------------------------------------------------
 
     def ask(self, headers: Fields, body: bytes, tag: str | None) -> None:
-        """Send one with an offer; the user is told of the outcome, with that tag."""
+        """Send one with an offer; the user is told of the outcome, with that tag.
+
+        While a PRACK waits for its answer it is held back: over UDP it might overtake it, which is out of order then.
+        """
+        self.is_sending = True
+        if self._pracks:
+            self._held = headers, body, tag
+        else:
+            self._ask(headers, body, tag)
+
+    def prack_sent(self) -> None:
+        """A PRACK is under way."""
+        self._pracks += 1
+
+    def prack_answered(self) -> None:
+        """It is no more."""
+        self._pracks -= 1
+        if self._held is not None and not self._pracks:
+            held, self._held = self._held, None
+            if not (self._is_over or self._session.is_over):
+                self._ask(*held)
+
+    def _ask(self, headers: Fields, body: bytes, tag: str | None) -> None:
         sending, is_early = self._send(headers, body), self.is_early
         sending.addCallbacks(
             self._asked, self._ask_failed, callbackArgs=(tag, is_early), errbackArgs=(tag, is_early)

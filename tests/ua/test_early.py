@@ -182,17 +182,43 @@ class CallerTests(EarlyCase):
         self.up(call)
 
     def test_not_before_the_prack_is_answered(self) -> None:
-        """Over UDP an UPDATE might overtake the PRACK before it, which would then be out of order."""
-        call = self.ringing()
-        self.them.messages.append(self.invite)
-        self.answer(183, tag="t1", headers=[("Require", "100rel"), ("RSeq", "2")], body=ANSWER)
-        self.them.messages.remove(self.invite)
-        self.assertFalse(call.can_update("t1"))
-        self.assertRaises(InvalidStateError, call.update, SDP_TYPE, OTHER_OFFER, "t1")
-        self.clock.advance(33.0)
-        self.assertTrue(call.can_update("t1"))
-        self.them.take()
-        self.up(call)
+        """Over UDP an UPDATE might overtake the PRACK before it, which would then be out of order: it waits."""
+        for status in (200, 0):
+            self.setUp()
+            call = self.ringing()
+            self.them.messages.append(self.invite)
+            self.answer(183, tag="t1", headers=[("Require", "100rel"), ("RSeq", "2")], body=ANSWER)
+            self.them.messages.remove(self.invite)
+            call.update(SDP_TYPE, OTHER_OFFER, "t1")
+            self.assertRaises(InvalidStateError, call.update, SDP_TYPE, OTHER_OFFER, "t1")
+            self.clock.advance(0.1)
+            self.assertEqual(self.them.kinds(), ["PRACK"])
+            if status:
+                self.progress("t1", 3)
+                self.said("UPDATE", 1, body=OFFER)
+                self.assertEqual(self.them.kinds(), ["491"])
+            self.clock.advance(33.0)
+            self.reply(self.them.request("UPDATE"), 200)
+            self.assertEqual(self.user.last(Answered).tag, "t1")
+            self.them.take()
+            self.up(call)
+
+    def test_gone_before_the_prack_is_answered(self) -> None:
+        """If the call is over by then, or somebody else has answered, it is not sent."""
+        for status, tag in ((486, "t1"), (200, "t2")):
+            self.setUp()
+            call = self.ringing()
+            self.them.messages.append(self.invite)
+            self.answer(183, tag="t1", headers=[("Require", "100rel"), ("RSeq", "2")], body=ANSWER)
+            self.them.messages.remove(self.invite)
+            prack = self.them.request("PRACK")
+            call.update(SDP_TYPE, OTHER_OFFER, "t1")
+            self.final(status, tag)
+            self.them.take()
+            self.reply(prack, 200)
+            self.assertNotIn("UPDATE", self.them.kinds())
+            call.hang_up()
+            self.settle()
 
     def test_no_answer(self) -> None:
         """A callee that does not answer it, or knows nothing of it, does not end the call: others may answer."""
