@@ -100,7 +100,7 @@ class Dialogue:
         await self._tell_misled()
         while not self._is_over:
             leg, event = await self._bridge.inbox.get()
-            if leg.is_live or isinstance(event, TransferFailed):
+            if leg.is_live or isinstance(event, TransferFailed | Stopped):
                 await self._take(leg, event)
             joining = self._joining
             if joining is not None and joining.is_over:

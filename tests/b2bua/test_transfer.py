@@ -280,6 +280,17 @@ class BlindTests(TransferCase):
         call.hang_up()
         self.finish()
 
+    def test_shutdown_afterwards(self) -> None:
+        """A call is stopped, too, whose caller has left it."""
+        call, answered = self.established()
+        self.refer(call, "<sip:carol@example.com>")
+        self.clock.advance(3.0)
+        self.assertFalse(call.is_answered)
+        self.server.b2bua.stop_calls("shutdown")
+        self.clock.advance(1.0)
+        self.assertFalse(answered.is_answered or self.carol.calls[0].is_answered)
+        self.assertEqual(self.finish().cause, "stopped")
+
     def test_shutdown(self) -> None:
         """Calls that are stopped end on all three legs."""
         self.carol.auto_ring()
