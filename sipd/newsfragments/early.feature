@@ -1,0 +1,1 @@
+What is agreed before the answer may change before the answer: UPDATE while it rings, and offers and answers in reliable responses and their PRACK, on each leg as its phone can, with each of several phones apart.
