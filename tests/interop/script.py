@@ -9,6 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from xml.sax.saxutils import quoteattr
 
+#: The URI that a caller calls.
+CALLED = "sip:[service]@[remote_ip]:[remote_port]"
+#: The field that answers a challenge.
+CREDENTIALS = "[authentication]"
 _BODY_TYPE = "application/sdp"
 _CAPABILITIES = ("Allow: INVITE, ACK, CANCEL, BYE, PRACK, UPDATE, REFER, NOTIFY", "Supported: timer, replaces")
 _DIALOG_MAKERS = ("INVITE", "UPDATE", "REFER", "SUBSCRIBE")
@@ -145,6 +149,12 @@ class Script:
     def get_if_any(self, status: int, *checks: Check) -> None:
         """Take a response to the last request if it comes."""
         self._take(f'response="{status}" optional="true"', f'response_txn="t{self._cseq}"', checks)
+
+    def be_challenged(self) -> None:
+        """Take the 407 to the last request; `CREDENTIALS` answers it."""
+        transaction = f'response_txn="t{self._cseq}"'
+        self._take('response="100" optional="true"', transaction, ())
+        self._take('response="407" auth="true"', transaction, (), [self._assign("remote", "To")])
 
     def acknowledge(self, body: str = "", *, cseq: int = 0) -> None:
         """Send the ACK of a 2xx: to the last request, or the one with that CSeq number."""
@@ -302,14 +312,13 @@ class Caller(Script):
 
     def invite(self, body: str = "", *fields: str) -> None:
         """Send the first INVITE."""
-        self.ask("INVITE", body, *fields, uri="sip:[service]@[remote_ip]:[remote_port]")
+        self.ask("INVITE", body, *fields, uri=CALLED)
 
     def prove(self, body: str, *fields: str) -> None:
-        """Be challenged for what was sent last, and send the first INVITE again with credentials."""
-        self._take('response="100" optional="true"', f'response_txn="t{self._cseq}"', ())
-        self._take('response="407" auth="true"', f'response_txn="t{self._cseq}"', (), [self._assign("remote", "To")])
+        """Be challenged for the INVITE that was sent last, and send it again with credentials."""
+        self.be_challenged()
         self.acknowledge_refusal()
-        self.invite(body, "[authentication]", *fields)
+        self.invite(body, CREDENTIALS, *fields)
 
     def call(self, body: str, *checks: Check, fields: tuple[str, ...] = ()) -> None:
         """Call and be answered."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.interop.capture import find_faults
 from tests.interop.pairs import A_MOMENT, NO_UPDATE, SETTLES, TALK, Pair, PairCase, Talk, talking_both_ways
 from tests.interop.ports import HOST
-from tests.interop.script import Callee, Caller, audio, has, sdp
+from tests.interop.script import CALLED, CREDENTIALS, Callee, Caller, audio, has, lacks, sdp
 from tests.interop.server import Server
 
 _OFFER = has("m=audio [1-9]")
@@ -161,6 +161,26 @@ class TransferTests(PairCase):
         taking.caller.hang_up()
         await self.all_succeed(self.dial(server, taking), first, called)
         await server.finish()
+
+    async def test_click_to_dial(self) -> None:
+        """A user asks by REFER outside of a dialog that two phones are called and connected (RFC 3725 section 4.4)."""
+        asking, first, second = Caller("alice"), Callee("first"), Callee("second")
+        refer_to = f"Refer-To: <sip:second@{HOST}>"
+        asking.ask("REFER", "", refer_to, uri=CALLED)
+        asking.be_challenged()
+        asking.ask("REFER", "", refer_to, CREDENTIALS, uri=CALLED)
+        asking.get(202)
+        asking.hear("100", "200")
+        first.pick_up(TALK, lacks("m=audio", "message"), answer=(has("c=IN IP4 0.0.0.0|a=inactive"),))
+        second.expect("INVITE", _OFFER)
+        second.pause(A_MOMENT)
+        second.answer(200, TALK)
+        second.expect("ACK")
+        first.take_update(TALK, _OFFER, lacks("c=IN IP4 0.0.0.0|a=inactive"))
+        first.pause(A_MOMENT)
+        first.hang_up()
+        second.end()
+        await self.converse(Server(self), Pair(asking, first), others=[second])
 
 
 def quoted(replaces: str) -> str:
