@@ -19,6 +19,7 @@ from sipd.b2bua.trust import IdentityPolicy
 from sipd.errors import RequestRefusedError
 from sipd.interfaces import IAuthenticator, ICallObserver, IMediaRelay, IRouter
 from sipd.sip.dialog import DialogKey
+from sipd.sip.identity import is_anonymous
 from sipd.sip.message import Request
 from sipd.sip.uri import SipUri
 from sipd.ua.core import UserAgent
@@ -147,12 +148,14 @@ class B2bua:
 
         Raises:
             RequestRefusedError: 407 without a proof, 403 for a caller who gives another user's address as their own.
+                Nobody's is one that only says that its owner wants to be anonymous.
         """
         user = await self._authenticator.authenticate(request, self.settings.realm, proxy=True)
         caller = request.from_.uri
         if isinstance(caller, SipUri) and caller.host in self.settings.domains:
             own = SipUri(caller.host, user).address_of_record()
-            if caller.address_of_record() != own:
+            is_own = caller.address_of_record() == own or self.settings.identity.owns(user, caller)
+            if not is_own and not is_anonymous(request):
                 raise RequestRefusedError("From Is Not Your Address", status=403)
         return user
 

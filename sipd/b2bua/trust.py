@@ -77,6 +77,11 @@ class IdentityPolicy:
         host = address.host if isinstance(address, SipUri) and address.host in self.domains else self.domains[0]
         return SipUri(host, escape(user))
 
+    def owns(self, user: str, address: SipUri) -> bool:
+        """Say whether an address in a domain of ours is one of a user's further ones."""
+        aor = address.address_of_record()
+        return any(isinstance(one, SipUri) and one.address_of_record() == aor for one in self.owned.get(user, ()))
+
     def assert_user(self, user: str, address: Uri, preferred: tuple[NameAddr, ...]) -> tuple[NameAddr, ...]:
         """Give the identity of a user who has proved to be one (RFC 3325 section 5), without a display name.
 
@@ -87,5 +92,6 @@ class IdentityPolicy:
         """
         own = (*[SipUri(host, escape(user)) for host in self.domains], *self.owned.get(user, ()))
         chosen = tuple([NameAddr(one.uri) for one in preferred if one.uri in own])
-        known = self.address_of(user, address)
+        is_own = isinstance(address, SipUri) and self.owns(user, address)
+        known = address if is_own else self.address_of(user, address)
         return chosen if chosen or known is None else (NameAddr(known),)

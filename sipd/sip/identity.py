@@ -15,6 +15,7 @@ from sipd.errors import ParseError
 from sipd.sip.fields import NameAddr
 from sipd.sip.grammar import WHITESPACE, escape, is_token, unescape, unquote
 from sipd.sip.headers import Headers
+from sipd.sip.message import Request
 from sipd.sip.uri import SipUri
 
 #: Who does not wish to be named (RFC 3323 section 4.1.1.3).
@@ -109,6 +110,14 @@ class Privacy:
 
     def __str__(self) -> str:
         return ";".join(self.values)
+
+
+def is_anonymous(request: Request) -> bool:
+    """Say whether its From names nobody, and Privacy says that it is meant so, as phones do in their own domain."""
+    privacy = Privacy.of(request.headers)
+    uri = request.from_.uri
+    is_nobody = isinstance(uri, SipUri) and (uri.user or "").lower() == "anonymous"
+    return is_nobody and privacy is not None and privacy.asks_for("id", "user")
 
 
 @dataclass(frozen=True, slots=True)

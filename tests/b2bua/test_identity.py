@@ -65,6 +65,24 @@ class AssertionTests(IdentityCase):
             with self.subTest(f"{caller} {target} {fields}"):
                 self.assert_got(self.offered(caller, target, fields), got)
 
+    def test_from(self) -> None:
+        """A user calls under an address of their own, or under none."""
+        for name, fields, status, got in (
+            ("sales", [], 487, ["<sip:sales@example.com>"]),
+            ("sales", [(PPI, ALICE_AOR)], 487, [ALICE_AOR]),
+            ("anonymous", [("Privacy", "id")], 487, [ALICE_AOR]),
+            ("Anonymous", [("Privacy", "user;critical")], 487, [ALICE_AOR]),
+            ("anonymous", [], 403, None),
+            ("anonymous", [("Privacy", "none;id")], 403, None),
+            ("bob", [("Privacy", "id")], 403, None),
+        ):
+            with self.subTest(f"{name} {fields}"):
+                self.gateway.calls.clear()
+                self.alice.aor = f"sip:{name}@example.com"
+                invite = self.offered_or_none("alice", "9001", fields)
+                self.assertEqual(self.status, status)
+                self.assertEqual(invite and invite.headers.get_all(PAI), got)
+
     def test_answers(self) -> None:
         """The callee's side is told of, too: of a user that it is that user, of a trusted peer what it asserts."""
         self.gateway.fields = ((PAI, BOSS),)

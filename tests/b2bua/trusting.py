@@ -44,7 +44,7 @@ def policy(
     return IdentityPolicy(
         trust=TRUST,
         domains=("example.com",),
-        owned={"alice": (parse_uri("tel:+49301"),)},
+        owned={"alice": (parse_uri("tel:+49301"), parse_uri("sip:sales@example.com"))},
         form=form,
         anonymises=anonymises,
         tells_strangers=tells_strangers,
