@@ -521,12 +521,14 @@ class Decision:
         kind: a short fixed word: `received`, `authenticated`, `routed`, `attempt`, `answered`, `ended`, ...
         text: one line for a person.
         leg: `a`, `b1`, ... or empty for the call.
+        user: the name of the user of ours on that leg, where the leg has `joined` or `left` an answered call.
     """
 
     at: float
     kind: str
     text: str
     leg: str = ""
+    user: str | None = None
 
 
 @dataclass(slots=True, kw_only=True)

@@ -104,9 +104,10 @@ class Bridge:
         if is_numeric(host):
             self.media.prefer_family(leg.name, AddressType.of(host))
 
-    def explain(self, kind: str, text: str, leg: str = "") -> None:
-        """Add a line to the call's explanation."""
-        self.b2bua.observer.call_decided(self.id, Decision(at=self.b2bua.now(), kind=kind, text=text, leg=leg))
+    def explain(self, kind: str, text: str, leg: str = "", user: str | None = None) -> None:
+        """Add a line to the call's explanation; see `Decision`."""
+        decision = Decision(at=self.b2bua.now(), kind=kind, text=text, leg=leg, user=user)
+        self.b2bua.observer.call_decided(self.id, decision)
 
     def new_leg(self, attempt: Attempt | None = None) -> Leg:
         """Make a leg, the caller's or one that is tried; it is held when it has its session."""

@@ -265,7 +265,9 @@ class Dialogue:
             self._changes.stop()
             self._changes = joining.changes
             self._infos.clear()
-            self._bridge.explain("joined", f"{new.name} in the place of {leaves.name}", new.name)
+            self._bridge.explain("joined", f"in the place of {leaves.name}", new.name, new.user)
+            if leaves.is_live:
+                self._bridge.explain("left", f"{new.name} is in its place", leaves.name, leaves.user)
             new.session.passes_requests = True
             new.record["answered_at"] = self._bridge.now()
             joining.joiner.over(None)
@@ -317,7 +319,7 @@ class Dialogue:
         said = f"the {who} hung up" + (f" ({reasons[0][1]})" if reasons else "")
         is_awaited = self._transfer is not None and leg is not self._transfer.leg
         if is_awaited or (joining is not None and leg is joining.leaves) or self._loan is not None:
-            self._bridge.explain("left", said if by is EndedBy.PEER else text, leg.name)
+            self._bridge.explain("left", said if by is EndedBy.PEER else text, leg.name, leg.user)
             self._drop(leg, ())
             return
         if by is EndedBy.PEER:

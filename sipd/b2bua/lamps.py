@@ -111,17 +111,20 @@ class Lamps:
             self._calls[call] = live = _Live("trying", ends)
             for user, _ in ends:
                 self._of_user.setdefault(user, {})[call] = live
-            self._tell(live)
+            self._tell_ends(live)
 
     def call_decided(self, call: str, decision: Decision) -> None:
         """See `ICallObserver`. A call that is answered stays so, whoever is called in it later."""
+        if decision.user is not None:
+            self._move(call, decision.user, has_joined=decision.kind == "joined")
+            return
         live = self._calls.get(call)
         if live is None or live.state == "confirmed":
             return
         state = _STATES.get(decision.kind, live.state)
         if state != live.state:
             live.state = state
-            self._tell(live)
+            self._tell_ends(live)
 
     def call_resource_taken(self, call: str, kind: str, name: str) -> None:
         """See `ICallObserver`. Nobody is told of resources."""
@@ -135,11 +138,8 @@ class Lamps:
         if live is None:
             return
         for user in {user for user, _ in live.ends}:
-            calls = self._of_user[user]
-            del calls[call]
-            if not calls:
-                del self._of_user[user]
-        self._tell(live)
+            self._forget(call, user)
+        self._tell_ends(live)
 
     def _ends(self, record: CallRecord) -> tuple[tuple[str, str], ...]:
         ends = [(record.user, "initiator")] if record.user is not None else []
@@ -153,11 +153,34 @@ class Lamps:
                 ends.append((name, "recipient"))
         return tuple(ends)
 
-    def _tell(self, live: _Live) -> None:
-        if self._watching:
-            for user, _ in live.ends:
-                for watch in list(self._watching.get(user, ())):
-                    watch.changed()
+    def _move(self, call: str, user: str, *, has_joined: bool) -> None:
+        """Take note that a user has come into an answered call, or has left it: there was a transfer."""
+        live = self._calls.get(call)
+        if live is None:
+            live = self._calls[call] = _Live("confirmed", ())
+        if has_joined:
+            live.ends = (*live.ends, (user, "recipient"))
+            self._of_user.setdefault(user, {})[call] = live
+        else:
+            end = next((end for end in live.ends if end[0] == user), None)
+            live.ends = tuple([one for one in live.ends if one is not end])
+            if end is not None and all(one != user for one, _ in live.ends):
+                self._forget(call, user)
+        self._tell(user)
+
+    def _forget(self, call: str, user: str) -> None:
+        calls = self._of_user[user]
+        del calls[call]
+        if not calls:
+            del self._of_user[user]
+
+    def _tell_ends(self, live: _Live) -> None:
+        for user, _ in live.ends:
+            self._tell(user)
+
+    def _tell(self, user: str) -> None:
+        for watch in list(self._watching.get(user, ())):
+            watch.changed()
 
 
 @implementer(IWatch)

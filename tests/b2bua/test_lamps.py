@@ -72,6 +72,22 @@ class CallTests(LampCase):
         self.bob.calls[-1].cancel()
         self.clock.advance(40.0)
 
+    def test_a_transfer(self) -> None:
+        """Who is transferred away is seen in no call any more, and who has taken the place is seen in one."""
+        transferor = self.watch(self.carol, "bob", "dialog")
+        target = self.watch(self.bob, "carol", "dialog")
+        self.carol.auto_answer(after=0.5)
+        call, answered = self.established()
+        asked = answered.request("REFER", headers=(("Refer-To", "<sip:carol@example.com>"),))
+        self.clock.advance(5.0)
+        self.successResultOf(asked)
+        self.assertTrue(call.is_answered)
+        self.assertEqual(self.lamps(transferor)[-1], {"recipient": "terminated"})
+        self.assertEqual(self.lamps(target)[-1], {"recipient": "confirmed"})
+        call.hang_up()
+        self.clock.advance(3.0)
+        self.assertEqual(self.lamps(target)[-1], {"recipient": "terminated"})
+
     def test_tells_nothing_else(self) -> None:
         """Who talks with whom, Call-IDs and tags are not told: a watcher could take the call over with them."""
         call, other = self.established()
