@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sipd.b2bua.carrying import MAX_WAITING
+from sipd.b2bua.carrying import MAX_WAITING, Carried
+from sipd.errors import ResourcesExhaustedError
 from sipd.sip.message import Request, Response
 from sipd.testing import builders
 from sipd.testing.links import Link
@@ -399,6 +400,84 @@ class RaceTests(CarriedCase):
         again = dialog.request("NOTIFY", [("Event", "x-lunch"), ("Subscription-State", "active")])
         self.assertEqual(self.answer(again).status, 500)
         self.assertEqual(len(watcher.notifications), 1)
+
+
+class EndTests(CarriedCase):
+    """The end of the server, and mistakes of its own."""
+
+    def test_stop(self) -> None:
+        """When the server stops the watcher is told to come back in a while, and the target that nobody watches."""
+        watcher = self.told_once()
+        self.server.watching.subscriptions.stop("maintenance")
+        self.clock.advance(1.0)
+        self.assertEqual(watcher.states, ["active", "terminated probation"])
+        self.assertEqual(self.target.subscribes[-1].headers.get("Expires"), "0")
+        answer = self.notify("terminated;reason=timeout", b"bye")
+        assert answer is not None
+        self.assertEqual((answer.status, len(watcher.notifications)), (200, 2))
+
+    def test_stop_while_the_target_is_asked(self) -> None:
+        """Who waits for the target's answer then gets 503."""
+        self.target.answers = lambda request, tag: None
+        watcher = self.watch(self.alice, "bob", "x-lunch")
+        self.server.watching.subscriptions.stop("maintenance")
+        self.clock.advance(1.0)
+        self.assertEqual(watcher.status, 503)
+
+    def test_notify_after_the_end(self) -> None:
+        """While the watcher is told that it is over, a NOTIFY of the target has come too late."""
+        watcher = self.told_once()
+        watcher.answer = None
+        self.server.watching.subscriptions.stop("maintenance")
+        for state, status in (("active", 481), ("terminated;reason=timeout", 481)):
+            answer = self.notify(state)
+            assert answer is not None
+            self.assertEqual(answer.status, status)
+        refreshed = self.answer(watcher.refresh())
+        self.assertEqual(refreshed.status, 481)
+
+    def test_close(self) -> None:
+        """Closed, it forgets both dialogs at once; neither side hears anything."""
+        self.told_once()
+        before = len(self.alice.seen), len(self.bob.seen)
+        self.server.watching.close()
+        self.assertEqual(self.server.agent._dialogs, {})
+        self.clock.advance(700.0)
+        self.assertEqual((len(self.alice.seen), len(self.bob.seen)), before)
+
+    def test_bug(self) -> None:
+        """A bug costs one refresh: its traceback is logged, and the subscription goes on."""
+        watcher = self.told_once()
+        (carried,) = self.server.watching.subscriptions._held
+        assert isinstance(carried, Carried)
+        refresh, carried._target.refresh = carried._target.refresh, None  # type: ignore[assignment,method-assign]
+        self.assertEqual(self.answer(watcher.refresh()).status, 500)
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+        carried._target.refresh = refresh  # type: ignore[method-assign]
+        self.assertEqual(self.answer(watcher.refresh()).status, 200)
+
+    def test_bug_at_the_beginning(self) -> None:
+        """A bug while the target is asked is logged, and nothing stays held."""
+        self.server.agent.resolver.locate = None  # type: ignore[assignment,method-assign]
+        watcher = self.watch(self.alice, "bob", "x-lunch")
+        self.assertEqual(watcher.status, 500)
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+        self.assertEqual(len(self.server.watching.subscriptions), 0)
+
+    def test_out_of_transactions(self) -> None:
+        """Where nothing more can be sent a refresh is refused with 500, and the subscription is over."""
+        watcher = self.told_once()
+
+        def full(*arguments: object) -> object:
+            raise ResourcesExhaustedError("too many transactions")
+
+        transactions = self.server.transactions
+        transactions.request, request = full, transactions.request  # type: ignore[method-assign,assignment]
+        response = self.answer(watcher.refresh())
+        transactions.request = request  # type: ignore[method-assign]
+        self.assertEqual((response.status, response.reason), (500, "too many transactions"))
+        self.assertEqual(len(self.server.watching.subscriptions), 0)
+        self.assertIn("SUBSCRIBE: too many transactions", self.lines[0])
 
 
 class LossTests(CarriedCase):
