@@ -110,14 +110,17 @@ class TimerTests(PairCase):
             script.expect("ACK")
 
     def refreshed_by_peers(self) -> Pair:
-        """Caller and callee refresh their legs, each in its way."""
+        """Caller and callee refresh their legs, one by UPDATE, the other by INVITE."""
         caller, callee = Caller("refreshing-caller"), Callee("refreshing")
         caller.call(TALK, has(f"{INTERVAL};refresher=uac", "Session-Expires"), fields=(_UAC,))
         callee.pick_up(TALK, fields=(_UAS, "Require: timer"))
-        for script in (caller, callee):
-            script.pause(INTERVAL * 500)
-            script.ask("UPDATE", "", _UAC)
-            script.get(200, has(f"{INTERVAL};refresher=uac", "Session-Expires"))
+        agreed = has(f"{INTERVAL};refresher=uac", "Session-Expires")
+        caller.pause(INTERVAL * 500)
+        caller.ask("UPDATE", "", _UAC)
+        caller.get(200, agreed)
+        callee.pause(INTERVAL * 500)
+        # It says again what it said: that changes nothing, and is not heard on the other side.
+        callee.reinvite(TALK, agreed, has("m=audio [1-9]"), fields=(_UAC,))
         return self.ended(caller, callee)
 
     def ended(self, caller: Caller, callee: Callee) -> Pair:
