@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import re
 
+from twisted.trial.unittest import SynchronousTestCase
+
+from sipd.b2bua.identity import Identities
+from sipd.interfaces import Attempt
+from sipd.sip.fields import NameAddr
+from sipd.sip.identity import ANONYMOUS as NOBODY
 from sipd.sip.message import Request
+from sipd.sip.uri import SipUri
+from sipd.testing import builders
 from sipd.testing.calls import PeerCall
 from sipd.testing.peer import Peer
 from tests.b2bua.trusting import (
     ALICE_AOR,
     ANONYMOUS,
     BOSS,
+    GATEWAY,
     NIL,
     PAI,
+    STRANGER,
     A,
     B,
     IdentityCase,
+    policy,
 )
 
 
@@ -168,3 +179,52 @@ class TransferTests(IdentityCase):
         self.assertEqual(str(self.stranger.calls[-1].invite.from_.without_parameters()), ANONYMOUS)
         answered.hang_up()
         self.settle()
+
+
+class SideTests(SynchronousTestCase):
+    """Two legs, without the rest of the call."""
+
+    def setUp(self) -> None:
+        """Let somebody whom nobody trusts call the gateway, and the stranger."""
+        fields = [("Session-ID", f"{A};remote={NIL}"), ("Privacy", "user")]
+        self.invite = builders.invite(via=None, call_id="a", headers=fields)
+        self.identities = self.call(self.invite)
+        self.gateway = self.identities.side_of(Attempt(uri=SipUri(GATEWAY), label="gateway"))
+        self.stranger = self.identities.side_of(Attempt(uri=SipUri(STRANGER), label="stranger"))
+        self.identities.hold(self.gateway, "b")
+        self.gateway.take(self.invite)
+
+    def call(self, invite: Request) -> Identities:
+        """Begin a call of the stranger."""
+        return Identities(policy(), lambda count: b"\1" * count, invite, STRANGER)
+
+    def test_goes_to_another_call(self) -> None:
+        """Who is adopted by another call is who it was in its own: name, UUID and wish for privacy."""
+        other = self.call(builders.invite(via=None, call_id="c"))
+        self.identities.caller.user = "alice"
+        self.gateway.take(self.invite)
+        adopted = other.adopt(self.identities.caller)
+        self.assertEqual((adopted.uuid, adopted.user, adopted.is_trusted), (A, "alice", False))
+        target = other.side_of(Attempt(uri=SipUri(GATEWAY), label="gateway"))
+        got = dict(target.meet(adopted).items())
+        self.assertEqual(got, {PAI: ALICE_AOR, "Privacy": "user", "Session-ID": f"{A};remote={NIL}"})
+        alice = NameAddr(SipUri("example.com", "alice"))
+        self.assertIs(other.side_of(Attempt(uri=SipUri(STRANGER), label="s")).name_of(adopted, alice), NOBODY)
+        self.assertIs(target.name_of(adopted, alice), alice)
+
+    def test_both_know_of_each_other(self) -> None:
+        """Two who meet are each other's peers, whoever is told of it."""
+        self.stranger.uuid = B
+        self.stranger.meet(self.identities.caller)
+        self.assertEqual(self.identities.caller.session_id(), (("Session-ID", f"{B};remote={A}"),))
+        self.assertEqual(self.stranger.session_id(), (("Session-ID", f"{A};remote={B}"),))
+        self.assertEqual(self.identities.session_id(), f"{A};remote={B}")
+
+    def test_nothing_is_claimed_in_an_ack(self) -> None:
+        """An ACK could not be refused (RFC 5876); that it belongs to the session is said all the same."""
+        self.identities.caller.user = "alice"
+        for method, expected in (("ACK", False), ("INFO", True)):
+            request = Request(method, self.invite.uri_text, self.invite.headers.copy())
+            told = self.gateway.take(request)
+            self.assertEqual(PAI in told, expected, method)
+            self.assertIn("Session-ID", told)

@@ -161,6 +161,18 @@ class BuilderTests(SynchronousTestCase):
         for method in ("BYE", "INFO"):
             self.assertNotIn("Contact", dialog.request(method).headers)
 
+    def test_standing_fields_are_in_each_request_that_says_nothing_else(self) -> None:
+        """What stands for the dialog is put in once, and not beside what a request says itself (RFC 7989 section 6)."""
+        dialog = _caller()
+        self.assertNotIn("Session-ID", dialog.request("INFO").headers)
+        dialog.standing = (("Session-ID", "1"),)
+        for request, expected in (
+            (dialog.request("BYE"), ["1"]),
+            (dialog.request("INFO", [("session-id", "2")]), ["2"]),
+            (dialog.ack(builders.invite()), ["1"]),
+        ):
+            self.assertEqual(request.headers.get_all("Session-ID"), expected)
+
     def test_strict_router_becomes_the_request_uri(self) -> None:
         """A first route without `lr` is the request URI, and the target ends the Route (section 12.2.1.1)."""
         dialog = _caller(
