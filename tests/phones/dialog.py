@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from sipd.sip.uri import SipUri, parse_uri
 from sipd.testing import builders
 from sipd.testing.exchanges import Reply
 from sipd.testing.links import Address
+from tests.phones.media import MediaError
 
 if TYPE_CHECKING:
     from tests.phones.phone import Phone
@@ -64,6 +66,12 @@ class Dialog:
         self._sequence = 0
         self._acks: dict[tuple[int, str], tuple[Request, Address]] = {}
 
+    @property
+    def supports_reliable(self) -> bool:
+        """Whether the other side, which called, knows 100rel."""
+        headers = self.invite.headers if self.invite is not None else None
+        return headers is not None and "100rel" in headers.tokens("Supported") | headers.tokens("Require")
+
     def _answer(self, asked: Asked, status: int, *, headers: builders.Fields = (), body: bytes = b"") -> None:
         request = asked.request
         if status >= 200:
@@ -76,6 +84,14 @@ class Dialog:
                 request, status, to_tag=self.local_tag, contact=self.phone.contact, headers=fields, body=body
             )
         )
+
+    def _hear(self, take: Callable[[bytes], None], body: bytes) -> bool:
+        try:
+            take(body)
+        except MediaError as error:
+            self.phone.complain(self, str(error))
+            return False
+        return True
 
     def _send(self, method: str, *, headers: builders.Fields = (), body: bytes = b"") -> None:
         request = self._request(method, headers=headers, body=body)

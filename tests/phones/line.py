@@ -11,7 +11,7 @@ from sipd.sip.message import Request, Response
 from sipd.testing.exchanges import ClientExchange, Reply
 from tests.phones.dialog import Asked, Change, Dialog
 from tests.phones.early import Sending, Taking
-from tests.phones.media import MediaError, Understanding, Wish
+from tests.phones.media import Understanding, Wish
 
 if TYPE_CHECKING:
     from tests.phones.phone import Phone
@@ -596,11 +596,3 @@ class Line(Dialog):
         if self._wants_to_answer:
             self._wants_to_answer = False
             self.answer()
-
-    def _hear(self, take: Callable[[bytes], None], body: bytes) -> bool:
-        try:
-            take(body)
-        except MediaError as error:
-            self.phone.complain(self, str(error))
-            return False
-        return True

@@ -11,6 +11,7 @@ from sipd.testing import builders
 from sipd.testing.exchanges import Exchanges, Reply
 from sipd.testing.links import Address
 from sipd.testing.network import Host
+from tests.phones.dialog import Dialog
 from tests.phones.line import Line
 from tests.phones.media import Understanding, Wish
 
@@ -96,7 +97,7 @@ class Phone:
         methods = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK" + (", UPDATE" if self.has_update else "")
         return [("Allow", methods), *([("Supported", "100rel")] if self.has_reliable else [])]
 
-    def complain(self, line: Line, text: str) -> None:
+    def complain(self, line: Dialog, text: str) -> None:
         """Take note of what the other side did wrong."""
         self.complaints.append(f"{self.host.seconds():.3f} s, {self.user}, {line.call_id}: {text}")
 

@@ -25,9 +25,7 @@ def _talked(stage: Stage) -> str:
 
 def _early(line: Line) -> None:
     """Send early media that has to be acknowledged, where the caller can do that."""
-    assert line.invite is not None
-    tokens = [*line.invite.headers.tokens("Supported"), *line.invite.headers.tokens("Require")]
-    line.ring(183, has_media=True, is_reliable="100rel" in tokens)
+    line.ring(183, has_media=True, is_reliable=line.supports_reliable)
 
 
 def _call(stage: Stage, answers_after: float, *, has_offer: bool = True, has_reliable: bool = True) -> Line:

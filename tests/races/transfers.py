@@ -120,7 +120,7 @@ def refer_meets_own_change(stage: Stage, delay: float) -> str:
     outcomes=("transferred",),
 )
 def refer_meets_withdrawn_change(stage: Stage, delay: float) -> str:
-    """What takes the change back, and what joins, do not stand in each other's way; the session can be changed later."""
+    """What takes the change back does not stand in the way of what joins; the session can be changed later."""
     _referred(stage, rings=0.3)
     stage.actor.thinks = stage.other.thinks = 0.6
     line = stage.other.line

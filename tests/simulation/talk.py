@@ -105,6 +105,7 @@ class Talk:
     def _phone(self, user: str, address: str) -> Phone:
         phone = Phone(self.network.host(address), user, (SERVER, 5060))
         phone.has_update = self.random.random() < 0.6
+        phone.has_reliable = self.random.random() < 0.4
         phone.thinks = self.random.choice((0.0, 0.0, 0.3, 1.5))
         phone.on_call = self._called
         return phone
@@ -126,11 +127,20 @@ class Talk:
 
     def _called(self, line: Line) -> None:
         rings = self.random.uniform(0.0, 0.5)
-        self.clock.callLater(rings, line.ring)
+        self.clock.callLater(rings, self._ring, line)
         if self.random.random() < 0.1:
             self.clock.callLater(rings + 0.5, line.refuse)
         else:
             self.clock.callLater(rings + self.random.uniform(0.0, 2.0), line.answer)
+
+    def _ring(self, line: Line) -> None:
+        """Ring, or send early media, reliably if the caller can do that; then some change their minds early, too."""
+        if self.random.random() < 0.5:
+            line.ring()
+            return
+        line.ring(183, has_media=True, is_reliable=line.phone.has_reliable and line.supports_reliable)
+        if self.random.random() < 0.3 and line.phone.has_update:
+            line.change("UPDATE", codecs=self.random.choice(_CODECS))
 
     def _act(self) -> None:
         lines = self._lines()
@@ -181,7 +191,9 @@ class Talk:
     def _check_agreement(self) -> None:
         """In a quiet moment: whoever is up talks with one other end, and the two believe the same."""
         where = f"at {self.clock.seconds():.0f} s"
-        alone = [line for line in self._lines() if line.has_media and not self._lost]
+        # A BYE that a later request overtook is refused (section 12.2.2): that end learns of it when it says something.
+        overtaken = {line for line in self._lines() if "BYE 500" in line.answers}
+        alone = [line for line in self._lines() if line.has_media and not self._lost and line not in overtaken]
         for one, other in self._pairs():
             texts = disagreements(one.understanding, other.understanding, SERVER, self.server.relay.taken)
             self.problems += [f"{where}: {text}: {one}, {other}" for text in texts]
@@ -220,10 +232,15 @@ class Talk:
             self.problems += [f"{caller}: {text}" for text in self._wrong_records(caller)]
 
     def _wrong_records(self, caller: Line) -> Iterator[str]:
+        if caller.phone in self._lost:
+            return
         records = [record for record in self.server.records.records if record.call_id == caller.call_id]
-        if len(records) > 1 or (not records and caller.phone not in self._lost):
+        if len(records) != 1:
             yield f"{len(records)} records"
-        elif records and records[0].status != caller.status and caller.phone not in self._lost:
+            return
+        # The callee may have answered, and its 200 waited for a PRACK when the CANCEL came.
+        known = {caller.status, 200} if caller.phone.has_reliable and caller.status == 487 else {caller.status}
+        if records[0].status not in known:
             yield f"the caller saw {caller.status}, the record says {records[0].status}"
 
 
