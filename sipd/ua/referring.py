@@ -85,17 +85,19 @@ class Referring(Requesting):
         if not self.is_answered:
             self.is_answered = True
             tag = self._referrals.dialog.local.tag
-            self._transaction.respond(self.request.response(status, reason, to_tag=tag, headers=headers, body=body))
+            response = self.request.response(status, reason, to_tag=tag, headers=headers, body=body)
+            if response.is_success and "Contact" not in response.headers:
+                response.headers.extend(self._referrals.response_fields(self.request))
+            self._transaction.respond(response)
 
     def accept(self) -> None:
         """Send 202, and the first NOTIFY at once, if any is wanted. Absorbed after a final response."""
         if self.is_answered:
             return
-        fields = self._referrals.response_fields(self.request)
         if self.wish is SubscriptionWish.NONE:
-            self.answer(202, headers=(*fields, ("Refer-Sub", "false")))
+            self.answer(202, headers=(("Refer-Sub", "false"),))
             return
-        self.answer(202, headers=fields)
+        self.answer(202)
         self._notifications = Notifications(self._referrals, self.event)
         self._notifications.begin()
 

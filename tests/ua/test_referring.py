@@ -133,6 +133,15 @@ class ReferTests(ReferCase):
         self.assertEqual(self.them.kinds(), ["603"])
         self.end(call)
 
+    def test_answer_of_somebody_else(self) -> None:
+        """A 202 that is passed on says where this side is reached, as any 2xx here does; no NOTIFY follows it."""
+        call = self.incoming()
+        self.referred().answer(202, "Fine")
+        self.clock.advance(0.1)
+        accepted = self.them.response(202)
+        self.assertEqual((accepted.reason, len(accepted.contacts), self.them.kinds()), ("Fine", 1, ["202"]))
+        self.end(call)
+
     def test_malformed(self) -> None:
         """Not exactly one Refer-To, or one that nobody can read, is 400; so are Referred-By and Refer-Sub (2.4.2)."""
         call = self.incoming()
