@@ -43,6 +43,12 @@ class ReadingTests(SynchronousTestCase):
         """Take a few lines of each kind."""
         self.headers = Headers.from_lines(LINES.copy())
 
+    def test_has_any(self) -> None:
+        """Canonical names are found in whatever way they are written."""
+        self.assertTrue(self.headers.has_any(frozenset(("via", "x-none"))))
+        self.assertFalse(self.headers.has_any(frozenset(("to", "x-none"))))
+        self.assertFalse(self.headers.has_any(frozenset()))
+
     def test_gives_values(self) -> None:
         """The first line, every line, every value; stripped."""
         self.assertEqual(self.headers.get("via"), "SIP/2.0/UDP a;branch=1, SIP/2.0/UDP b")

@@ -97,3 +97,17 @@ class HopByHopTests(SynchronousTestCase):
         request = invite()
         build_cancel(request, [("Reason", "SIP")])
         self.assertEqual(request, invite())
+
+
+class SessionIdTests(SynchronousTestCase):
+    """RFC 7989 section 7: both say what the INVITE said."""
+
+    def test_is_that_of_the_invite(self) -> None:
+        """Whatever is known by then."""
+        request = invite()
+        request.headers.add("Session-ID", "1;remote=2")
+        busy = parse_datagram(BUSY)
+        assert isinstance(busy, Response)
+        busy.headers.add("Session-ID", "3;remote=1")
+        for message in (build_ack(request, busy), build_cancel(request)):
+            self.assertEqual(message.headers.get_all("Session-ID"), ["1;remote=2"])

@@ -50,6 +50,18 @@ class InviteServerTests(ServerTestCase):
         self.assertIs(transaction.flow, self.flow)
         self.respond(486)
 
+    def test_standing_fields(self) -> None:
+        """What stands for a transaction is in each response that says nothing else, also when it is sent again."""
+        self.receive()
+        transaction = self.core.transactions[0]
+        transaction.standing = (("Session-ID", "1"),)
+        transaction.respond(transaction.request.response(180, to_tag="b1", headers=[("Session-ID", "2")]))
+        self.assertEqual(self.last_response().headers.get_all("Session-ID"), ["2"])
+        self.respond(486)
+        self.clock.advance(0.6)
+        self.assertEqual([text for _, text in self.sent()][-2:], ["486", "486"])
+        self.assertEqual(self.last_response().headers.get_all("Session-ID"), ["1"])
+
     def test_trying_after_200_ms(self) -> None:
         """A silent core is answered for with 100 after 200 ms, and the 100 is repeated with the INVITE."""
         self.receive()
