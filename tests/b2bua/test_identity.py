@@ -242,6 +242,19 @@ class PrivacyTests(IdentityCase):
         self.assertIn("500 Privacy Not Possible: x-new", self.explanation())
         self.assert_got(self.offered("alice", "9001", [("Privacy", "x-new;critical")]), {"Privacy": ["x-new;critical"]})
 
+    def test_of_the_callee(self) -> None:
+        """Who is called may ask for it as well."""
+        self.bob.fields = (("Privacy", "user"), ("Organization", "ACME"))
+        for caller, got in (
+            ("alice", {"Privacy": None, "Organization": None, PAI: None}),
+            ("gateway", {"Privacy": ["user"], "Organization": ["ACME"], PAI: ["<sip:bob@example.com>"]}),
+        ):
+            with self.subTest(caller):
+                call, _ = self.talk(caller, "bob")
+                self.assert_got(self.answer_of(self.peers[caller], 200), got)
+                call.hang_up()
+                self.clock.advance(60.0)
+
     def test_holds_for_the_call(self) -> None:
         """What was asked for once holds in what follows, in both directions."""
         call, answered = self.talk("alice", "8001", [("Privacy", "user")])
