@@ -143,8 +143,7 @@ class Referrals:
     @property
     def is_full(self) -> bool:
         """Whether `MAX_OPEN` REFERs of the peer are open."""
-        self._received = [one for one in self._received if one.is_open]
-        return len(self._received) >= MAX_OPEN
+        return sum(one.is_open for one in self._received) >= MAX_OPEN
 
     def take(self, transaction: IServerTransaction) -> Referring:
         """Take a REFER of the peer.
@@ -157,7 +156,7 @@ class Referrals:
         event = EventValue(package=PACKAGE, id=number if self._received_count else None)
         referring = Referring(self, transaction, event)
         self._received_count += 1
-        self._received.append(referring)
+        self._received = [*(one for one in self._received if one.is_open), referring]
         return referring
 
     def send(self, sending: Deferred[Response], number: int) -> Referral:
@@ -165,14 +164,14 @@ class Referrals:
         self.begin()
         referral = Referral(self, sending, number, is_first=not self._sent_count)
         self._sent_count += 1
-        self._sent.append(referral)
+        self._sent = [*(one for one in self._sent if one.is_open), referral]
         return referral
 
     @property
     def may_send(self) -> bool:
         """Whether another REFER of this side may leave: one waits for its answer at a time, `MAX_OPEN` are open."""
-        self._sent = [one for one in self._sent if one.is_open]
-        return len(self._sent) < MAX_OPEN and all(one.is_answered for one in self._sent)
+        waiting = [one for one in self._sent if one.is_open]
+        return len(waiting) < MAX_OPEN and all(one.is_answered for one in waiting)
 
     def subscribe_received(self, transaction: IServerTransaction) -> None:
         """Take a SUBSCRIBE: it prolongs a subscription of the peer, or ends it (RFC 6665 section 4.2.1).
