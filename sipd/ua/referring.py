@@ -161,7 +161,6 @@ class Referrals:
 
     def send(self, sending: Deferred[Response], number: int) -> Referral:
         """Watch over a REFER of this side, which has just left with that CSeq number."""
-        self.begin()
         referral = Referral(self, sending, number, is_first=not self._sent_count)
         self._sent_count += 1
         self._sent = [*(one for one in self._sent if one.is_open), referral]
