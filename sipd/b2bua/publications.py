@@ -87,8 +87,8 @@ class Publications(OutsideRequests):
         headers: Fields = ()
         body = b""
         try:
-            event = event_of(transaction.request, ", ".join(sorted(self._kinds)))
             user = await self.identify(transaction)
+            event = event_of(transaction.request, ", ".join(sorted(self._kinds)))
             route = await self.route(transaction, user)
             steps = route.considered
             if route.aor is not None:

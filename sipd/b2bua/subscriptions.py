@@ -167,13 +167,14 @@ class Subscriptions(OutsideRequests):
 
     async def _subscribe(self, transaction: IServerTransaction, story: Story) -> None:
         request = transaction.request
+        # First of all, so that the log has no line about strangers.
+        user = await self.identify(transaction)
+        if user is not None:
+            story.holder = user
         story.package = event_of(request, ", ".join(sorted(self._packages))).package
         if not request.contacts:
             raise ParseError("Contact is missing")
         seconds = self.settings.expiry.of(request)
-        user = await self.identify(transaction)
-        if user is not None:
-            story.holder = user
         self._check_room(story.holder)
         route = await self.route(transaction, user)
         story.steps += route.considered

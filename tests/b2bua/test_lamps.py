@@ -260,8 +260,9 @@ class PermissionTests(LampCase):
     def test_stranger(self) -> None:
         """Without a proof there is a 407, and no line in the log."""
         self.carol._password = None
-        watcher = self.watch(self.carol, "bob", "dialog")
-        self.assertEqual((watcher.status, watcher.notifications, self.lines), (407, [], []))
+        for event, expires in (("dialog", 600), ("dialog", 1), ("dia log", 600)):
+            watcher = self.watch(self.carol, "bob", event, expires)
+            self.assertEqual((watcher.status, watcher.notifications, self.lines), (407, [], []))
 
     def test_in_the_name_of_another(self) -> None:
         """Nobody watches under another user's address."""

@@ -131,7 +131,10 @@ class PresenceTests(PublishCase):
         for uri, status in ((self.alice.aor, 403), ("sip:nobody@example.com", 404), ("sip:bob@elsewhere.example", 403)):
             self.assertEqual(self.publish(self.bob, "presence", OPEN, uri=uri, kind=PIDF).status, status)
         self.bob._password = None
-        self.assertEqual(self.present(OPEN).status, 407)
+        self.lines.clear()
+        for event in ("presence", "pre sence"):
+            self.assertEqual(self.publish(self.bob, event, OPEN, kind=PIDF).status, 407)
+        self.assertEqual(self.lines, [])
         self.assertEqual(len(self.server.watching.states), 0)
 
     def test_of_one_package_and_user(self) -> None:
