@@ -74,7 +74,7 @@ class Respond:
 
 @dataclass(slots=True)
 class Acknowledged:
-    """This PRACK is the one for that response: answer it with 2xx, and look whether it carries an offer or an answer."""
+    """This PRACK is the one for that response: answer it with 2xx, and look for an offer or an answer in it."""
 
     prack: Request
     response: Response
