@@ -28,6 +28,8 @@ _ASSERTED, _PREFERRED, _REMOTE_PARTY = "P-Asserted-Identity", "P-Preferred-Ident
 _TELLING = ("Subject", "Call-Info", "Organization", "Reply-To", "Referred-By", "Identity", "Identity-Info",
             "Geolocation")  # fmt: skip
 _NO_PRIVACY = Privacy()
+#: What a caller is told whose wish for privacy is critical and cannot be met; what cannot be done follows.
+_NOT_POSSIBLE = "Privacy Not Possible"
 
 
 class Identities:
@@ -234,7 +236,7 @@ class Side:
         if privacy.is_critical and not privacy.is_refused:
             missing = privacy.without(self._kept_here()).without(frozenset(("critical",)))
             if missing.values:
-                raise RequestRefusedError(f"Privacy Not Possible: {missing}", status=500)
+                raise RequestRefusedError(f"{_NOT_POSSIBLE}: {missing}", status=500)
         if not policy.anonymises:
             return address
         if privacy.asks_for("user"):
