@@ -304,7 +304,7 @@ class CallerAsking:
         if isinstance(event, Stopped):
             self._reception.refuse(Refusal(503, "Service Unavailable", None, "stopped"), (("Retry-After", "30"),))
         else:
-            self._reception.given_up(event)
+            self._bridge.given_up(event)
 
     def refused(self, refusal: Refusal) -> None:
         """See `Asker`."""

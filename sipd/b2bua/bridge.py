@@ -22,7 +22,7 @@ from sipd.sdp.offer_answer import LocalOrigin
 from sipd.sip.locate import Target, is_numeric
 from sipd.sip.message import Request
 from sipd.sip.uri import SipUri
-from sipd.ua.events import SessionEvent
+from sipd.ua.events import Cancelled, SessionEvent
 from sipd.ua.interfaces import ISessionUser
 
 if TYPE_CHECKING:
@@ -209,6 +209,14 @@ class Bridge:
         self.record.ended_by = by
         self.record.cause = cause
         self.explain("ended", text)
+
+    def given_up(self, event: object) -> None:
+        """Note how the caller left before there was an answer: it cancelled, unless its leg failed."""
+        self.record.status, self.record.reason = 487, "Request Terminated"
+        if isinstance(event, Cancelled):
+            self.ended("caller", "cancel", "the caller gave up before an answer")
+        else:
+            self.ended("sipd", "caller-lost", "the caller could not be reached any more")
 
     def begin(self, user: str | None) -> None:
         """From here on there is a call, and it is accounted for."""

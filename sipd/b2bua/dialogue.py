@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sipd.b2bua.changes import Answerable, Changes
-from sipd.b2bua.events import Again, Joins, Lost, Returned, Stopped, TransferFailed
+from sipd.b2bua.events import Again, Joins, Leaves, Lost, Returned, Stopped, TransferFailed
 from sipd.b2bua.infos import Infos
 from sipd.b2bua.joining import Joiner, Joining
-from sipd.b2bua.reasons import OTHER_SIDE_GONE, SHUTDOWN, Reasons, reasons_of
+from sipd.b2bua.reasons import CALLER_GAVE_UP, OTHER_SIDE_GONE, SHUTDOWN, Reasons, reasons_of
 from sipd.b2bua.refusals import Refusal
 from sipd.b2bua.transfer import Transfer, TransferPolicy
 from sipd.errors import LocalError, RemoteError
@@ -171,6 +171,11 @@ class Dialogue:
                 self._changes_of(leg).refused(leg, Refusal.of_response(response))
             case Failed(error):
                 self._changes_of(leg).refused(leg, Refusal.of_error(error))
+            case Cancelled(request) if leg is self._caller and leg.session.is_over:
+                # The answer waited for a PRACK: the caller has never had it.
+                self._bridge.given_up(event)
+                self._bridge.record.answered_at = None
+                self._end(reasons_of(request) or CALLER_GAVE_UP)
             case Cancelled(request):
                 self._changes.withdraw(leg, request)
                 if self._joining is not None and leg is self._joining.new:
@@ -186,6 +191,8 @@ class Dialogue:
                 self._go_on_without(leg, "transfer-failed", "the transfer failed, and who asked for it is gone")
             case Returned(was_changed):
                 await self._returned(leg, was_changed)
+            case Leaves():
+                self._drop(leg, ())
             case Lost(text):
                 self._bridge.ended("sipd", text, text)
                 self._bridge.release_leg(leg)
@@ -270,8 +277,8 @@ class Dialogue:
                 self._bridge.explain("left", f"{new.name} is in its place", leaves.name, leaves.user)
             new.session.passes_requests = True
             new.record["answered_at"] = self._bridge.now()
-            joining.joiner.over(None)
-            self._drop(leaves, ())
+            told = joining.joiner.over(None)
+            told.addCallback(lambda _: self._bridge.inbox.put((leaves, Leaves())))
             return
         joining.joiner.over(joining.refusal)
         if not joining.joiner.returns(new):

@@ -55,6 +55,11 @@ class TransferFailed:
 
 
 @dataclass(slots=True)
+class Leaves:
+    """Somebody else has taken the place of the leg, and it has heard so: let it go."""
+
+
+@dataclass(slots=True)
 class Lost:
     """The leg is lent to another call for a transfer, and does not come back.
 
@@ -76,4 +81,4 @@ class Returned:
     was_changed: bool
 
 
-BridgeEvent = tuple[Leg, SessionEvent | TimedOut | Stopped | Again | Joins | TransferFailed | Lost | Returned]
+BridgeEvent = tuple[Leg, SessionEvent | TimedOut | Stopped | Again | Joins | TransferFailed | Leaves | Lost | Returned]

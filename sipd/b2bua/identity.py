@@ -142,7 +142,7 @@ class Side:
         self._call = call
         self._party = party
         self._privacy = _NO_PRIVACY
-        #: Who it is, by its last message and by what is known of it.
+        #: Who it is, as was known when it last said so.
         self._known: tuple[NameAddr, ...] = ()
         #: Whose message it got last.
         self._other: Side | None = None
@@ -165,11 +165,13 @@ class Side:
             return
         call.is_marked = True
         sender = self._other = call.sender(message)
-        sender._known = sender._asserted(message)
+        asserted = sender._asserted(message)
         privacy = sender.privacy(message)
-        if not isinstance(message, Request) or message.method != "ACK":
-            # An ACK cannot be refused, so nothing is claimed in it (RFC 5876 section 4).
-            self._introduce(sender, fields, is_asked="Privacy" in message.headers)
+        if asserted:
+            sender._known = asserted
+        if isinstance(message, Request) and message.method == "ACK":
+            asserted = ()  # it cannot be refused, so nothing is claimed in it (RFC 5876 section 4)
+        self._introduce(sender, asserted, fields, is_asked="Privacy" in message.headers)
         if sender.is_trusted and self.is_trusted:
             copy_history(fields, message.headers)
         elif sender.is_trusted:
@@ -188,7 +190,7 @@ class Side:
                 dialog = other.session.dialog if other.session is not None else None
                 address = dialog.remote.uri if dialog is not None else ANONYMOUS.uri
                 other._known = self._call.policy.assert_user(other.user, address, ())
-            self._introduce(other, fields, is_asked=False)
+            self._introduce(other, other._known, fields, is_asked=False)
             self._name(other, fields)
         return fields
 
@@ -220,7 +222,7 @@ class Side:
         if self.is_trusted or not (call.is_marked or request.headers.has_any(IDENTITY)):
             return address
         sender = call.sender(request)
-        sender._known = sender._asserted(request)
+        sender._known = sender._asserted(request) or sender._known
         sender.privacy(request)
         return self.name_of(sender, address)
 
@@ -292,15 +294,16 @@ class Side:
                 return (value.identity,)
         return ()
 
-    def _introduce(self, sender: Side, fields: Headers, *, is_asked: bool) -> None:
+    def _introduce(self, sender: Side, asserted: tuple[NameAddr, ...], fields: Headers, *, is_asked: bool) -> None:
+        """Put in who the sender is, as far as this side is told, and what is left of its wish for privacy."""
         privacy, policy = sender._privacy, self._call.policy
         if self.is_trusted:
-            self._assert(sender, fields)
-            if privacy.values and (sender._known or is_asked):
+            self._assert(sender, asserted, fields)
+            if privacy.values and (asserted or is_asked):
                 fields.add("Privacy", str(privacy))
             return
         if self.hears_of(sender):
-            self._assert(sender, fields)
+            self._assert(sender, asserted, fields)
         if policy.anonymises and privacy.asks_for("user"):
             for name in _TELLING:
                 fields.remove(name)
@@ -308,9 +311,9 @@ class Side:
         if left.values and is_asked:
             fields.add("Privacy", str(left))
 
-    def _assert(self, sender: Side, fields: Headers) -> None:
+    def _assert(self, sender: Side, asserted: tuple[NameAddr, ...], fields: Headers) -> None:
         form, privacy = self._call.policy.form, sender._privacy
-        for identity in sender._known:
+        for identity in asserted:
             if form is not IdentityForm.RPID:
                 fields.add(_ASSERTED, str(identity))
             if form is not IdentityForm.PAI:

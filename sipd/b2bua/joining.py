@@ -15,6 +15,7 @@ from sipd.b2bua.refusals import Refusal
 from sipd.errors import InvalidStateError
 
 if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IDelayedCall
 
     from sipd.b2bua.agreement import Agreement
@@ -42,8 +43,8 @@ class Joiner(Protocol):
             SdpError: the new leg cannot be told so.
         """
 
-    def over(self, refusal: Refusal | None) -> None:
-        """The two talk now, or never will."""
+    def over(self, refusal: Refusal | None) -> Deferred[None]:
+        """The two talk now, or never will; fires when the leg that leaves may be let go."""
 
     def returns(self, leg: Leg) -> bool:
         """Give a leg that did not come in back to the call that it is from; say whether it is from another one."""

@@ -17,7 +17,6 @@ from sipd.errors import LocalError, RemoteError, RequestRefusedError, ResourcesE
 from sipd.interfaces import RoutingRequest
 from sipd.sdp.negotiation import Carrier
 from sipd.sip.validation import find_spent_hops
-from sipd.ua.events import Cancelled
 
 if TYPE_CHECKING:
     from sipd.b2bua.service import B2bua
@@ -45,18 +44,10 @@ class Reception:
         self.offer: SessionDescription | None = None
         self._b2bua = b2bua
 
-    def given_up(self, event: object) -> None:
-        """Note how the caller left before there was an answer: it cancelled, unless its leg failed."""
-        self.bridge.record.status, self.bridge.record.reason = 487, "Request Terminated"
-        if isinstance(event, Cancelled):
-            self.bridge.ended("caller", "cancel", "the caller gave up before an answer")
-        else:
-            self.bridge.ended("sipd", "caller-lost", "the caller could not be reached any more")
-
     def refuse(self, refusal: Refusal, headers: tuple[tuple[str, str], ...] = ()) -> None:
         """Answer the caller with an error, and note it; one that has left already knows no better."""
         if self.call.is_over:
-            self.given_up(next((event for leg, event in self.bridge.inbox if leg is self.bridge.caller), None))
+            self.bridge.given_up(next((event for leg, event in self.bridge.inbox if leg is self.bridge.caller), None))
             return
         self.bridge.record.status, self.bridge.record.reason = refusal.status, refusal.reason
         self.bridge.ended(

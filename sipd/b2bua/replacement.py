@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from twisted.internet.defer import Deferred, succeed
+
 from sipd.b2bua.agreement import Agreement
 from sipd.b2bua.bodies import find_description
 from sipd.b2bua.events import Joins
@@ -77,10 +79,11 @@ class Replacement:
         content = self._leg.content(response, said)
         self._call.accept(content.headers, content.body)
 
-    def over(self, refusal: Refusal | None) -> None:
+    def over(self, refusal: Refusal | None) -> Deferred[None]:
         """See `Joiner`."""
         if refusal is not None:
             self._call.reject(refusal.status, refusal.reason)
+        return succeed(None)
 
     def returns(self, leg: Leg) -> bool:
         """See `Joiner`."""

@@ -155,6 +155,8 @@ class Transfer(ReferredCall):
                 self._loan = found[0].lend(found[1])
                 if self._loan is not None:
                     return None
+                if found[0].dialogue is not None:
+                    raise self._transferor.session.too_early("The other call is being changed")
         route = await bridge.b2bua.router.route(await self._asked())
         for line in route.considered:
             bridge.explain("considered", line)
@@ -260,8 +262,8 @@ class Transfer(ReferredCall):
     def joined(self, description: SessionDescription, response: Response) -> None:
         """See `Joiner`. The target has its answer already, and offered nothing."""
 
-    def over(self, refusal: Refusal | None) -> None:
-        """See `Joiner`."""
+    def over(self, refusal: Refusal | None) -> Deferred[None]:
+        """See `Joiner`. The transferor hears how it ended before it is let go (RFC 5589 section 6.1)."""
         if refusal is None:
             if self._loan is not None:
                 self._loan.keep()
@@ -271,6 +273,7 @@ class Transfer(ReferredCall):
         else:
             self._explain(f"failed: {refusal.status} {refusal.reason}")
             self.referring.finish(refusal.status, refusal.reason)
+        return self.referring.when_told()
 
     def returns(self, leg: Leg) -> bool:
         """Give a leg that did not come in back to the call that it is from; say whether it is from another one."""

@@ -307,7 +307,7 @@ class UserAgent:
         """Send BYE in a dialog, which may be one that the session never took (section 13.2.2.4)."""
         dialog.state = DialogState.TERMINATED
         session.flow = session.flow or flow
-        sending = self.request_in_dialog(session, dialog, dialog.request("BYE", headers))
+        sending = Deferred.fromCoroutine(self._say_bye(dialog, session, headers))
         sending.addErrback(self._bye_failed, session)
         if session.dialog is dialog:
             sending.addBoth(lambda _: session.dialog_ended())
@@ -443,6 +443,14 @@ class UserAgent:
             return await self.ask(attempt, flow, credentials, counts, dialog, heard)
 
         return await ask_in_turn(self, await self.resolver.locate(dialog.next_hop), send)
+
+    async def _say_bye(self, dialog: Dialog, session: Session, headers: Sequence[tuple[str, str]]) -> None:
+        bye = dialog.request("BYE", headers)
+        number = bye.cseq.number
+        response = await self.request_in_dialog(session, dialog, bye)
+        if response.status == 500 and dialog.local_sequence > number:
+            # Something that was sent after it has overtaken it: its number is too low (section 12.2.2).
+            await self.request_in_dialog(session, dialog, dialog.request("BYE", headers))
 
     def _bye_failed(self, failure: Failure, session: Session) -> None:
         failure.trap(RemoteError, LocalError)

@@ -12,7 +12,7 @@ from sipd.sip.message import Request
 from sipd.sip.reliable import EXTENSION, Reliability, reliability
 from sipd.ua.answering import Answering
 from sipd.ua.ending import end, finish
-from sipd.ua.events import Cancelled, Ended, EndedBy
+from sipd.ua.events import Cancelled, Ended
 from sipd.ua.provisional import is_reliable
 from sipd.ua.session import Session
 from sipd.ua.updating import Updates
@@ -88,8 +88,8 @@ class IncomingCall(Session):
     def answering_cancelled(self, answering: Answering, event: Cancelled) -> None:
         """The call is over before it was answered; a later INVITE that is cancelled changes nothing."""
         if answering.request is self.invite:
-            # Once it is answered, the 2xx may have waited for a PRACK that did not come.
-            end(self, Ended(EndedBy.PEER, "CANCEL", event.request) if self.is_confirmed else event)
+            # Also where the user has accepted it: the 2xx has waited for a PRACK.
+            end(self, event)
             self.agent.forget(self)
         else:
             super().answering_cancelled(answering, event)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from sipd.errors import LocalError, RemoteError
@@ -26,7 +27,7 @@ class Notifications:
     subscription, and nothing else (RFC 6665 section 4.2.2, RFC 5057 section 5.1).
     """
 
-    __slots__ = ("_event", "_expires_at", "_is_sending", "_machine", "_next", "_referrals", "_timers")
+    __slots__ = ("_event", "_expires_at", "_is_sending", "_machine", "_next", "_referrals", "_timers", "_waiting")
 
     def __init__(self, referrals: Referrals, event: EventValue) -> None:
         agent = referrals.agent
@@ -37,6 +38,7 @@ class Notifications:
         self._expires_at = 0.0
         self._next: Notify | None = None
         self._is_sending = False
+        self._waiting: list[Deferred[None]] = []
 
     @property
     def is_over(self) -> bool:
@@ -55,6 +57,7 @@ class Notifications:
         if event is Event.CLOSE:
             self._next = None
         self._perform(self._machine.feed(event, argument))
+        self._tell_over()
 
     def _perform(self, effects: Effects) -> None:
         for effect in effects:
@@ -103,3 +106,17 @@ class Notifications:
             self._perform(self._machine.feed(Event.REFUSED))
         if self.is_over:
             self._referrals.over()
+        self._tell_over()
+
+    def when_over(self) -> Deferred[None]:
+        """Give a Deferred that fires when the last one has its answer, or none will follow."""
+        over: Deferred[None] = Deferred()
+        self._waiting.append(over)
+        self._tell_over()
+        return over
+
+    def _tell_over(self) -> None:
+        if self.is_over:
+            waiting, self._waiting = self._waiting, []
+            for over in waiting:
+                over.callback(None)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from sipd.errors import ParseError, RequestRefusedError
@@ -32,8 +33,6 @@ from sipd.ua.referral import Referral
 from sipd.ua.requesting import Requesting
 
 if TYPE_CHECKING:
-    from twisted.internet.defer import Deferred
-
     from sipd.sip.message import Response
     from sipd.ua.core import UserAgent
 
@@ -108,6 +107,10 @@ class Referring(Requesting):
     def finish(self, status: int, reason: str) -> None:
         """Tell of its outcome, which ends the subscription."""
         self.feed(Event.FINAL, Fragment(status=status, reason=reason))
+
+    def when_told(self) -> Deferred[None]:
+        """Give a Deferred that fires when the peer has answered the last NOTIFY, or gets none any more."""
+        return succeed(None) if self._notifications is None else self._notifications.when_over()
 
     def feed(self, event: Event, argument: object = None) -> None:
         """Let something happen to the subscription, while there is one."""

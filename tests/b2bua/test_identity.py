@@ -124,6 +124,9 @@ class AssertionTests(IdentityCase):
             ("INVITE", BOSS, []),
         ):
             with self.subTest(f"{method} {now}"):
+                # What is said without saying who it is does not change who it is.
+                answered.request("INFO")
+                self.clock.advance(1.0)
                 seen = len(self.gateway.seen)
                 self.gateway.fields = (allow, (PAI, now))
                 _ = answered.request("UPDATE") if method == "UPDATE" else answered.reinvite(body)

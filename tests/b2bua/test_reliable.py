@@ -110,6 +110,20 @@ class ReliableTests(GatewayCase):
         record = self.finish()
         self.assertEqual((record.ended_by, record.cause), ("sipd", "caller-lost"))
 
+    def test_given_up_while_the_answer_waits(self) -> None:
+        """A caller that cancels before its PRACK has never been answered: it did not talk, and the callee gets BYE."""
+        self.invited(("Supported", "100rel"))
+        self.say(183, port=41000)
+        self.say(200, port=41000)
+        cancel = builders.cancel(self.invite)
+        self.caller.send(cancel, (SIPD, 5060))
+        self.clock.advance(0.5)
+        refused = self.caller.response(487)
+        self.caller.send(builders.ack(self.invite, refused), (SIPD, 5060))
+        self.gateway.send(builders.response(self.gateway.request("BYE"), 200))
+        record = self.finish()
+        self.assertEqual((record.status, record.cause, record.answered_at), (487, "cancel", None))
+
     def test_late_offer(self) -> None:
         """Without an offer, the callee is not told of 100rel: its offer could not be answered in a PRACK."""
         self.invite = builders.invite(f"sip:999@{SIPD}", via=f"{CALLER}:5060", contact=f"<sip:a@{CALLER}>", body=b"")

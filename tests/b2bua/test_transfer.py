@@ -83,6 +83,40 @@ class BlindTests(TransferCase):
             self.assertEqual(record.ended_by, "caller" if is_caller else "callee")
             self.assertEqual([attempt["leg"] for attempt in record.attempts], ["b1", "b2"])
 
+    def test_transferor_hears_of_it_first(self) -> None:
+        """It is let go when it has answered the NOTIFY that says how the transfer ended, or never will."""
+        for answers in (True, False):
+            self.server.records.records.clear()
+            self.bob.infos.clear()
+            call, answered = self.established()
+            waiting: list[tuple[Request, Reply]] = []
+
+            def wait(request: Request, reply: Reply, waiting: list[tuple[Request, Reply]] = waiting) -> None:
+                waiting.append((request, reply))
+
+            self.refer(answered, "<sip:carol@example.com>")
+            self.bob.on_info = wait
+            self.clock.advance(4.0)
+            third = self.carol.calls[-1]
+            self.assertTrue(call.is_answered and answered.is_answered and third.is_answered)
+            self.assertEqual(self.connected(), [{"a", "b2"}])
+            if answers:
+                for request, reply in waiting:
+                    reply(builders.response(request, 200))
+                self.clock.advance(1.0)
+                for request, reply in waiting[1:]:
+                    reply(builders.response(request, 200))
+                self.clock.advance(1.0)
+            else:
+                self.clock.advance(70.0)
+                for request, reply in waiting:
+                    reply(builders.response(request, 408))
+            self.assertFalse(answered.is_answered)
+            self.assertTrue(call.is_answered and third.is_answered)
+            self.bob.on_info = lambda request, reply: reply(builders.response(request, 200))
+            call.hang_up()
+            self.finish()
+
     def test_of_a_held_call(self) -> None:
         """Who was on hold for the transferor talks both ways with the target."""
         call, answered = self.established()
