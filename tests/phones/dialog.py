@@ -93,12 +93,24 @@ class Dialog:
             return False
         return True
 
-    def _send(self, method: str, *, headers: builders.Fields = (), body: bytes = b"") -> None:
+    def _send(
+        self,
+        method: str,
+        *,
+        headers: builders.Fields = (),
+        body: bytes = b"",
+        again: Callable[[], None] | None = None,
+    ) -> None:
+        """Send a request; `again` is called when it may be asked for again, if it was too early."""
         request = self._request(method, headers=headers, body=body)
 
         def responded(response: Response | None) -> None:
-            if response is None or not response.is_provisional:
-                self._note(self.results, request, response)
+            if response is not None and response.is_provisional:
+                return
+            self._note(self.results, request, response)
+            seconds = response.headers.get("Retry-After") if response is not None and response.status == 500 else None
+            if seconds is not None and again is not None:
+                self.phone.host.callLater(float(seconds), again)
 
         self.phone.exchanges.ask(request, self._next_hop(), responded)
 

@@ -240,7 +240,7 @@ class Line(Dialog):
         if replaces is not None:
             uri += f"?Replaces={replaces.call_id}%3Bto-tag%3D{replaces.remote_tag}%3Bfrom-tag%3D{replaces.local_tag}"
         if self.state is State.UP:
-            self._send("REFER", headers=[("Refer-To", f"<{uri}>")])
+            self._send("REFER", headers=[("Refer-To", f"<{uri}>")], again=lambda: self.refer(user, replaces=replaces))
 
     # --- what comes
 

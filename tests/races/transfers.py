@@ -148,6 +148,87 @@ def two_refers(stage: Stage, delay: float) -> str:
     return "one of the two"
 
 
+def _consulted(stage: Stage) -> tuple[Line, Line]:
+    """Let the actor talk with the other one, and ask Carol beside; give both ends of the second call."""
+    stage.talk()
+    stage.third.on_call = Line.answer
+    asking = stage.actor.call("carol")
+    stage.run(2.0)
+    stage.expect(asking.is_up, "nobody is asked")
+    return asking, stage.third.line
+
+
+def _refer_in_place(stage: Stage, asking: Line) -> None:
+    stage.actor.lines[0].refer("carol", replaces=asking)
+
+
+def _left(stage: Stage) -> str:
+    """See who talks after an attended transfer."""
+    stage.run(60.0)
+    ends = [line for phone in stage.phones for line in phone.lines if line.is_up]
+    stage.expect(len(ends) in (0, 2, 4), f"an odd number is up: {ends}")
+    if stage.other.lines[0] in ends and stage.third.line in ends and len(ends) == 2:
+        stage.expect_agreement(*ends)
+        outcome = "transferred"
+    else:
+        outcome = {0: "nobody talks", 2: "one call is left", 4: "as before"}[len(ends)]
+    for line in ends:
+        line.bye()
+    stage.run(10.0)
+    return outcome
+
+
+@race("3891, 3; 5589, 7.1", "attended transfer meets a change", delays=_DURING, outcomes=("as before", "transferred"))
+def attended_meets_change(stage: Stage, delay: float) -> str:
+    """The two that are to talk change their sessions meanwhile: they agree in the end, or both calls go on."""
+    asking, asked = _consulted(stage)
+    stage.at(1.0, _refer_in_place, stage, asking)
+    stage.at(0.6 + delay / 3, stage.other.line.change, codecs=("PCMA", "PCMU"))
+    stage.at(0.8 + delay / 4, asked.change, "UPDATE", port=42000)
+    return _left(stage)
+
+
+@race(
+    "3891, 3; 5589, 7.1",
+    "attended transfer meets the BYE of the target",
+    delays=_AROUND,
+    outcomes=("nobody talks", "one call is left", "transferred"),
+)
+def attended_meets_bye(stage: Stage, delay: float) -> str:
+    """Before it is joined the first call goes on, or its target is called anew; after that all is over."""
+    asking, asked = _consulted(stage)
+    stage.cross(delay, lambda: _refer_in_place(stage, asking), asked.bye)
+    return _left(stage)
+
+
+@race(
+    "3891, 3; 5589, 7.1",
+    "attended transfer meets the BYE of the transferee",
+    delays=_AROUND,
+    outcomes=("nobody talks", "one call is left"),
+)
+def attended_meets_bye_of_transferee(stage: Stage, delay: float) -> str:
+    """Before it is joined the second call goes on; after that it is over. Nobody is left alone."""
+    asking, _ = _consulted(stage)
+    stage.cross(delay, lambda: _refer_in_place(stage, asking), stage.other.line.bye)
+    return _left(stage)
+
+
+@race(
+    "3891, 3; 5589, 7.1",
+    "attended transfer, and the transferor hangs up",
+    delays=sweep(0.25, 1.5, 0.05),
+    outcomes=("transferred",),
+)
+def attended_and_bye(stage: Stage, delay: float) -> str:
+    """It may hang up both calls as soon as the REFER was taken: the other two talk."""
+    asking, _ = _consulted(stage)
+    _refer_in_place(stage, asking)
+    stage.at(delay, stage.actor.lines[0].bye)
+    stage.at(delay + 0.02, asking.bye)
+    return _left(stage)
+
+
 FLOWS: tuple[Flow, ...] = (
     refer_meets_bye,
     transferee_leaves,
@@ -157,4 +238,8 @@ FLOWS: tuple[Flow, ...] = (
     refer_meets_own_change,
     refer_meets_withdrawn_change,
     two_refers,
+    attended_meets_change,
+    attended_meets_bye,
+    attended_meets_bye_of_transferee,
+    attended_and_bye,
 )
