@@ -159,7 +159,7 @@ class Dialogue:
                 await self._ask(leg, answering)
             case Updated(updating):
                 await self._ask(leg, updating)
-            case Introduced(request):
+            case Introduced(request) if self._loan is None and leg in (self._caller, self._callee):
                 await self._changes.introduce(leg, request)
             case Requested(requesting):
                 self._carry(leg, requesting)
