@@ -34,6 +34,7 @@ class Answering:
         request: the INVITE.
         transaction: its server transaction.
         wish: what the caller wants of provisional responses.
+        is_accepted: whether its 2xx has left; one that waits for a PRACK may never do so.
 
     Raises:
         ParseError: nobody can read what it wants.
@@ -43,6 +44,7 @@ class Answering:
         self.request = transaction.request
         self.wish = reliability(transaction.request)
         self.transaction = transaction
+        self.is_accepted = False
         self._session = session
         self._timers = Timers(session.agent.clock, self._feed)
         self._cancel: Request | None = None
@@ -94,6 +96,7 @@ class Answering:
 
     def accepted(self, response: Response) -> None:
         """Send the 2xx that `accept` has made, now that nothing stands before it."""
+        self.is_accepted = True
         self._session.updates.said(response)
         self._feed(Event.SUCCESS, response)
 

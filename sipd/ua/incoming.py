@@ -97,5 +97,6 @@ class IncomingCall(Session):
     def answering_failed(self, answering: Answering, event: Ended) -> None:
         """No ACK came, or the answer could not be sent."""
         super().answering_failed(answering, event)
-        if not self.is_confirmed:
+        if not (self.is_confirmed and answering.is_accepted):
+            # There is no dialog that a BYE could end.
             self.agent.forget(self)

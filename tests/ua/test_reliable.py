@@ -109,13 +109,17 @@ class CalleeTests(AgentCase):
         self.hung_up(call)
 
     def test_never_acknowledged(self) -> None:
-        """After 64*T1 the call is refused, and the user is told."""
-        call = self.ringing()
-        self.clock.advance(33.0)
-        self.assertEqual(self.them.kinds()[-1], "504")
-        self.assertEqual(self.user.last(Ended).by, EndedBy.FAILURE)
-        self.assertTrue(call.is_over)
-        self.settle()
+        """After 64*T1 the call is refused, and the user is told; also where the answer was waiting already."""
+        for accepts in (False, True):
+            self.setUp()
+            call = self.ringing()
+            if accepts:
+                call.accept()
+            self.clock.advance(33.0)
+            self.assertEqual(self.them.kinds()[-1], "504")
+            self.assertEqual(self.user.last(Ended).by, EndedBy.FAILURE)
+            self.assertTrue(call.is_over)
+            self.settle()
 
     def test_cancelled(self) -> None:
         """CANCEL stops the repetition; also where the answer was waiting already."""
