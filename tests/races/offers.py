@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.phones.line import Line
 from tests.phones.phone import Phone
 from tests.races.flow import Flow, race, sweep
@@ -221,6 +223,47 @@ def _refuse_change(stage: Stage, delay: float, method: str) -> str:
     return f"{method} 488"
 
 
+@race("6337, 2.2", "caller takes nothing of the offer in 200", delays=_DECIDING, outcomes=("no media",))
+def refused_late_offer(stage: Stage, delay: float) -> str:
+    """Its ACK refuses all streams, and so does that of sipd; a change can bring them back."""
+    stage.when_called((0.0, Line.ring), (delay, Line.answer))
+    return _nothing_in_common(stage, stage.caller.call("bob", has_offer=False))
+
+
+@race("6337, 2.2; 3262, 5", "caller takes nothing of the offer in 183", delays=_EARLY, outcomes=("no media",))
+def refused_early_offer(stage: Stage, delay: float) -> str:
+    """Its PRACK refuses all streams, and so does that of sipd; a change can bring them back."""
+    return _nothing_in_common(stage, _call(stage, delay, has_offer=False))
+
+
+def _nothing_in_common(stage: Stage, line: Line) -> str:
+    """Let a caller have no codec that the callee knows, until later."""
+    line.wish = replace(line.wish, codecs=("G722",))
+    stage.run(20.0)
+    stage.expect_agreement()
+    stage.expect(not line.has_media, "there are media")
+    line.change(codecs=("PCMU", "PCMA"))
+    _talked(stage)
+    return "no media"
+
+
+@race("6337, 4.1, 4.2", "UPDATE meets an offer in PRACK and its answer", delays=_EARLY, outcomes=(
+    "PRACK 200", "PRACK 491",
+))  # fmt: skip
+def update_meets_offer_in_prack(stage: Stage, delay: float) -> str:
+    """What comes before the answer gets 491 and is never taken for it; the UPDATE is made again, a PRACK is not."""
+    stage.hold_back("200 PRACK", stage.actor, 0.4)
+    line = _call(stage, 6.0)
+    line.next_prack = {"codecs": ("PCMA", "PCMU")}
+    stage.until(lambda: stage.callee.lines and "PRACK 200" in stage.callee.line.answers)
+    stage.at(delay, stage.callee.line.change, "UPDATE", port=42000)
+    _talked(stage)
+    is_made = line.wish.codecs == ("PCMA", "PCMU")
+    stage.expect(is_made is ("PRACK 200" in line.results), f"the caller believes something else: {line.results}")
+    stage.expect(stage.callee.line.wish.port == 42000, f"the other was not made: {stage.callee.line.results}")
+    return line.results[0]
+
+
 @race("6337, 2.2, 3.4; 6141, 3.3", "re-INVITE is refused", delays=_DECIDING, outcomes=("INVITE 488",))
 def refused_reinvite(stage: Stage, delay: float) -> str:
     """488 leaves the session on both legs as it was, and the next change is made."""
@@ -320,7 +363,10 @@ FLOWS: tuple[Flow, ...] = (
     late_prack,
     cancel_meets_prack,
     cancel_meets_update,
+    update_meets_offer_in_prack,
     refused_offer,
+    refused_late_offer,
+    refused_early_offer,
     refused_reinvite,
     refused_update,
     reinvite,
