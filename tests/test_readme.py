@@ -43,7 +43,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TAPFILE = ROOT / "tapfiles" / "sipd.toml"
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 #: What this module answers for.
-OURS = ("README.md", "operator.md", "application.md", "architecture.md", "rfcs.md", "capabilities.md", "lessons.md")
+OURS = ("README.md", "operator.md", "application.md", "architecture.md", "rfc.md", "capabilities.md", "lessons.md")
 
 
 @cache
@@ -386,7 +386,7 @@ class NameTests(SynchronousTestCase):
 
     def test_rfcs(self) -> None:
         """Each row about RFCs says where it is implemented and what shows it, or that it is not there yet."""
-        found = [row for row in rows(read("rfcs.md")) if row[0][:1].isdigit()]
+        found = [row for row in rows(read("rfc.md")) if row[0][:1].isdigit()]
         self.assertGreater(len(found), 60)
         for rfc, _, where, test, missing in found:
             self.assertTrue((quoted(where) and quoted(test)) or missing, rfc)
@@ -397,7 +397,7 @@ class NameTests(SynchronousTestCase):
         if not wishes.exists():
             raise SkipTest("The list of what is wanted is not part of the project")
         text = wishes.read_text().partition("## 5.1")[2].partition("## 5.2")[0]
-        places = [row[0] for row in rows(read("rfcs.md")) if row[0][:1].isdigit()]
+        places = [row[0] for row in rows(read("rfc.md")) if row[0][:1].isdigit()]
         wanted = [row for row in rows(text) if row[0][:1].isdigit()]
         self.assertGreater(len(wanted), 30)
         for rfcs, _, sections, _ in wanted:
