@@ -140,6 +140,19 @@ def update_overtakes_ack(stage: Stage, delay: float) -> str:
     return "changed"
 
 
+@race("3261, 12.1.2", "UPDATE of the callee overtakes its 200", delays=sweep(0.0, 1.5, 0.1), outcomes=("changed",))
+def update_overtakes_answer(stage: Stage, delay: float) -> str:
+    """Its 180 has made a dialog, so that is not 481: it is made, at once or when it is asked for again."""
+    stage.hold_back("200 INVITE", stage.callee, delay, times=20)
+    stage.when_called((0.0, Line.ring), (0.5, Line.answer), (0.6, lambda line: line.change("UPDATE", port=42000)))
+    stage.caller.call("bob")
+    stage.run(30.0)
+    stage.expect_agreement()
+    stage.expect(stage.callee.line.wish.port == 42000, f"the change was not made: {stage.callee.line.results}")
+    stage.hang_up()
+    return "changed"
+
+
 @race("5407, 3.1.6", "BYE, and the ACK is lost", delays=_AFTER, outcomes=("ended",))
 def bye_and_lost_ack(stage: Stage, delay: float) -> str:
     """BYE gets 200 and ends both legs; the 200 to INVITE is not sent for ever."""
@@ -184,6 +197,7 @@ FLOWS: tuple[Flow, ...] = (
     reinvite_overtakes_ack,
     reinvite_overtakes_late_answer,
     update_overtakes_ack,
+    update_overtakes_answer,
     bye_and_lost_ack,
     bye_overtakes_ack,
     callee_hangs_up_before_ack,
