@@ -69,6 +69,7 @@ class Account:
         transport: `udp`, `tcp` or `tls`, to the server.
         password: for digest; without it the phone does not register.
         authority: file of certificates that the phone trusts; TLS only.
+        parameters: more of them, each with its semicolon.
     """
 
     user: str
@@ -77,12 +78,13 @@ class Account:
     transport: str = "udp"
     password: str = ""
     authority: Path | None = None
+    parameters: str = ""
 
     def __str__(self) -> str:
         """Print it as baresip's `accounts` file wants it."""
         registration = f";auth_pass={self.password};regint=60" if self.password else ";regint=0"
         outbound = f';outbound="sip:{self.server};transport={self.transport}"' if self.server else ""
-        return f"<sip:{self.user}@{self.host}>{outbound}{registration};audio_codecs=PCMU\n"
+        return f"<sip:{self.user}@{self.host}>{outbound}{registration}{self.parameters};audio_codecs=PCMU\n"
 
 
 class Phone:
@@ -93,10 +95,23 @@ class Phone:
         account: its line.
         tone_hz: what it plays to the other side.
         port: where it listens for SIP.
+        modules: more of them, without `.so`.
+        watched: URIs whose presence it subscribes to; needs the modules `contact` and `presence`.
     """
 
-    def __init__(self, case: InteropTestCase, account: Account, tone_hz: float, port: int | None = None) -> None:
+    def __init__(
+        self,
+        case: InteropTestCase,
+        account: Account,
+        tone_hz: float,
+        port: int | None = None,
+        *,
+        modules: tuple[str, ...] = (),
+        watched: tuple[str, ...] = (),
+    ) -> None:
         self.account = account
+        self._modules = modules
+        self._watched = watched
         self.tone_hz = tone_hz
         self.port = port or case.ports.take()
         self.media_ports = case.ports.take_range(20)
@@ -125,6 +140,9 @@ class Phone:
                 last_rtp=self.media_ports[-1],
             )
         )
+        with (self._directory / "config").open("a") as config:
+            config.writelines(f"module_app {module}.so\n" for module in self._modules)
+        (self._directory / "contacts").write_text("".join(f'"{uri}" <{uri}>;presence=p2p\n' for uri in self._watched))
         (self._directory / "accounts").write_text(str(self.account))
         write_wave(self._directory / "tone.wav", samples_of_tone(self.tone_hz, _TONE_DURATION))
         user = self.account.user
@@ -159,6 +177,8 @@ class Phone:
         await self._program.says(pattern, limit)
 
     def _received(self, event: dict[str, Any]) -> None:
+        if event.get("response"):
+            event["type"] = "response"
         self._events.append(event)
         woken, self._waiting = self._waiting, []
         for deferred in woken:
