@@ -33,17 +33,18 @@ class Aligning:
         bridge: the call.
         changes: of the two legs.
         leg: the one to be told.
+        is_last: whether it is told of an answer that the other one has given to such a thing: it is not told on again.
 
     Attributes:
         is_over: the two agree, or never will.
     """
 
-    def __init__(self, bridge: Bridge, changes: Changes, leg: Leg) -> None:
+    def __init__(self, bridge: Bridge, changes: Changes, leg: Leg, *, is_last: bool) -> None:
         self.is_over = False
         self._bridge = bridge
         self._changes = changes
         self._leg = leg
-        self._is_turned = False
+        self._is_last = self._is_turned = is_last
         self._retries = 0
         self._timer: IDelayedCall | None = None
 
@@ -55,7 +56,7 @@ class Aligning:
             self.is_over = True
             return
         try:
-            await self._changes.tell(other, self, tells_back=False)
+            await self._changes.tell(other, self, tells_back=self._is_turned and not self._is_last)
         except InvalidStateError as error:
             self.not_told(Refusal(491, str(error)))
 

@@ -190,10 +190,10 @@ class Changes:
             except InvalidStateError as error:
                 self._bridge.explain("identity", f"is not told who is there now: {error}", other.name)
 
-    async def align(self, leg: Leg) -> None:
-        """Make sure that a leg holds the same to be in force as the other one does."""
+    async def align(self, leg: Leg, *, is_last: bool = False) -> None:
+        """Make sure that a leg holds the same to be in force as the other one does; see `Aligning`."""
         self.stop()
-        self._aligning = Aligning(self._bridge, self, leg)
+        self._aligning = Aligning(self._bridge, self, leg, is_last=is_last)
         await self.again()
 
     async def again(self) -> None:
@@ -308,7 +308,7 @@ class Changes:
             return
         if not agree_alike(crossed, other.negotiation.local, other.negotiation.remote):
             self._bridge.explain("change", "told of the answer", other.name)
-            await self.align(other)
+            await self.align(other, is_last=isinstance(change.telling, Aligning))
 
     def _acknowledge(self, change: _Change, leg: Leg) -> None:
         """Send the ACK that is due; an offer that nobody wants any more is answered with what was in force."""

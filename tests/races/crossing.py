@@ -195,10 +195,40 @@ def taking_back_meets_refresh(stage: Stage, delay: float) -> str:
 @race("6141, 3.3", "what takes a change back is refused", delays=sweep(0.0, 1.0, 0.1), outcomes=("agreed",))
 def refused_taking_back(stage: Stage, delay: float) -> str:
     """Who agreed to the change does not want it back: then the other end has to hear of it, and both legs agree."""
+    return _refuse_taking_back(stage, delay, is_holding=True)
+
+
+@race("6141, 3.3", "what takes a resumed call back is refused", delays=sweep(0.0, 1.0, 0.1), outcomes=("agreed",))
+def refused_taking_back_of_hold(stage: Stage, delay: float) -> str:
+    """The end that hears of it is on hold by its own wish, and says so: the first end has to hear of that again."""
     stage.talk()
-    stage.actor.thinks = 0.5
+    stage.other.line.change(is_holding=True)
+    stage.run(5.0)
+    return _refuse_taking_back(stage, delay, is_holding=False)
+
+
+@race("6141, 3.3", "nobody agrees to what was taken back", delays=sweep(0.0, 0.08, 0.02), outcomes=("ended",))
+def never_taken_back(stage: Stage, delay: float) -> str:
+    """A side that refuses all changes and one that is on hold by its own wish never agree: sipd ends the call."""
+    stage.talk()
     line = stage.other.line
     line.change(is_holding=True)
+    stage.run(5.0)
+    stage.actor.thinks = 0.5
+    line.change(is_holding=False)
+    stage.at(0.55, line.withdraw)
+    stage.at(0.62 + delay, setattr, stage.actor, "takes_changes", False)
+    stage.run(60.0)
+    stage.expect(line.ended_by == stage.actor.line.ended_by == "them", "the call goes on")
+    return "ended"
+
+
+def _refuse_taking_back(stage: Stage, delay: float, *, is_holding: bool) -> str:
+    if not stage.caller.lines:
+        stage.talk()
+    stage.actor.thinks = 0.5
+    line = stage.other.line
+    line.change(is_holding=is_holding)
     stage.at(0.55, line.withdraw)
     stage.at(0.62, setattr, stage.actor, "takes_changes", False)
     stage.at(1.0 + delay, setattr, stage.actor, "takes_changes", True)
@@ -266,5 +296,7 @@ FLOWS: tuple[Flow, ...] = (
     withdrawn_reinvite_of_sipd,
     taking_back_meets_refresh,
     refused_taking_back,
+    refused_taking_back_of_hold,
+    never_taken_back,
     refused_change_meets_change,
 )
