@@ -25,7 +25,7 @@ class Agreement:
         other: the other.
     """
 
-    __slots__ = ("_answer", "_crossing", "_media", "_offerer", "_slots", "one", "other")
+    __slots__ = ("_answer", "_crossings", "_media", "_slots", "one", "other")
 
     def __init__(self, media: IMediaSession, one: Leg, other: Leg) -> None:
         self.one = one
@@ -33,8 +33,8 @@ class Agreement:
         self._media = media
         #: From the media lines of `one` to those of `other`, as agreed on last.
         self._slots: Slots = ()
-        self._crossing: Crossing | None = None
-        self._offerer = one
+        #: The last offer of each, by the leg's name: one that meets another one and is refused changes nothing of that.
+        self._crossings: dict[str, Crossing] = {}
         self._answer: tuple[Leg, SessionDescription] | None = None
 
     def beside(self, leg: Leg) -> Leg:
@@ -54,7 +54,7 @@ class Agreement:
         offered = await self._media.offer(
             sender.name, receiver.name, crossing.description, None if crossing.is_straight else crossing.reverse_slots
         )
-        self._crossing, self._offerer = crossing, sender
+        self._crossings[sender.name] = crossing
         return offered
 
     async def answer(self, sender: Leg, description: SessionDescription) -> SessionDescription:
@@ -66,11 +66,11 @@ class Agreement:
             SdpError: it cannot be used.
             InvalidStateError: there is no such offer.
         """
-        crossing = self._crossing
-        answered = await self._media.answer(sender.name, self.beside(sender).name, description)
-        assert crossing is not None
+        offerer = self.beside(sender)
+        answered = await self._media.answer(sender.name, offerer.name, description)
+        crossing = self._crossings[offerer.name]
         self._answer = sender, description
-        self._slots = crossing.slots if self._offerer is self.one else crossing.reverse_slots
+        self._slots = crossing.slots if offerer is self.one else crossing.reverse_slots
         return crossing.answer(answered)
 
     async def restore(self) -> None:

@@ -141,10 +141,10 @@ class Changes:
         try:
             await self._pass(change, description and leg.negotiation.offer, request)
         except InvalidStateError:
-            self._reject(change, Refusal(491, "Request Pending"))
+            self._answer(change, Refusal(491, "Request Pending"))
         except (ParseError, LocalError) as error:
             status = error.status if isinstance(error, ParseError) else 500
-            self._reject(change, Refusal(status, str(error)))
+            self._answer(change, Refusal(status, str(error)))
         else:
             self._bridge.explain("change", "asked for", leg.name)
 
@@ -174,10 +174,9 @@ class Changes:
         try:
             offer = description or negotiation.offer or negotiation.remote
             await self._pass(change, None if is_late else offer, None)
+        except InvalidStateError:
+            raise
         except (ParseError, LocalError) as error:
-            self.agreement.reject(leg)
-            if isinstance(error, InvalidStateError):
-                raise
             if telling is not None:
                 telling.not_told(Refusal(488, str(error)))
 
@@ -227,13 +226,22 @@ class Changes:
             self.agreement.beside(leg).session.withdraw(reasons_of(request))
 
     async def _pass(self, change: _Change, description: SessionDescription | None, request: Request | None) -> None:
+        """Ask the other leg. What raises leaves everything as it is, an offer that is under way included."""
         other = self.agreement.beside(change.leg)
-        offered = None if description is None else await self.agreement.offer(change.leg, description)
+        has_offer = description is not None
+        prefers_update = change.carrier is not Carrier.INVITE or request is None
         if self._change is not None:
             raise InvalidStateError("Another change is under way")
-        prefers_update = change.carrier is not Carrier.INVITE or request is None
-        change.carrier = other.way_to_ask(has_offer=offered is not None, prefers_update=prefers_update)
-        said = other.negotiation.send(change.carrier, offered)
+        other.way_to_ask(has_offer=has_offer, prefers_update=prefers_update)
+        offered = None if description is None else await self.agreement.offer(change.leg, description)
+        try:
+            # It takes its time to prepare the media.
+            carrier = other.way_to_ask(has_offer=has_offer, prefers_update=prefers_update)
+            said = other.negotiation.send(carrier, offered)
+        except (ParseError, LocalError):
+            self.agreement.reject(change.leg)
+            raise
+        change.carrier = carrier
         content = other.content(request, said)
         if request is None:
             content.headers.extend(other.side.meet(change.leg.side))
@@ -327,10 +335,14 @@ class Changes:
             self._reject(change, refusal)
 
     def _reject(self, change: _Change, refusal: Refusal) -> None:
+        """Give up what a leg was asked for: nobody has agreed to it, or nobody wants it any more."""
+        self.agreement.reject(self.agreement.beside(change.leg) if change.is_late else change.leg)
+        self._answer(change, refusal)
+
+    def _answer(self, change: _Change, refusal: Refusal) -> None:
+        """Tell who asked that it is not to be."""
         leg, answering = change.leg, change.answering
-        other = self.agreement.beside(leg)
-        self._bridge.explain("change", f"refused: {refusal.status} {refusal.reason}", other.name)
-        self.agreement.reject(other if change.is_late else leg)
+        self._bridge.explain("change", f"refused: {refusal.status} {refusal.reason}", self.agreement.beside(leg).name)
         if answering is not None:
             leg.negotiation.refuse(_CARRIERS[answering.request.method][0])
             answering.reject(refusal.status, refusal.reason)

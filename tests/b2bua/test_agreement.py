@@ -93,6 +93,18 @@ class AgreementTests(SynchronousTestCase):
         self.agreement.reject(self.carol)
         self.assertEqual(self.relay.taken, set())
 
+    def test_offers_that_meet(self) -> None:
+        """An offer that meets one of the other side, and is refused, changes nothing of that one."""
+        self.was(self.alice, "audio")
+        self.was(self.carol, "audio")
+        self.result(self.agreement.offer(self.alice, _says("audio", "video")))
+        self.result(self.agreement.offer(self.carol, _says("audio")))
+        self.agreement.reject(self.carol)
+        answered = self.result(self.agreement.answer(self.carol, _says("audio", "video")))
+        self.assertEqual(_lines(answered), ["audio", "video"])
+        offered = self.result(self.agreement.offer(self.carol, _says("-audio", "video")))
+        self.assertEqual(_lines(offered), ["-audio", "video"])
+
     def test_restored(self) -> None:
         """Two legs are connected again as they were, after one of them was connected with somebody else."""
         self.result(self.agreement.offer(self.alice, _says("audio")))

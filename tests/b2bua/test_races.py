@@ -235,6 +235,28 @@ class ChangeTests(BridgeCase):
         call.hang_up()
         self.finish()
 
+    def test_change_while_another_is_taken_back(self) -> None:
+        """It gets 491, and does not disturb what is under way."""
+        call, answered = self.established()
+        reinvited = answered._reinvited
+        held = self._hold(answered)
+        call.reinvite(builders.sdp(ALICE, media=("audio", "video"), version=2))
+        self.clock.advance(1.0)
+        self._cancel()
+        self.clock.advance(0.005)
+        reinvited(*held[0])
+        self.clock.advance(0.5)
+        again = call.reinvite(builders.sdp(ALICE, media=("audio", "video", "audio"), version=3))
+        self.clock.advance(0.5)
+        self.assertEqual(self._status(again), 491)
+        answered._reinvited = reinvited  # type: ignore[method-assign]
+        reinvited(*held[-1])
+        self.clock.advance(5.0)
+        self.assertEqual(len(self.server.relay.taken), 2)
+        self.assertTrue(call.is_answered and answered.is_answered)
+        call.hang_up()
+        self.finish()
+
     def test_change_that_crosses_the_bye(self) -> None:
         """A re-INVITE that meets a leg whose BYE is under way gets 481 (RFC 5407 section 3.2.2)."""
         call, answered = self.established()
