@@ -211,11 +211,16 @@ class Bridge:
         self.explain("ended", text)
 
     def given_up(self, event: object) -> None:
-        """Note how the caller left before there was an answer: it cancelled, unless its leg failed."""
-        self.record.status, self.record.reason = 487, "Request Terminated"
+        """Note how the caller left before there was an answer: it cancelled, unless its leg failed.
+
+        That is the case where a provisional response was never acknowledged, which gets 504.
+        """
+        self.record.answered_at = None
         if isinstance(event, Cancelled):
+            self.record.status, self.record.reason = 487, "Request Terminated"
             self.ended("caller", "cancel", "the caller gave up before an answer")
         else:
+            self.record.status, self.record.reason = 504, "Server Time-out"
             self.ended("sipd", "caller-lost", "the caller could not be reached any more")
 
     def begin(self, user: str | None) -> None:

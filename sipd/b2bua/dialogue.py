@@ -29,6 +29,7 @@ from sipd.ua.events import (
     Requested,
     Updated,
 )
+from sipd.ua.incoming import IncomingCall
 
 if TYPE_CHECKING:
     from sipd.b2bua.agreement import Agreement
@@ -148,6 +149,9 @@ class Dialogue:
     async def _take(self, leg: Leg, event: object) -> None:
         """Take one event."""
         match event:
+            case Ended(EndedBy.FAILURE) if isinstance(leg.session, IncomingCall) and not leg.session.is_accepted:
+                self._bridge.given_up(event)
+                self._end(OTHER_SIDE_GONE)
             case Ended(by, text, request):
                 self._ended(leg, by, text, request)
             case Stopped(text):
@@ -174,7 +178,6 @@ class Dialogue:
             case Cancelled(request) if leg is self._caller and leg.session.is_over:
                 # The answer waited for a PRACK: the caller has never had it.
                 self._bridge.given_up(event)
-                self._bridge.record.answered_at = None
                 self._end(reasons_of(request) or CALLER_GAVE_UP)
             case Cancelled(request):
                 self._changes.withdraw(leg, request)

@@ -53,6 +53,11 @@ class IncomingCall(Session):
         """Whether a final response was given."""
         return self._first.is_answered
 
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the 2xx has left; until then it may wait for a PRACK."""
+        return self._first.is_accepted
+
     def is_reliable(self, *, has_description: bool) -> bool:
         """Say whether a provisional response would be sent until the caller acknowledges it (RFC 3262)."""
         return is_reliable(self._first.wish, has_description=has_description)

@@ -124,6 +124,17 @@ class ReliableTests(GatewayCase):
         record = self.finish()
         self.assertEqual((record.status, record.cause, record.answered_at), (487, "cancel", None))
 
+    def test_never_acknowledged_and_answered_by_the_callee(self) -> None:
+        """The caller gets 504, and has not talked: the callee gets BYE."""
+        self.invited(("Supported", "100rel"))
+        self.say(183, port=41000)
+        self.say(200, port=41000)
+        self.clock.advance(33.0)
+        self.caller.send(builders.ack(self.invite, self.caller.response(504)), (SIPD, 5060))
+        self.gateway.send(builders.response(self.gateway.request("BYE"), 200))
+        record = self.finish()
+        self.assertEqual((record.status, record.cause, record.answered_at), (504, "caller-lost", None))
+
     def test_late_offer(self) -> None:
         """Without an offer, the callee is not told of 100rel: its offer could not be answered in a PRACK."""
         self.invite = builders.invite(f"sip:999@{SIPD}", via=f"{CALLER}:5060", contact=f"<sip:a@{CALLER}>", body=b"")
