@@ -169,6 +169,20 @@ def late_prack(stage: Stage, delay: float) -> str:
 
 
 @race(
+    "3262, 3",
+    "PRACK lost for ever, and the callee answers",
+    delays=sweep(0.0, 40.0, 4.0),
+    outcomes=("caller 504, callee 200", "caller 504, callee 487"),
+)
+def never_pracked(stage: Stage, delay: float) -> str:
+    """After 64*T1 the caller gets 504; a callee that has answered meanwhile is let go by BYE, others by CANCEL."""
+    stage.lose_for(1000.0, "PRACK", stage.caller)
+    line = _call(stage, delay)
+    stage.run(120.0)
+    return f"caller {line.status}, callee {stage.callee.line.status}"
+
+
+@race(
     "3262, 3; 5407, C",
     "CANCEL meets PRACK and 183",
     delays=sweep(0.0, 1.2, 0.06),
@@ -361,6 +375,7 @@ FLOWS: tuple[Flow, ...] = (
     lost_prack,
     lost_reliable,
     late_prack,
+    never_pracked,
     cancel_meets_prack,
     cancel_meets_update,
     update_meets_offer_in_prack,
