@@ -116,7 +116,9 @@ class RouteTable:
                 name=route.name, rounds=(), considered=(*considered, text), refusal=(484, "Address Incomplete")
             )
         if route.to is not None and route.next_hop is None and self._is_ours(uri):
-            return self._registered(uri, list(considered))
+            found = self._registered(uri, list(considered))
+            rounds = tuple([tuple([_as_of(route, attempt) for attempt in attempts]) for attempts in found.rounds])
+            return replace(found, rounds=rounds)
         attempt = Attempt(
             uri=uri,
             label=f"route {route.name}",
@@ -206,6 +208,11 @@ def _user_and_host(uri: Uri) -> tuple[str, str]:
 def _caller(routing_request: RoutingRequest) -> str:
     uri = routing_request.request.from_.uri
     return uri.address_of_record() if isinstance(uri, SipUri) else str(uri)
+
+
+def _as_of(route: StaticRoute, attempt: Attempt) -> Attempt:
+    """Give an attempt of a user of ours as a route wants it that has led to the user."""
+    return replace(attempt, early_media=route.early_media, codecs=route.codecs)
 
 
 def _attempt(binding: Binding, user: str, timeout: float) -> Attempt:

@@ -11,7 +11,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from sipd.b2bua.routing import RouteTable, StaticRoute
-from sipd.interfaces import Binding, Credentials, ILocationService, IRouter, Route, RoutingRequest
+from sipd.interfaces import Binding, Credentials, EarlyMedia, ILocationService, IRouter, Route, RoutingRequest
 from sipd.sip.locate import Target, Transport
 from sipd.sip.uri import parse_uri
 from sipd.testing import builders
@@ -97,11 +97,19 @@ class RouteTableTests(SynchronousTestCase):
 
     def test_a_route_to_a_user_of_ours(self) -> None:
         """A route into a domain served here rings the contacts of that user: a trunk's number becomes an extension."""
-        inbound = StaticRoute(name="in", user=re.compile("49305550(?P<name>.*)"), to="sip:{name}@example.com")
+        inbound = StaticRoute(
+            name="in",
+            user=re.compile("49305550(?P<name>.*)"),
+            to="sip:{name}@example.com",
+            early_media=EarlyMedia.AS_180,
+            codecs=("pcma",),
+        )
         table = _table(inbound, bindings=[_binding("sip:b@192.0.2.2")])
         route = self._route(table, _asked("sip:49305550bob@trunk.example"))
         self.assertEqual([str(attempt.uri) for attempts in route.rounds for attempt in attempts], ["sip:b@192.0.2.2"])
         self.assertEqual(route.considered[0], "route in: taken")
+        ((attempt,),) = route.rounds
+        self.assertEqual((attempt.early_media, attempt.codecs), (EarlyMedia.AS_180, ("pcma",)))
 
     def test_rings_all_contacts_by_preference(self) -> None:
         """Contacts of the same q are one round, lower ones a later round."""
