@@ -42,7 +42,7 @@ def receive(session: Session, transaction: IServerTransaction) -> None:
         session.updates.received(transaction)
     elif method == "PRACK":
         _prack_received(session, transaction)
-    elif method in ("INFO", "MESSAGE") or (method == "OPTIONS" and _passes(session)):
+    elif method in ("INFO", "MESSAGE") or (method in ("OPTIONS", "PUBLISH") and _passes(session)):
         session.requests.received(transaction)
     elif method == "OPTIONS":
         session.agent.answer_options(transaction)

@@ -54,8 +54,8 @@ class Session:
         answering: the last INVITE of the peer, or `None`.
         calling: the last INVITE of this side, or `None`.
         takes_early_updates: whether the user answers offers that come before the final response, by UPDATE or PRACK.
-        passes_requests: whether the user answers OPTIONS, and NOTIFY and SUBSCRIBE that are not about a REFER of this
-            session, when it is established.
+        passes_requests: whether the user answers OPTIONS and PUBLISH, and NOTIFY and SUBSCRIBE that are not about a
+            REFER of this session, when it is established.
         refreshing: its session timer.
         pinging: what it has instead.
         updates: the UPDATEs in its dialog.
