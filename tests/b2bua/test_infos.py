@@ -130,7 +130,7 @@ class CrossingTests(InfoCase):
         self.finish()
 
     def test_events_and_questions(self) -> None:
-        """NOTIFY and SUBSCRIBE of other packages than refer cross, and PUBLISH and OPTIONS; a leg says what it can do."""
+        """NOTIFY and SUBSCRIBE of other packages than refer cross, PUBLISH and OPTIONS; a leg says what it can do."""
         call, _ = self.established()
         for method, status in (("NOTIFY", 200), ("SUBSCRIBE", 405), ("PUBLISH", 405), ("OPTIONS", 200)):
             waiting = call.request(method, headers=(("Event", "talk"), ("Subscription-State", "active")))
