@@ -1,0 +1,1 @@
+Calls are transferred, blind and attended, by REFER or Replaces (`[transfer]`): sipd carries it out itself, so that it works with phones that cannot, or passes it on; a user's program may have two phones called by a REFER outside of calls; `early_media` and `codecs` of a route say what crosses.
