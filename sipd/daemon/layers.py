@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sipd.b2bua.expiry import ExpiryBounds
 from sipd.b2bua.routing import StaticRoute
-from sipd.b2bua.subscriptions import SubscriptionSettings
 from sipd.b2bua.transfer import TransferPolicy, TransferSettings
 from sipd.b2bua.trust import HistoryForStrangers, IdentityForm, IdentityPolicy
-from sipd.b2bua.watching import WatchingSettings
 from sipd.daemon.certificates import CertificateFiles
 from sipd.daemon.sections import Config, Limits, Listen, RouteCredentials, RouteRule, Tls, User
 from sipd.interfaces import Credentials, EarlyMedia, Entropy, ListeningPoint
@@ -28,6 +25,9 @@ from sipd.transport.resolver import Resolver
 from sipd.transport.resting import RestingTargets
 from sipd.transport.tls import ClientVerification, TlsSettings
 from sipd.ua.settings import AgentSettings
+from sipd.watching.expiry import ExpiryBounds
+from sipd.watching.service import WatchingSettings
+from sipd.watching.subscriptions import SubscriptionSettings
 
 
 def listening_point(listen: Listen) -> ListeningPoint:

@@ -11,12 +11,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sipd.b2bua.clicking import ClickToDial
-from sipd.b2bua.lamps import Lamps
 from sipd.b2bua.messages import Messages
 from sipd.b2bua.records import JsonLinesRecords, SyncPolicy
 from sipd.b2bua.routing import RouteTable
 from sipd.b2bua.service import B2bua, B2buaSettings
-from sipd.b2bua.watching import Watching
 from sipd.daemon import layers
 from sipd.daemon.capture import CaptureFile
 from sipd.daemon.certificates import CertificateFiles, ensure_self_signed
@@ -41,6 +39,8 @@ from sipd.sip.locate import Transport
 from sipd.transaction.layer import TransactionLayer
 from sipd.transport.layer import TransportLayer
 from sipd.ua.core import UserAgent
+from sipd.watching.lamps import Lamps
+from sipd.watching.service import Watching
 
 _log = Logger()
 

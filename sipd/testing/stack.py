@@ -9,13 +9,11 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from sipd.b2bua.clicking import ClickToDial
-from sipd.b2bua.lamps import Lamps
 from sipd.b2bua.messages import Messages
 from sipd.b2bua.routing import RouteTable, StaticRoute
 from sipd.b2bua.service import B2bua, B2buaSettings
 from sipd.b2bua.transfer import TransferPolicy, TransferSettings
 from sipd.b2bua.trust import IdentityPolicy
-from sipd.b2bua.watching import Watching, WatchingSettings
 from sipd.interfaces import CallRecord, Credentials, Decision, ICallObserver, ListeningPoint
 from sipd.observe.capture import Capture, CapturedMessage
 from sipd.observe.explain import ExplainLog
@@ -38,6 +36,8 @@ from sipd.transport.layer import TransportLayer
 from sipd.transport.resolver import Resolver
 from sipd.ua.core import UserAgent
 from sipd.ua.settings import AgentSettings
+from sipd.watching.lamps import Lamps
+from sipd.watching.service import Watching, WatchingSettings
 
 
 @implementer(ICallObserver)

@@ -8,7 +8,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sipd.b2bua.routing import StaticRoute
 from sipd.b2bua.trust import IdentityPolicy
-from sipd.b2bua.watching import WatchingSettings
 from sipd.interfaces import CallRecord
 from sipd.sip.locate import Transport
 from sipd.sip.message import Request, Response
@@ -18,6 +17,7 @@ from sipd.testing.links import Link
 from sipd.testing.network import Network
 from sipd.testing.peer import Peer
 from sipd.testing.stack import SimulatedServer
+from sipd.watching.service import WatchingSettings
 
 SIPD, ALICE, BOB, CAROL = "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"
 USERS = {"alice": "a", "bob": "b", "carol": "c"}

@@ -19,8 +19,8 @@ from sipd.testing import builders
 from sipd.testing.calls import PeerCall
 from tests.b2bua.support import SIPD
 from tests.b2bua.test_gateway import GATEWAY, GatewayCase
-from tests.b2bua.watchers import Watcher
 from tests.ua.test_challenges import counts_of, proxy, www
+from tests.watching.watchers import Watcher
 
 OURS = Credentials(username="us", password="secret")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from twisted.internet.task import deferLater
 
 from sipd.daemon import layers
-from tests.b2bua.watchers import Watcher
 from tests.daemon.case import MINIMAL, ConfigCase
 from tests.daemon.test_service import ServiceCase
+from tests.watching.watchers import Watcher
 
 USERS = """
 [[users]]

@@ -12,8 +12,6 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from sipd.b2bua.subscriptions import SubscriptionSettings
-from sipd.b2bua.watching import WatchingSettings
 from sipd.sip.identifiers import new_call_id, new_tag
 from sipd.sip.message import Request, Response
 from sipd.testing import builders
@@ -22,7 +20,9 @@ from sipd.testing.links import Link
 from sipd.testing.network import Network
 from sipd.testing.peer import Peer
 from sipd.testing.stack import SimulatedServer
-from tests.b2bua.watchers import Watched, Watcher
+from sipd.watching.service import WatchingSettings
+from sipd.watching.subscriptions import SubscriptionSettings
+from tests.watching.watchers import Watched, Watcher
 
 SERVER, USERS = "192.0.2.1", {"alice": "a", "bob": "b", "carol": "c"}
 #: Seconds in which something happens, and in which everything comes to rest.
@@ -41,7 +41,7 @@ class Story:
         """Take note of an event."""
         if "log_failure" in event:
             self.bugs.append(event["log_failure"].getTraceback())
-        elif event.get("log_namespace") == "sipd.b2bua.subscriptions.Subscriptions":
+        elif event.get("log_namespace") == "sipd.watching.subscriptions.Subscriptions":
             self.ends[event["call_id"]] += 1
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from sipd.b2bua.identity import Identities
-    from sipd.b2bua.subscriptions import Story, Subscriptions
+    from sipd.watching.subscriptions import Story, Subscriptions
 
 #: How many NOTIFY of one target may wait for the watcher; further ones are refused for now.
 MAX_WAITING = 8

@@ -8,14 +8,14 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 
 from zope.interface import implementer
 
-from sipd.b2bua.interfaces import IEventPackage, IWatch
 from sipd.sip.grammar import unescape
 from sipd.sip.uri import SipUri, parse_uri
+from sipd.watching.interfaces import IEventPackage, IWatch
 
 if TYPE_CHECKING:
-    from sipd.b2bua.published import PublishedStates
     from sipd.sip.headers import Fields
     from sipd.sip.message import Request
+    from sipd.watching.published import PublishedStates
 
 #: Says whether a user (the first name) may watch another one.
 Permission = Callable[[str, str], bool]

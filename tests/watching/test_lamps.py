@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from sipd.b2bua.subscriptions import SubscriptionSettings
-from sipd.b2bua.watching import WatchingSettings
 from sipd.sip.message import Request
 from sipd.testing import builders
 from sipd.testing.links import Link
+from sipd.watching.service import WatchingSettings
+from sipd.watching.subscriptions import SubscriptionSettings
 from tests.b2bua.support import ALICE, SIPD
-from tests.b2bua.watchers import WatchCase, Watcher
+from tests.watching.watchers import WatchCase, Watcher
 
 NAMESPACE = "{urn:ietf:params:xml:ns:dialog-info}"
 

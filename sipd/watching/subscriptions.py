@@ -1,7 +1,7 @@
 """Subscriptions: a user's SUBSCRIBE is served from what is known here, or carried to whom it is for (RFC 6665).
 
 Who may watch is asked before anything else: a watcher proves who it is as a caller does. What leads to a user of ours
-and is of a package that is served here (`sipd.b2bua.packages`) is served; everything else goes where a call would go.
+and is of a package that is served here (`sipd.watching.packages`) is served; everything else goes where a call would.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from sipd.b2bua.carrying import Carried
-from sipd.b2bua.expiry import ExpiryBounds, event_of
 from sipd.b2bua.outside import OutsideRequests, peer_of
-from sipd.b2bua.packages import accepts, user_of
-from sipd.b2bua.serving import Served
 from sipd.errors import ParseError, RemoteError, RequestRefusedError
 from sipd.interfaces import IRequestHandler, IServerTransaction, Route
 from sipd.sip.grammar import printable
 from sipd.sip.headers import Fields
 from sipd.sip.refer import SubscriptionState
+from sipd.watching.carrying import Carried
+from sipd.watching.expiry import ExpiryBounds, event_of
+from sipd.watching.packages import accepts, user_of
+from sipd.watching.serving import Served
 
 if TYPE_CHECKING:
-    from sipd.b2bua.interfaces import IEventPackage
     from sipd.b2bua.service import B2bua
+    from sipd.watching.interfaces import IEventPackage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

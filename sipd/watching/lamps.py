@@ -13,12 +13,12 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 
 from zope.interface import implementer
 
-from sipd.b2bua.interfaces import IEventPackage, IWatch
-from sipd.b2bua.packages import Permission, user_of
 from sipd.errors import ParseError
 from sipd.interfaces import CallRecord, Decision, ICallObserver
 from sipd.sip.grammar import unescape
 from sipd.sip.uri import SipUri, parse_uri
+from sipd.watching.interfaces import IEventPackage, IWatch
+from sipd.watching.packages import Permission, user_of
 
 if TYPE_CHECKING:
     from sipd.sip.headers import Fields

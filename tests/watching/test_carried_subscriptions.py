@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sipd.b2bua.carrying import MAX_WAITING, Carried
 from sipd.sip.message import Request, Response
 from sipd.testing import builders
 from sipd.testing.links import Link
 from sipd.testing.peer import Peer
+from sipd.watching.carrying import MAX_WAITING, Carried
 from tests.b2bua.support import ALICE, BOB, SIPD
-from tests.b2bua.watchers import WatchCase, Watched, Watcher
+from tests.watching.watchers import WatchCase, Watched, Watcher
 
 DESK = "192.0.2.5"
 

@@ -1,6 +1,6 @@
 """Publications: a user's PUBLISH is kept here, or goes to whom it is for (RFC 3903).
 
-Presence and mailboxes of users of ours are kept (`sipd.b2bua.published`). What a route leads elsewhere is carried,
+Presence and mailboxes of users of ours are kept (`sipd.watching.published`). What a route leads elsewhere is carried,
 whatever its package, and its entity-tags cross: they belong to who keeps the state.
 """
 
@@ -15,20 +15,20 @@ from zope.interface import implementer
 
 from sipd.b2bua.delivery import Delivery
 from sipd.b2bua.errand import Errand
-from sipd.b2bua.expiry import ExpiryBounds, event_of
 from sipd.b2bua.headers import body_fields
 from sipd.b2bua.outside import OutsideRequests, content_of, peer_of, status_of
-from sipd.b2bua.packages import user_of
-from sipd.b2bua.published import Publication
 from sipd.errors import RemoteError, RequestRefusedError
 from sipd.interfaces import IRequestHandler, IServerTransaction
 from sipd.sip.grammar import printable
 from sipd.sip.headers import Fields, Headers
 from sipd.sip.message import Request, Response
+from sipd.watching.expiry import ExpiryBounds, event_of
+from sipd.watching.packages import user_of
+from sipd.watching.published import Publication
 
 if TYPE_CHECKING:
-    from sipd.b2bua.published import PublishedStates
     from sipd.b2bua.service import B2bua
+    from sipd.watching.published import PublishedStates
 
 #: What stays on its leg in a call, but is said of the publication here.
 _OF_THE_PUBLICATION = frozenset(("expires", "accept", "accept-encoding"))

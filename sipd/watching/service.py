@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sipd.b2bua.lamps import DIALOG, Lamps
-from sipd.b2bua.packages import (
+from sipd.watching.lamps import DIALOG, Lamps
+from sipd.watching.packages import (
     MESSAGE_SUMMARY,
     PIDF,
     PRESENCE,
@@ -15,9 +15,9 @@ from sipd.b2bua.packages import (
     message_summary,
     presence,
 )
-from sipd.b2bua.publications import Publications, PublishedKind
-from sipd.b2bua.published import PublishedStates
-from sipd.b2bua.subscriptions import NoSubscription, Subscriptions, SubscriptionSettings
+from sipd.watching.publications import Publications, PublishedKind
+from sipd.watching.published import PublishedStates
+from sipd.watching.subscriptions import NoSubscription, Subscriptions, SubscriptionSettings
 
 if TYPE_CHECKING:
     from sipd.b2bua.service import B2bua

@@ -6,13 +6,13 @@ import re
 from xml.etree import ElementTree
 
 from sipd.b2bua.routing import StaticRoute
-from sipd.b2bua.subscriptions import SubscriptionSettings
-from sipd.b2bua.watching import WatchingSettings
 from sipd.sip.message import Request, Response
 from sipd.testing import builders
 from sipd.testing.exchanges import Reply
+from sipd.watching.service import WatchingSettings
+from sipd.watching.subscriptions import SubscriptionSettings
 from tests.b2bua.support import BOB
-from tests.b2bua.watchers import WatchCase, Watched
+from tests.watching.watchers import WatchCase, Watched
 
 PIDF = "application/pidf+xml"
 SUMMARY = "application/simple-message-summary"

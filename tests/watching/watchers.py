@@ -175,7 +175,7 @@ class WatchCase(BridgeCase):
 
         @implementer(ILogObserver)
         def listen(event: LogEvent) -> None:
-            if event.get("log_namespace", "").startswith("sipd.b2bua.") and "description" in event:
+            if event.get("log_namespace", "").startswith("sipd.watching.") and "description" in event:
                 self.lines.append(formatEvent(event))
 
         globalLogPublisher.addObserver(listen)

@@ -13,8 +13,8 @@ from sipd.ua.incoming_subscription import IncomingSubscription, Notification
 from sipd.ua.interfaces import IIncomingSubscriptionUser
 
 if TYPE_CHECKING:
-    from sipd.b2bua.interfaces import IWatch
-    from sipd.b2bua.subscriptions import Story, Subscriptions
+    from sipd.watching.interfaces import IWatch
+    from sipd.watching.subscriptions import Story, Subscriptions
 
 
 @implementer(IIncomingSubscriptionUser)

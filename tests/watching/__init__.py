@@ -1,0 +1,1 @@
+"""Subscriptions, publications, and what is told of calls, through a whole server."""
