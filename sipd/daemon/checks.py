@@ -219,7 +219,7 @@ def _in_order(table: Table) -> Iterator[Problem]:
 def _subscriptions(table: Table) -> Iterator[Problem]:
     """Who is named there has to be a user: a name that nobody has would open nothing, and seem to."""
     subscriptions = _section(table, "subscriptions")
-    users = {user.get("name") for _, user in _tables(table, "users")}
+    users = [user.get("name") for _, user in _tables(table, "users")]
     watchers = _section(subscriptions, "watchers")
     named: list[tuple[KeyPath, object]] = [(("watchers", user), user) for user in watchers]
     named += [

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -283,6 +283,7 @@ class PropertyTests(SynchronousTestCase):
     """What holds for any table."""
 
     @settings(max_examples=300, deadline=None)
+    @example({"users": [{"name": []}]})
     @given(st.fixed_dictionaries({}, optional=dict.fromkeys((*Config.model_fields, "other"), _values)))
     def test_only_configuration_errors(self, table: dict[str, Any]) -> None:
         """Any table is either a configuration or a list of lines; nothing else is ever raised."""
