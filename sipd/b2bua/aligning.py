@@ -33,7 +33,7 @@ class Aligning:
         bridge: the call.
         changes: of the two legs.
         leg: the one to be told.
-        is_last: whether it is told of an answer that the other one has given to such a thing: it is not told on again.
+        is_last: the leg has to agree: the other one has answered such a thing already, or this one's media was elsewhere.
 
     Attributes:
         is_over: the two agree, or never will.

@@ -290,12 +290,12 @@ class Dialogue:
         if not self._is_over:
             await self._restore(leaves, was_changed=joining.was_answered)
 
-    async def _restore(self, leg: Leg, *, was_changed: bool) -> None:
-        """Let the other one talk with a leg again as before."""
+    async def _restore(self, leg: Leg, *, was_changed: bool, was_away: bool = False) -> None:
+        """Let the other one talk with a leg again as before; one whose media was elsewhere has to agree to that."""
         try:
             await self._changes.agreement.restore()
             if was_changed:
-                await self._changes.align(self.other(leg))
+                await self._changes.align(self.other(leg), is_last=was_away)
         except (RemoteError, LocalError) as error:
             self._bridge.explain("change", str(error), leg.name)
 
@@ -305,7 +305,7 @@ class Dialogue:
         other = self.other(leg)
         self._go_on_without(other, "bye", "one side hung up during a transfer that failed")
         if not self._is_over and was_changed and leg.session.is_established:
-            await self._restore(other, was_changed=True)
+            await self._restore(other, was_changed=True, was_away=True)
 
     def _go_on_without(self, leg: Leg, cause: str, text: str) -> None:
         """Nobody takes the place of a leg: if that has left already the call is over."""

@@ -453,6 +453,28 @@ class AttendedTests(TransferCase):
         self.settle()
         self.assertFalse(third.is_answered)
 
+    def test_target_does_not_come_back(self) -> None:
+        """A target that agreed, and refuses to be as before, has media where nobody is: its call is ended."""
+        call, answered, second, third = self.consult()
+        self.alice.answers_reinvites = False
+        reinvited = third._reinvited
+
+        def once(request: Request, reply: Reply) -> None:
+            third._reinvited = refuse  # type: ignore[method-assign]
+            reinvited(request, reply)
+
+        def refuse(request: Request, reply: Reply) -> None:
+            reply(builders.response(request, 488))
+
+        third._reinvited = once  # type: ignore[method-assign]
+        self.assertEqual(self.refer(answered, self.replaces(second)), 202)
+        self.clock.advance(5.0)
+        self.assertFalse(second.is_answered or third.is_answered)
+        self.assertTrue(call.is_answered and answered.is_answered)
+        self.assertEqual(self.connected(), [{"a", "b1"}])
+        call.hang_up()
+        self.settle()
+
     def test_anybody_leaves_meanwhile(self) -> None:
         """Whoever hangs up while the target is asked, in either call: what has nobody left ends, nothing is kept."""
         for index in range(4):
