@@ -33,7 +33,8 @@ class Aligning:
         bridge: the call.
         changes: of the two legs.
         leg: the one to be told.
-        is_last: the leg has to agree: the other one has answered such a thing already, or this one's media was elsewhere.
+        is_last: the leg has to agree: the other one has answered such a thing already, or this one's media was
+            elsewhere.
 
     Attributes:
         is_over: the two agree, or never will.
