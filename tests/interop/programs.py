@@ -4,10 +4,11 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ProcessDone, ProcessTerminated
+from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
 from twisted.internet.interfaces import IReactorProcess, IReactorTime
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
@@ -135,7 +136,9 @@ class Program(ProcessProtocol):
         for signal in ("TERM", "KILL"):
             if self.exit_status is not None:
                 return
-            self.send_signal(signal)
+            # It may have ended already, while its output is still open.
+            with suppress(ProcessExitedAlready):
+                self.send_signal(signal)
             try:
                 await self.ends(_GRACE)
             except ProgramError:

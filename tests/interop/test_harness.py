@@ -71,6 +71,19 @@ class ProgramTests(InteropTestCase):
         await program.stop()
         self.assertEqual(program.exit_status, -9)
 
+    async def test_output_stays_open(self) -> None:
+        """A program that has ended, but whose output somebody still holds open, is stopped without a complaint."""
+        program = self.python(
+            "import subprocess, sys\n"
+            "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(1)'])\n"
+            "print('ended')\n"
+        )
+        await program.says("ended")
+        await self.pause(0.5)
+        self.assertIsNone(program.exit_status)
+        await program.stop()
+        self.assertEqual(program.exit_status, 0)
+
 
 class DirectCallTests(InteropTestCase):
     """Two phones without a server: proves the ears of the other tests."""
