@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from zope.interface import Attribute, Interface
 
+from sipd.errors import RequestRefusedError
 from sipd.sip.locate import Target, Transport
 
 if TYPE_CHECKING:
@@ -357,6 +358,12 @@ class RoutingRequest:
     source: Target
     point: str
 
+    @classmethod
+    def of(cls, request: Request, flow: IFlow, user: str | None = None) -> RoutingRequest:
+        """Ask about a request that came on that flow, or is made for who is at its other end."""
+        source = Target(transport=flow.transport, host=flow.host, port=flow.port)
+        return cls(request=request, user=user, source=source, point=flow.point.name)
+
 
 class EarlyMedia(Enum):
     """What the caller is told of media that comes before the answer (RFC 3960)."""
@@ -420,6 +427,16 @@ class Route:
     refusal: tuple[int, str] | None = None
     aor: str | None = None
     caller_credentials: Credentials | None = None
+
+    def check(self) -> None:
+        """Make sure that it leads somewhere.
+
+        Raises:
+            RequestRefusedError: it refuses.
+        """
+        if self.refusal is not None:
+            status, reason = self.refusal
+            raise RequestRefusedError(reason, status=status)
 
 
 class IRouter(Interface):

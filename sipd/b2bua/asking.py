@@ -56,11 +56,8 @@ class Asker(Protocol):
     async def progressed(self, leg: Leg, event: Progressed) -> None:
         """Take a provisional response to an attempt."""
 
-    async def told(self, leg: Leg, event: object) -> bool:
-        """Take anything else that `leg`, or an attempt, has to say; say whether it was to be expected.
-
-        What of the asker's own leg is not ends the search.
-        """
+    async def told(self, leg: Leg, event: object) -> None:
+        """Take anything else that `leg`, or an attempt, has to say, and that does not end it."""
 
     async def answered(self, leg: Leg, response: Response) -> bool:
         """Take the 2xx to an attempt; say whether `leg` is still there to hear it.
@@ -108,6 +105,8 @@ class CallerAsking:
         self.misled: Leg | None = None
         #: A provisional response with an offer that the caller's PRACK has to answer.
         self._owed: Response | None = None
+        #: Whether the caller has agreed to a change of somebody who is not heard any more.
+        self._has_strayed = False
         self._is_late = reception.offer is None
         self._wanted = reliability(reception.call.invite)
         reception.call.takes_early_updates = True
@@ -214,11 +213,12 @@ class CallerAsking:
     def _hear(self, leg: Leg, tag: str) -> None:
         """Connect the caller with somebody who has not answered yet."""
         if self._heard is not leg or leg.tag != tag:
+            self._stop_changes()
             self._heard = leg
             leg.hear(tag)
             self.changes = Changes(self._bridge, self._agreements[leg.name])
 
-    async def told(self, leg: Leg, event: object) -> bool:
+    async def told(self, leg: Leg, event: object) -> None:
         """See `Asker`: changes of the session before the answer (RFC 3311, RFC 6337 section 2)."""
         changes, heard = self.changes, self._heard
         match event:
@@ -236,15 +236,18 @@ class CallerAsking:
                 updating.reject(refused.status, refused.reason, refused.headers)
             case Updated(updating):
                 updating.reject(491)
+            case Answered(_, "UPDATE", tag) | Refused(_, "UPDATE", tag) | Failed(_, "UPDATE", tag) if (
+                changes is None or not changes.is_asking(leg) or tag != leg.tag
+            ):
+                response = event.response if isinstance(event, Answered) else None
+                leg.settle_update(response, tag)
+                self._has_strayed = self._has_strayed or (leg is self.leg and response is not None)
             case Answered(response, "UPDATE") if changes is not None:
                 await changes.answered(leg, response)
             case Refused(response, "UPDATE") if changes is not None:
                 changes.refused(leg, Refusal.of_response(response))
             case Failed(error, "UPDATE") if changes is not None:
                 changes.refused(leg, Refusal.of_error(error))
-            case _:
-                return leg is not self.leg
-        return True
 
     async def answered(self, leg: Leg, response: Response) -> bool:
         """See `Asker`."""
@@ -281,7 +284,7 @@ class CallerAsking:
         if is_told and not is_heard:
             if crossed is None:
                 self.misled = leg
-            elif not agree_alike(crossed, mine.local, mine.remote):
+            elif self._has_strayed or not agree_alike(crossed, mine.local, mine.remote):
                 self.misled = self.leg
         bridge.record.answered_at = bridge.now()
         bridge.record.status, bridge.record.reason = response.status, response.reason

@@ -19,7 +19,7 @@ from sipd.sdp.codecs import CodecFilter, allow_codecs
 from sipd.sdp.description import AddressType
 from sipd.sdp.negotiation import Negotiation
 from sipd.sdp.offer_answer import LocalOrigin
-from sipd.sip.locate import Target, is_numeric
+from sipd.sip.locate import is_numeric
 from sipd.sip.message import Request
 from sipd.sip.uri import SipUri
 from sipd.ua.events import Cancelled, SessionEvent
@@ -45,7 +45,6 @@ class Bridge:
     Attributes:
         id: names the call in logs, observers and records.
         caller: the leg of who wants it; told of it when somebody stops the call.
-        source: where the call came from.
         inbox: what happens to the call, but for what is taken elsewhere for a while.
         record: of the call.
         legs: all legs that are held, by name.
@@ -57,7 +56,6 @@ class Bridge:
     def __init__(self, b2bua: B2bua, request: Request, flow: IFlow) -> None:
         self.b2bua = b2bua
         self.id = b2bua.agent.entropy(8).hex()
-        self.source = Target(transport=flow.transport, host=flow.host, port=flow.port)
         self.inbox: Inbox[BridgeEvent] = Inbox()
         self.legs: dict[str, Leg] = {}
         self.record = _record(self.id, request, flow, b2bua.now())

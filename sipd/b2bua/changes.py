@@ -262,10 +262,16 @@ class Changes:
 
     async def answered(self, leg: Leg, response: Response) -> None:
         """Take the 2xx of the leg that was asked, and answer who asked."""
-        change, self._change = self._change, None
-        if change is None:
-            leg.acknowledge()
+        change = self._change
+        if change is None or not self.is_asking(leg):
+            if response.cseq.method == "INVITE":
+                leg.acknowledge()
+                return
+            # It agrees to what was given up while it was asked.
+            leg.settle_update(response)
+            await self.align(leg)
             return
+        self._change = None
         try:
             await self._take(change, leg, response)
         except (RemoteError, LocalError) as error:
@@ -329,10 +335,13 @@ class Changes:
 
     def refused(self, leg: Leg, refusal: Refusal) -> None:
         """Pass the refusal of the leg that was asked back to who asked; the session is as it was (section 14.1)."""
-        change, self._change = self._change, None
-        if change is not None:
-            leg.negotiation.refused(change.carrier)
-            self._reject(change, refusal)
+        change = self._change
+        if change is None or not self.is_asking(leg):
+            leg.settle_update(None)
+            return
+        self._change = None
+        leg.negotiation.refused(change.carrier)
+        self._reject(change, refusal)
 
     def _reject(self, change: _Change, refusal: Refusal) -> None:
         """Give up what a leg was asked for: nobody has agreed to it, or nobody wants it any more."""

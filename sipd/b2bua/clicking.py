@@ -28,7 +28,6 @@ from sipd.sip.fields import NameAddr
 from sipd.sip.headers import Headers
 from sipd.sip.message import Request
 from sipd.sip.validation import find_spent_hops
-from sipd.ua.events import Acknowledged, Referred, Reinvited, Requested, Updated
 from sipd.ua.outgoing import CallRequest
 from sipd.ua.referring import REFER_EXTENSIONS, referring_of
 
@@ -96,6 +95,7 @@ class Introduction:
         self._b2bua = b2bua
         self._referring = referring
         self._user = user
+        self._flow = transaction.flow
         self._bridge = Bridge(b2bua, transaction.request, transaction.flow)
         self._bridge.record.callee = str(referring.refer_to.uri)
 
@@ -117,6 +117,8 @@ class Introduction:
         bridge.begin(self._user)
         bridge.record.route = second.name
         bridge.explain("received", f"REFER {referring.request.uri_text} to {referring.refer_to.uri} by {self._user}")
+        for line in first.considered + second.considered:
+            bridge.explain("considered", line)
         referring.accept()
         try:
             await self._connect(first, second)
@@ -126,13 +128,9 @@ class Introduction:
             bridge.finish()
 
     async def _route(self, uri: Uri) -> Route:
-        bridge = self._bridge
         invite = Request("INVITE", uri, Headers((("From", str(self._referring.request.from_)),)))
-        asked = RoutingRequest(request=invite, user=self._user, source=bridge.source, point=bridge.record.point)
-        route = await self._b2bua.router.route(asked)
-        if route.refusal is not None:
-            status, reason = route.refusal
-            raise RequestRefusedError(reason, status=status)
+        route = await self._b2bua.router.route(RoutingRequest.of(invite, self._flow, self._user))
+        route.check()
         return route
 
     async def _connect(self, first: Route, second: Route) -> None:
@@ -178,21 +176,6 @@ class _SecondCall(ReferredCall):
     def is_gone(self) -> bool:
         """See `Asker`."""
         return not self.leg.is_live or self.leg.session.is_over
-
-    async def told(self, leg: Leg, event: object) -> bool:
-        """See `Asker`. The party that waits may ask for nothing but to be let go."""
-        match event:
-            case Reinvited(answering):
-                answering.reject(491)
-            case Updated(updating):
-                updating.reject(491)
-            case Requested(requesting) | Referred(requesting):
-                requesting.answer(480)
-            case Acknowledged():
-                pass
-            case _:
-                return await super().told(leg, event)
-        return True
 
     def left(self, event: object) -> None:
         """See `Asker`."""

@@ -171,10 +171,13 @@ class Dialogue:
                 self._refer(leg, referring)
             case Answered(response):
                 await self._changes_of(leg).answered(leg, response)
+                await self._tell_misled()
             case Refused(response):
                 self._changes_of(leg).refused(leg, Refusal.of_response(response))
+                await self._tell_misled()
             case Failed(error):
                 self._changes_of(leg).refused(leg, Refusal.of_error(error))
+                await self._tell_misled()
             case Cancelled(request) if leg is self._caller and leg.session.is_over:
                 # The answer waited for a PRACK: the caller has never had it.
                 self._bridge.given_up(event)

@@ -16,7 +16,7 @@ from sipd.b2bua.reasons import (
 )
 from sipd.b2bua.refusals import Refusal, choose
 from sipd.errors import RemoteError, SdpError
-from sipd.ua.events import Answered, Cancelled, Failed, Progressed, Refused
+from sipd.ua.events import Answered, Cancelled, Ended, Failed, Progressed, Refused
 
 if TYPE_CHECKING:
     from sipd.b2bua.asking import Asker
@@ -77,9 +77,10 @@ class Hunt:
         while self._open:
             leg, event = await self._asker.inbox.get()
             if leg is self._asker.leg:
-                if not await self._asker.told(leg, event):
+                if isinstance(event, Cancelled | Ended | Stopped | TimedOut):
                     self._end(event)
                     return None
+                await self._asker.told(leg, event)
                 continue
             if leg.name not in self._open:
                 continue

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sipd.b2bua.bodies import SDP, is_other_content, replace_description
+from twisted.logger import Logger
+
+from sipd.b2bua.bodies import SDP, find_description, is_other_content, replace_description
 from sipd.b2bua.headers import body_fields
-from sipd.errors import InvalidStateError
+from sipd.errors import InvalidStateError, ParseError
 from sipd.interfaces import Attempt, EarlyMedia
 from sipd.sdp.negotiation import Carrier, Negotiation
 from sipd.sip.glare import other_delay, owner_delay
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from sipd.sip.fields import NameAddr
     from sipd.sip.message import Request, Response
     from sipd.ua.session import Session
+
+
+_log = Logger()
 
 
 @dataclass(slots=True)
@@ -130,6 +135,22 @@ class Leg:
         """Go on with the negotiation of the one who has answered."""
         self.negotiation, self.tag = self._early.get(tag, self._negotiation), None
         self._early.clear()
+
+    def settle_update(self, response: Response | None, tag: str | None = None) -> None:
+        """Take the outcome of an UPDATE that nobody waits for any more: what the peer agrees to is in force with it.
+
+        Args:
+            response: the 2xx; `None` if there is none.
+            tag: whose, of those who may yet answer the INVITE; `None` for the session's own peer.
+        """
+        negotiation = self.negotiation if tag is None else self.early(tag)
+        try:
+            if response is not None:
+                negotiation.receive(Carrier.UPDATE_SUCCESS, find_description(response))
+                return
+        except ParseError as error:
+            _log.debug("an answer that nobody waits for is of no use: {error}", error=error)
+        negotiation.refused(Carrier.UPDATE)
 
     def way_to_ask(self, *, has_offer: bool, prefers_update: bool) -> Carrier:
         """Say which request may ask for a change now: INVITE or UPDATE.

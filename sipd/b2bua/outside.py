@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
@@ -14,7 +15,6 @@ from sipd.errors import LocalError, RequestRefusedError
 from sipd.interfaces import IServerTransaction, Route, RoutingRequest
 from sipd.sip.headers import Fields
 from sipd.sip.identifiers import new_tag
-from sipd.sip.locate import Target
 from sipd.sip.message import Response
 from sipd.sip.validation import find_spent_hops
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _WHAT_IT_READS = frozenset(("accept", "accept-encoding", "allow-events"))
 
 
-class OutsideRequests:
+class OutsideRequests(ABC):
     """Takes the requests of one method that come from outside of a dialog, each in a coroutine of its own.
 
     Who may send them, and where to, is decided as for calls.
@@ -73,9 +73,9 @@ class OutsideRequests:
         self._tell()
         return idle
 
+    @abstractmethod
     async def take(self, transaction: IServerTransaction) -> None:
         """Answer a request; what it raises is logged and answered with 500."""
-        raise TypeError("this is the base of those that take a method")
 
     async def identify(self, transaction: IServerTransaction) -> str | None:
         """Give the name of the user who sends it, or `None` where the route does not ask.
@@ -83,13 +83,13 @@ class OutsideRequests:
         Raises:
             RequestRefusedError: 407, or 403.
         """
-        if not self.b2bua.router.needs_authentication(routing_request(transaction)):
+        if not self.b2bua.router.needs_authentication(RoutingRequest.of(transaction.request, transaction.flow)):
             return None
         return await self.b2bua.authenticate(transaction.request)
 
     async def route(self, transaction: IServerTransaction, user: str | None) -> Route:
         """Give where it goes."""
-        return await self.b2bua.router.route(routing_request(transaction, user))
+        return await self.b2bua.router.route(RoutingRequest.of(transaction.request, transaction.flow, user))
 
     def identities(self, transaction: IServerTransaction, user: str | None) -> Identities:
         """Give what those that it goes to are told of who sends it."""
@@ -141,17 +141,6 @@ class OutsideRequests:
             idle, self._idle = self._idle, []
             for deferred in idle:
                 deferred.callback(None)
-
-
-def routing_request(transaction: IServerTransaction, user: str | None = None) -> RoutingRequest:
-    """Give what a router is asked about a request."""
-    flow = transaction.flow
-    return RoutingRequest(
-        request=transaction.request,
-        user=user,
-        source=Target(transport=flow.transport, host=flow.host, port=flow.port),
-        point=flow.point.name,
-    )
 
 
 def status_of(outcome: Response | Refusal) -> tuple[int, str]:

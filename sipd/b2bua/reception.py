@@ -113,12 +113,7 @@ class Reception:
         bridge.explain("authenticated", f"as {user}" if user else "not asked for by the route", "a")
 
     def _asked(self) -> RoutingRequest:
-        return RoutingRequest(
-            request=self.call.invite,
-            user=self.bridge.record.user,
-            source=self.bridge.source,
-            point=self.bridge.record.point,
-        )
+        return RoutingRequest.of(self.call.invite, self.call.transaction.flow, self.bridge.record.user)
 
     async def _connect(self) -> None:
         route = await self._b2bua.router.route(self._asked())
@@ -126,9 +121,7 @@ class Reception:
         self.call.credentials = route.caller_credentials
         for line in route.considered:
             self.bridge.explain("considered", line)
-        if route.refusal is not None:
-            status, reason = route.refusal
-            raise RequestRefusedError(reason, status=status)
+        route.check()
         self.bridge.explain("routed", route.name)
         negotiation = self.bridge.caller.negotiation
         negotiation.receive(Carrier.INVITE, find_description(self.call.invite))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sipd.b2bua.agreement import Agreement
 from sipd.b2bua.bodies import find_description
+from sipd.b2bua.putting_off import put_off
 from sipd.errors import ParseError, SdpError
 from sipd.sdp.negotiation import Carrier
 from sipd.sdp.streams import revive
@@ -81,9 +82,9 @@ class ReferredCall:
             credentials=attempt.credentials,
         )
 
-    async def told(self, leg: Leg, event: object) -> bool:
-        """See `Asker`."""
-        return leg is not self.leg
+    async def told(self, leg: Leg, event: object) -> None:
+        """See `Asker`. A party that waits, or has not answered yet, may change nothing."""
+        put_off(leg, event)
 
     async def progressed(self, leg: Leg, event: Progressed) -> None:
         """See `Asker`. Who has asked hears of it; media before the answer is heard by nobody."""

@@ -7,7 +7,7 @@ one's other party away instead. The transferee's phone sees a re-INVITE, and nee
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -19,13 +19,13 @@ from sipd.b2bua.changes import Changes
 from sipd.b2bua.events import Joins, Stopped, TimedOut, TransferFailed
 from sipd.b2bua.hunt import Hunt
 from sipd.b2bua.inbox import Inbox
+from sipd.b2bua.putting_off import put_off
 from sipd.b2bua.referred import ReferredCall
 from sipd.b2bua.refusals import Refusal
 from sipd.errors import InvalidStateError, LocalError, RemoteError, RequestRefusedError, SdpError
 from sipd.interfaces import RoutingRequest
 from sipd.sdp.streams import revive
 from sipd.sip.headers import Headers
-from sipd.sip.locate import Target
 from sipd.sip.message import Request
 from sipd.ua.events import Answered, Ended, Failed, Refused
 
@@ -117,6 +117,11 @@ class Transfer(ReferredCall):
             self.referring.answer(error.status, error.reason, error.headers)
             self._fail()
             return
+        except (RemoteError, LocalError) as error:
+            refusal = Refusal.of_error(error) if isinstance(error, RemoteError) else Refusal(500, str(error))
+            self.referring.answer(refusal.status, refusal.reason)
+            self.refused(refusal)
+            return
         settings = self.bridge.b2bua.settings.transfer
         self._timer = self.bridge.b2bua.agent.clock.callLater(settings.timeout, self.inbox.put, (self.leg, TimedOut()))
         self._explain(f"to {self.referring.refer_to.uri}")
@@ -160,9 +165,7 @@ class Transfer(ReferredCall):
         route = await bridge.b2bua.router.route(await self._asked())
         for line in route.considered:
             bridge.explain("considered", line)
-        if route.refusal is not None:
-            status, reason = route.refusal
-            raise RequestRefusedError(reason, status=status)
+        route.check()
         return route
 
     async def _asked(self) -> RoutingRequest:
@@ -172,16 +175,10 @@ class Transfer(ReferredCall):
         assert flow is not None
         invite = Request("INVITE", self.referring.refer_to.uri, Headers((("From", str(request.from_)),)))
         user = self._transferor.user
-        asked = RoutingRequest(
-            request=invite,
-            user=user,
-            source=Target(transport=flow.transport, host=flow.host, port=flow.port),
-            point=flow.point.name,
-        )
+        asked = RoutingRequest.of(invite, flow, user)
         if user is None and b2bua.router.needs_authentication(asked):
             # Whoever pays for the new call has to prove who it is: being called is no proof.
-            user = await b2bua.authenticate(request)
-            asked = RoutingRequest(request=invite, user=user, source=asked.source, point=asked.point)
+            asked = replace(asked, user=await b2bua.authenticate(request))
         return asked
 
     # --- what comes of the call (`Asker`) ------------------------------------------------------------------
@@ -234,6 +231,8 @@ class Transfer(ReferredCall):
                 case TimedOut() | Stopped() if who is self.leg:
                     outcome.refusal = Refusal(487, "Request Terminated")
                     leg.session.withdraw()
+                case _:
+                    put_off(leg, event)
         if outcome.refusal is None:
             self._join(leg)
         else:

@@ -180,9 +180,7 @@ class Subscriptions(OutsideRequests):
         story.steps += route.considered
         if self._serve(transaction, story, route, user, seconds):
             return
-        if route.refusal is not None:
-            status, reason = route.refusal
-            raise RequestRefusedError(reason, status=status)
+        route.check()
         identities = self.identities(transaction, user)
         await Carried(self, transaction, story, seconds, identities).begin(route.rounds)
 

@@ -122,6 +122,32 @@ class ClickTests(ClickCase):
         self.assertEqual(self.notified[-1], "503 Service Unavailable")
         self.finish()
 
+    def test_first_says_who_it_is_while_it_waits(self) -> None:
+        """An UPDATE without an offer, with an identity in it, disturbs nothing."""
+        self.bob.auto_ring()
+        self.alice.fields = (("Allow", "INVITE, ACK, BYE, CANCEL, UPDATE"),)
+        self.refer()
+        self.clock.advance(3.0)
+        told = self.alice.calls[0].request("UPDATE", headers=(("P-Asserted-Identity", "<sip:alice@example.com>"),))
+        self.clock.advance(1.0)
+        self.assertEqual(self.status(told), 200)
+        self.assertEqual(self.bob.calls[0].outcome, Outcome.OPEN)
+        self.bob.calls[0].answer()
+        self.clock.advance(2.0)
+        self.assertTrue(self.alice.calls[0].is_answered and self.bob.calls[0].is_answered)
+        self.alice.calls[0].hang_up()
+        self.finish()
+
+    def test_explained(self) -> None:
+        """The explanation says where both parties were looked for, and why there."""
+        self.refer()
+        self.clock.advance(5.0)
+        self.bob.calls[0].hang_up()
+        self.finish()
+        explanation = self.explanation()
+        self.assertIn("1 contact of alice", explanation)
+        self.assertIn("1 contact of bob", explanation)
+
     def test_who_may(self) -> None:
         """Users of ours only, for calls that they could make themselves; what is malformed is said to be."""
         stranger = self.phone("192.0.2.7", "mallory", register=False)

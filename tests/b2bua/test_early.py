@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from twisted.internet.defer import succeed
+
 from sipd.b2bua.routing import StaticRoute
-from sipd.interfaces import EarlyMedia
+from sipd.interfaces import Attempt, EarlyMedia, Route
 from sipd.sip.message import Request, Response
+from sipd.sip.uri import parse_uri
 from sipd.testing import builders
 from tests.b2bua.support import SIPD
 from tests.b2bua.test_gateway import GATEWAY, GatewayCase
@@ -175,6 +178,82 @@ class UpdateTests(EarlyCase):
         oks = [one.cseq.method for one in self.caller.messages if isinstance(one, Response) and one.status == 200]
         self.assertEqual(set(oks), {"INVITE", "PRACK", "UPDATE"})
         self.over()
+
+
+class AbandonedTests(EarlyCase):
+    """An UPDATE of a callee that waits for the caller while somebody else is chosen."""
+
+    def offered(self) -> Request:
+        """Let one fork's UPDATE reach the caller; give it as that gets it."""
+        invite = self.gateway.request("INVITE")
+        self.gateway.send(
+            builders.request(
+                "UPDATE", f"sip:alice@{SIPD}", call_id=invite.call_id, from_tag="t1", to_tag=invite.from_.tag, cseq=5,
+                branch="z9hG4bK-g5", via=f"{GATEWAY}:5060", contact=f"<sip:999@{GATEWAY}>",
+                body=builders.sdp(GATEWAY, 41000, direction="inactive", version=2),
+            )
+        )  # fmt: skip
+        self.clock.advance(0.1)
+        return self.caller.request("UPDATE")
+
+    def answer_update(self, update: Request, direction: str) -> None:
+        """Let the caller agree."""
+        body = builders.sdp(CALLER, direction=direction, version=3)
+        self.caller.send(builders.response(update, 200, contact=f"<sip:alice@{CALLER}>", body=body))
+        self.clock.advance(0.5)
+
+    def test_another_fork_answers(self) -> None:
+        """The one who has asked gets 487; the caller, who agrees to what is void by then, is told of the other."""
+        self.invited(("Supported", "100rel"))
+        self.early()
+        update = self.offered()
+        self.say(200, port=42000, tag="g2")
+        self.assertEqual(self.gateway.response(487).cseq.method, "UPDATE")
+        self.caller.send(builders.ack(self.invite, self.caller.response(200)), (SIPD, 5060))
+        self.clock.advance(0.1)
+        self.answer_update(update, "inactive")
+        again = self.caller.request("UPDATE")
+        self.assertIsNot(again, update)
+        self.assertNotIn(b"a=inactive", again.body)
+        self.answer_update(again, "sendrecv")
+        change = builders.request(
+            "INVITE", f"sip:999@{SIPD}", call_id=self.invite.call_id, from_tag=self.invite.from_.tag or "",
+            to_tag=self.caller.response(200).to.tag, cseq=80, branch="z9hG4bK-c80", via=f"{CALLER}:5060",
+            contact=f"<sip:alice@{CALLER}>", body=builders.sdp(CALLER, direction="sendonly", version=4),
+        )  # fmt: skip
+        self.caller.send(change, (SIPD, 5060))
+        self.clock.advance(0.2)
+        self.assertIn(b"a=sendonly", self.gateway.request("INVITE").body)
+        self.say(200, body=builders.sdp(GATEWAY, 42000, direction="recvonly", version=3))
+        self.caller.send(builders.ack(change, self.caller.response(200)), (SIPD, 5060))
+        self.clock.advance(0.1)
+        self.over()
+
+    def test_next_attempt(self) -> None:
+        """What the caller says of a change that nobody waits for any more does not end its call."""
+        there, other = (Attempt(uri=parse_uri(f"sip:99{n}@{GATEWAY}"), label=f"try {n}") for n in (1, 2))
+        route = Route(name="two", rounds=((there,), (other,)))
+        self.server.b2bua.router.route = lambda asked: succeed(route)  # type: ignore[method-assign,assignment]
+        self.invited(("Supported", "100rel"))
+        self.early()
+        update = self.offered()
+        self.say(486)
+        self.assertEqual(self.gateway.request("INVITE").uri_text, f"sip:992@{GATEWAY}")
+        self.answer_update(update, "inactive")
+        methods = [one.method for one in self.gateway.messages if isinstance(one, Request)]
+        self.assertNotIn("CANCEL", methods)
+        self.say(200, port=42000, tag="g2")
+        self.assertEqual(self.caller.response(200).cseq.method, "INVITE")
+        ok = self.caller.response(200)
+        self.caller.send(builders.ack(self.invite, ok), (SIPD, 5060))
+        self.clock.advance(0.5)
+        told = self.caller.request("UPDATE")
+        self.assertNotIn(b"a=inactive", told.body)
+        self.answer_update(told, "sendrecv")
+        self.caller.send(builders.bye(self.invite, ok, cseq=90), (SIPD, 5060))
+        self.clock.advance(0.5)
+        self.gateway.send(builders.response(self.gateway.request("BYE"), 200))
+        self.assertEqual(self.finish().status, 200)
 
 
 class LateOfferTests(EarlyCase):
