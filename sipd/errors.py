@@ -100,3 +100,7 @@ class InvalidStateError(LocalError):
 
 class ResourcesExhaustedError(LocalError):
     """A bound was reached: ports, transactions, calls, queue. The text says which, and its size."""
+
+
+class MediaEngineError(LocalError):
+    """A media engine is not there, or cannot do what it is asked: the kernel, a worker, another program."""

@@ -454,7 +454,37 @@ class IRouter(Interface):
 
 @dataclass(slots=True, kw_only=True)
 class StreamStatistics:
-    """What one leg sent on one stream."""
+    """What one leg sent on one stream, as it came in here.
+
+    An engine that does not know something leaves it at its default.
+
+    Args:
+        leg: its name.
+        stream: the number of the media line, from 0.
+        media: its kind, as in `m=`.
+        packets: that were relayed, without RTCP.
+        size_octets: of them, with their RTP headers.
+        rtcp_packets: that were relayed.
+        dropped: foreign ones, and those that came while nobody was connected.
+        source: where they come from, as `host:port`.
+        lost: that never came, by their sequence numbers.
+        late: that came out of order.
+        duplicates: that came twice.
+        jitter: seconds (RFC 3550 section 6.4.1).
+        jitter_max: the worst of it.
+        bursts: periods of heavy loss (RFC 3611 section 4.7.2).
+        burst_length: packets in such a period, on average.
+        ssrc: the last synchronization source.
+        ssrc_changes: how often it became another.
+        payload_type: the last one.
+        unexpected: packets of a payload type that was not agreed on.
+        failures: packets that could not be decrypted.
+        unreachable: how often sending to the leg failed, or ICMP said that nobody is there.
+        round_trip: seconds to the leg and back, by RTCP; 0 if unknown.
+        reported_lost: what the leg itself says that it lost (0.0 to 1.0) of what it is sent; -1 if it says nothing.
+        mos: estimated quality of what comes from the leg, 1.0 to 4.5; 0 if unknown.
+        engine: what relays it, or did last.
+    """
 
     leg: str
     stream: int
@@ -464,6 +494,23 @@ class StreamStatistics:
     rtcp_packets: int = 0
     dropped: int = 0
     source: str = ""
+    lost: int = 0
+    late: int = 0
+    duplicates: int = 0
+    jitter: float = 0.0
+    jitter_max: float = 0.0
+    bursts: int = 0
+    burst_length: float = 0.0
+    ssrc: int = 0
+    ssrc_changes: int = 0
+    payload_type: int = -1
+    unexpected: int = 0
+    failures: int = 0
+    unreachable: int = 0
+    round_trip: float = 0.0
+    reported_lost: float = -1.0
+    mos: float = 0.0
+    engine: str = ""
 
 
 class IMediaSession(Interface):
@@ -506,11 +553,14 @@ class IMediaSession(Interface):
     def leg_ended(leg: str) -> None:
         """Free what that leg holds: its branch of a fork was not the one."""
 
-    def statistics() -> Sequence[StreamStatistics]:
-        """Give the counters, one entry for each leg and stream."""
+    def established() -> None:
+        """Take note that the call is answered: from now on both legs should hear each other."""
 
-    def close() -> None:
-        """Free everything. Idempotent."""
+    def statistics() -> Sequence[StreamStatistics]:
+        """Give the counters as they are known now, one entry for each leg and stream."""
+
+    def close() -> Deferred[Sequence[StreamStatistics]]:
+        """Free everything, and give the counters as they were at the end. Idempotent; never fails."""
 
 
 class IMediaRelay(Interface):

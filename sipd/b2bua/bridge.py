@@ -226,13 +226,12 @@ class Bridge:
         self.record.user = self.caller.side.user = user
         self.b2bua.observer.call_started(self.id, self.record)
 
-    def finish(self) -> None:
+    async def finish(self) -> None:
         """Free everything, and close the record."""
         for leg in list(self.legs.values()):
             self.drop_leg(leg)
         if self._media is not None:
-            self.record.media = list(self._media.statistics())
-            self._media.close()
+            self.record.media = list(await self._media.close())
         self.record.session_id = self.identities.session_id()
         self.record.ended_at = self.b2bua.now()
         self.b2bua.bridge_ended(self)

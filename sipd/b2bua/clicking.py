@@ -125,7 +125,7 @@ class Introduction:
         except (RemoteError, LocalError) as error:
             self.refused(Refusal(488 if isinstance(error, SdpError) else 500, str(error), None, type(error).__name__))
         finally:
-            bridge.finish()
+            await bridge.finish()
 
     async def _route(self, uri: Uri) -> Route:
         invite = Request("INVITE", uri, Headers((("From", str(self._referring.request.from_)),)))

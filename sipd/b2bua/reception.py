@@ -92,7 +92,7 @@ class Reception:
             status = error.status if isinstance(error, RemoteError) else 500
             self.refuse(Refusal(status, str(error), None, type(error).__name__))
         finally:
-            self.bridge.finish()
+            await self.bridge.finish()
 
     async def _identify(self) -> str | None:
         """Check whether the call may be taken at all, and who calls; `None` where the route does not ask."""

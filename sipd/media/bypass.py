@@ -39,8 +39,12 @@ class BypassSession:
         """See `IMediaSession`."""
         return ()
 
-    def close(self) -> None:
+    def established(self) -> None:
         """See `IMediaSession`."""
+
+    def close(self) -> Deferred[Sequence[StreamStatistics]]:
+        """See `IMediaSession`."""
+        return succeed(())
 
 
 @implementer(IMediaRelay)

@@ -11,20 +11,35 @@ from __future__ import annotations
 
 import ctypes
 import socket
+import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from sipd.interfaces import StreamStatistics
 from sipd.media.latch import Address, Latch, Verdict
 from sipd.media.poller import MediaReactor, Poller
+from sipd.rtp.quality import StreamQuality
 from sipd.rtp.rtcp import FIRST_RTCP_OCTET, LAST_RTCP_OCTET
+
+if TYPE_CHECKING:
+    from sipd.interfaces import StreamStatistics
+    from sipd.media.stream import RelayStream
+    from sipd.media.terms import Payloads
+
+#: The fixed part of the header of an RTP packet (RFC 3550 section 5.1).
+_read_header = struct.Struct("!BBHII").unpack_from
+_HEADER_SIZE = 12
 
 #: More than the receive queue of a socket holds.
 _QUEUE_LIMIT = 4096
 
 #: Foreign sources that one socket reports; it counts all of them.
 _REPORT_LIMIT = 8
+
+
+#: What a `StreamQuality` counts, as `StreamStatistics` calls it.
+_COUNTED = ("lost", "late", "duplicates", "bursts", "ssrc_changes")
 
 
 class DatagramBuffer:
@@ -39,19 +54,17 @@ class DatagramBuffer:
 
 @dataclass(slots=True)
 class RelayContext:
-    """What all sockets of a session share.
+    """What all sockets of an engine share.
 
     Args:
         reactor: for the time.
         poller: says when there is something to read.
         buffer: for the datagram at hand.
-        event: as in `IMediaRelay.open_session`.
     """
 
     reactor: MediaReactor
     poller: Poller
     buffer: DatagramBuffer
-    event: Callable[[str, str], None]
 
 
 class RelaySocket(ABC):
@@ -59,27 +72,43 @@ class RelaySocket(ABC):
 
     Args:
         bound: bound and non-blocking; whoever bound it closes it, after `close`.
+        stream: whose it is.
         latch: decides about sources.
-        statistics: of the stream.
-        context: of the session.
+        context: of the engine.
     """
 
-    __slots__ = ("_buffer", "_context", "_foreign", "_is_connected", "_socket", "latch", "peer", "statistics")
+    __slots__ = (
+        "_buffer",
+        "_context",
+        "_foreign",
+        "_is_connected",
+        "_poller",
+        "_socket",
+        "_stream",
+        "latch",
+        "peer",
+        "statistics",
+    )  # fmt: skip
 
     #: What it carries, for events.
     kind: str
 
-    def __init__(self, bound: socket.socket, latch: Latch, statistics: StreamStatistics, context: RelayContext) -> None:
+    def __init__(self, bound: socket.socket, stream: RelayStream, latch: Latch, context: RelayContext) -> None:
         self._socket = bound
+        self._stream = stream
         self._context = context
+        self._poller = context.poller
         self._buffer = context.buffer
         self._is_connected = False
         #: Foreign sources that were reported.
         self._foreign: set[Address] | None = None
         self.latch = latch
-        self.statistics = statistics
+        self.statistics: StreamStatistics = stream.statistics
         #: Where datagrams go; nowhere while the leg is not connected with another.
         self.peer: RelaySocket | None = None
+        if latch.source is not None:
+            # Another engine had it, and may have left it connected.
+            self._disconnect()
         context.poller.add(self)
 
     def __str__(self) -> str:
@@ -98,9 +127,13 @@ class RelaySocket(ABC):
         """Choose where datagrams go from now on; `None` for nowhere."""
         self.peer = peer
 
+    def adapt(self) -> None:
+        """Take note that the stream has something else agreed on."""
+        self.statistics = self._stream.statistics
+
     def close(self) -> None:
         """Relay nothing any more."""
-        self._context.poller.remove(self)
+        self._poller.remove(self)
         self.connect_to(None)
 
     def receive(self) -> None:
@@ -114,7 +147,10 @@ class RelaySocket(ABC):
             return
         try:
             size = self._socket.recv_into(self._buffer.octets)
+        except BlockingIOError:
+            return
         except OSError:
+            self.statistics.unreachable += 1
             return
         self._forward(size)
 
@@ -133,6 +169,15 @@ class RelaySocket(ABC):
     def _forward(self, size: int) -> None:
         """Count the datagram in the buffer and pass it on. One that cannot be sent is lost, as datagrams are."""
 
+    def _send(self, peer: RelaySocket, size: int) -> None:
+        """Pass the datagram in the buffer on."""
+        try:
+            peer.transmit(self._buffer.view[:size])
+        except BlockingIOError:
+            return  # no room
+        except OSError:
+            peer.statistics.unreachable += 1  # nobody there (ECONNREFUSED), no route
+
     def _receive_checked(self) -> None:
         """Take one datagram whose source is not certain yet."""
         try:
@@ -140,7 +185,7 @@ class RelaySocket(ABC):
         except OSError:
             return
         source = origin[:2]
-        now = self._context.reactor.seconds()
+        now = self._poller.now
         verdict = Verdict.DROP if self.peer is None else self.latch.accept(source, now)
         if verdict is Verdict.DROP:
             self._drop(source)
@@ -191,7 +236,7 @@ class RelaySocket(ABC):
         foreign.add(source)
         remote = self.latch.remote
         expected = "unknown" if remote is None else print_address(remote)
-        self._context.event("foreign-source", f"{self} from {print_address(source)} dropped, expected from {expected}")
+        self._stream.report("foreign-source", f"{self} from {print_address(source)} dropped, expected from {expected}")
 
     def _report_latch(self, source: Address) -> None:
         """Say where the media comes from."""
@@ -199,25 +244,56 @@ class RelaySocket(ABC):
         note = (
             " as signalled" if source == signalled else f", signalled {print_address(signalled)}" if signalled else ""
         )
-        self._context.event("latched", f"{self} comes from {print_address(source)}{note}")
+        self._stream.report("latched", f"{self} comes from {print_address(source)}{note}")
 
 
 class RtpSocket(RelaySocket):
     """The socket of RTP, and of RTCP if that is multiplexed on it (RFC 5761); of any other datagrams, too."""
 
-    __slots__ = ("rtcp_peer",)
+    __slots__ = ("_base", "_is_rtp", "_payload_type", "_payloads", "_quality", "_watch", "rtcp_peer")
 
     kind = "RTP"
 
-    def __init__(self, bound: socket.socket, latch: Latch, statistics: StreamStatistics, context: RelayContext) -> None:
-        super().__init__(bound, latch, statistics, context)
+    def __init__(self, bound: socket.socket, stream: RelayStream, latch: Latch, context: RelayContext) -> None:
+        super().__init__(bound, stream, latch, context)
         #: Where multiplexed RTCP goes; `None` if the leg does not multiplex.
         self.rtcp_peer: RelaySocket | None = None
+        self._is_rtp = stream.terms is not None and stream.terms.is_rtp
+        self._payload_type = -1
+        self._payloads: Payloads | None = None
+        #: Begun with the first packet of RTP; `_watch` is its `packet`.
+        self._quality: StreamQuality | None = None
+        self._watch: Callable[[int, int, int, int, float], bool] = _ignore
+        #: What `statistics` had counted before that.
+        self._base: tuple[int, ...] = ()
 
     def connect_to(self, peer: RelaySocket | None, rtcp_peer: RelaySocket | None = None) -> None:
         """Choose where datagrams go from now on; those of RTCP to `rtcp_peer` if it is given."""
         self.peer = peer
         self.rtcp_peer = rtcp_peer
+
+    def adapt(self) -> None:
+        """See `RelaySocket`."""
+        self.count()
+        super().adapt()
+        terms = self._stream.terms
+        self._is_rtp = terms is not None and terms.is_rtp
+        self._payload_type = -1
+        self._quality = None
+        self._watch = _ignore
+
+    def count(self) -> None:
+        """Bring the statistics up to date: what is known of the packets that came."""
+        if self._quality is None:
+            return
+        known, statistics = self._quality.snapshot(), self.statistics
+        counts = (known.lost, known.reordered, known.duplicates, known.bursts, known.ssrc_changes)
+        for name, before, now in zip(_COUNTED, self._base, counts, strict=True):
+            setattr(statistics, name, before + now)
+        statistics.ssrc = known.ssrc or 0
+        statistics.jitter = known.jitter or 0.0
+        statistics.jitter_max = max(statistics.jitter_max, known.jitter_maximum or 0.0)
+        statistics.burst_length = known.burst_length
 
     def _forward(self, size: int) -> None:
         statistics = self.statistics
@@ -225,19 +301,41 @@ class RtpSocket(RelaySocket):
         if peer is None:
             statistics.dropped += 1
             return
-        if self.rtcp_peer is not None and size > 1 and FIRST_RTCP_OCTET <= self._buffer.octets[1] <= LAST_RTCP_OCTET:
-            peer = self.rtcp_peer
-            statistics.rtcp_packets += 1
-        else:
-            statistics.packets += 1
-            statistics.size_octets += size
+        if self._is_rtp and size >= _HEADER_SIZE:
+            first, second, sequence, timestamp, ssrc = _read_header(self._buffer.octets)
+            if self.rtcp_peer is not None and FIRST_RTCP_OCTET <= second <= LAST_RTCP_OCTET:
+                statistics.rtcp_packets += 1
+                self._send(self.rtcp_peer, size)
+                return
+            if second & 0x7F != self._payload_type:
+                self._look_at(second & 0x7F)
+            if first & 0xC0 == 0x80:
+                self._watch(second, sequence, timestamp, ssrc, self._poller.now)
+        statistics.packets += 1
+        statistics.size_octets += size
         try:
             if peer._is_connected:
                 peer._socket.send(self._buffer.view[:size])  # what `transmit` does, without a call for each packet
             else:
                 peer.transmit(self._buffer.view[:size])
+        except BlockingIOError:
+            return  # no room
         except OSError:
-            return  # nobody there (ECONNREFUSED), no room, no route
+            peer.statistics.unreachable += 1  # nobody there (ECONNREFUSED), no route
+
+    def _look_at(self, payload_type: int) -> None:
+        """Take note of a payload type that is not the last one's."""
+        terms, payloads = self._stream.terms, self._payloads
+        assert terms is not None
+        if self._quality is None or payloads is None:
+            payloads = self._payloads = terms.payloads
+            self._base = tuple(getattr(self.statistics, name) for name in _COUNTED)
+            self._quality = StreamQuality(payloads.rates)
+            self._watch = self._quality.packet
+        self._payload_type = payload_type
+        self.statistics.payload_type = payload_type
+        if payload_type not in payloads.encodings:
+            self.statistics.unexpected += 1
 
     def _report_latch(self, source: Address) -> None:
         self.statistics.source = print_address(source)
@@ -256,10 +354,12 @@ class RtcpSocket(RelaySocket):
             self.statistics.dropped += 1
             return
         self.statistics.rtcp_packets += 1
-        try:
-            self.peer.transmit(self._buffer.view[:size])
-        except OSError:
-            return  # as for RTP
+        self._send(self.peer, size)
+
+
+def _ignore(second_octet: int, sequence: int, timestamp: int, ssrc: int, arrival: float) -> bool:
+    """Watch nothing."""
+    return False
 
 
 def print_address(address: Address) -> str:

@@ -49,7 +49,13 @@ class Receiver(Protocol):
 
 
 class Poller(Protocol):
-    """Calls `receive` of each of its receivers when there is something to read."""
+    """Calls `receive` of each of its receivers when there is something to read.
+
+    Attributes:
+        now: the reactor's time, when it last looked.
+    """
+
+    now: float
 
     def add(self, receiver: Receiver) -> None:
         """Begin to watch."""
@@ -74,6 +80,7 @@ class EpollPoller:
     def __init__(self, reactor: MediaReactor, *, pause: float) -> None:
         self._reactor = reactor
         self._pause = pause
+        self.now = 0.0
         self._epoll: select.epoll | None = None
         self._receivers: dict[int, Receiver] = {}
         #: Begins the next turn; while there is one, the reactor does not watch.
@@ -137,6 +144,7 @@ class EpollPoller:
             events = self._epoll.poll(0, _TURN)
             if not events:
                 break
+            self.now = self._reactor.seconds()
             count += len(events)
             for descriptor, _ in events:
                 receiver = receivers.get(descriptor)
@@ -167,13 +175,15 @@ class _Reader:
 
     _log = Logger()
 
-    def __init__(self, receiver: Receiver) -> None:
+    def __init__(self, poller: ReaderPoller, receiver: Receiver) -> None:
+        self._poller = poller
         self._receiver = receiver
 
     def fileno(self) -> int:
         return self._receiver.fileno()
 
     def doRead(self) -> None:
+        self._poller.look_at_the_clock()
         try:
             self._receiver.receive()
         except Exception:
@@ -191,6 +201,7 @@ class ReaderPoller:
 
     def __init__(self, reactor: MediaReactor) -> None:
         self._reactor = reactor
+        self.now = 0.0
         self._readers: dict[int, _Reader] = {}
 
     def __len__(self) -> int:
@@ -199,8 +210,12 @@ class ReaderPoller:
 
     def add(self, receiver: Receiver) -> None:
         """See `Poller`."""
-        reader = self._readers[receiver.fileno()] = _Reader(receiver)
+        reader = self._readers[receiver.fileno()] = _Reader(self, receiver)
         self._reactor.addReader(reader)
+
+    def look_at_the_clock(self) -> None:
+        """Set `now`."""
+        self.now = self._reactor.seconds()
 
     def remove(self, receiver: Receiver) -> None:
         """See `Poller`."""

@@ -11,9 +11,9 @@ from zope.interface import implementer
 
 from sipd.errors import ConfigurationError
 from sipd.interfaces import IMediaRelay
-from sipd.media.datagrams import DatagramBuffer, RelayContext
-from sipd.media.poller import MediaReactor, make_poller
+from sipd.media.poller import MediaReactor
 from sipd.media.ports import MediaAddress, PortAllocator
+from sipd.media.reactor import ReactorEngine
 from sipd.media.session import RelaySession, RelaySettings
 
 
@@ -51,9 +51,7 @@ class ReactorRelay:
         self._settings = RelaySettings(
             addresses=by_type, ports=ports, latch_window=latch_window, stream_limit=stream_limit
         )
-        self._reactor = reactor
-        self._poller = make_poller(reactor, pause=pause)
-        self._buffer = DatagramBuffer()
+        self._engine = ReactorEngine(reactor, pause=pause)
         self._sessions: dict[RelaySession, str] = {}
         self._forget = self._sessions.pop
 
@@ -63,8 +61,7 @@ class ReactorRelay:
 
     def open_session(self, call_id: str, event: Callable[[str, str], None]) -> RelaySession:
         """See `IMediaRelay`."""
-        context = RelayContext(self._reactor, self._poller, self._buffer, event)
-        session = RelaySession(self._settings, context, self._forget)
+        session = RelaySession(self._settings, self._engine, event, self._forget)
         self._sessions[session] = call_id
         return session
 

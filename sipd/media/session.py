@@ -10,15 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from twisted.internet.defer import Deferred, execute
+from twisted.internet.defer import Deferred, execute, succeed
 from zope.interface import implementer
 
-from sipd.errors import InvalidStateError, SdpError
+from sipd.errors import InvalidStateError, MediaEngineError, SdpError
 from sipd.interfaces import IMediaSession, StreamStatistics
-from sipd.media.datagrams import RelayContext
+from sipd.media.engine import Engine, Report
 from sipd.media.ports import MediaAddress, PortAllocator
 from sipd.media.rewrite import SignalledStream, is_datagrams, read_streams, rewrite
 from sipd.media.stream import RelayStream
+from sipd.media.terms import Terms
 from sipd.sdp.description import AddressType, SessionDescription
 from sipd.sdp.offer_answer import check_answer
 from sipd.sdp.streams import Slots
@@ -108,17 +109,19 @@ class RelaySession:
 
     Args:
         settings: of the relay.
-        context: for the sockets.
+        engine: forwards, until `move`.
+        report: for the call's explanation.
         closed: called once, when everything is released.
     """
 
-    __slots__ = ("_closed", "_context", "_exchanges", "_is_open", "_legs", "_settings", "_statistics")
+    __slots__ = ("_closed", "_engine", "_exchanges", "_is_open", "_legs", "_report", "_settings", "_statistics")
 
     def __init__(
-        self, settings: RelaySettings, context: RelayContext, closed: Callable[[RelaySession], object]
+        self, settings: RelaySettings, engine: Engine, report: Report, closed: Callable[[RelaySession], object]
     ) -> None:
         self._settings = settings
-        self._context = context
+        self._engine = engine
+        self._report = report
         self._closed = closed
         self._is_open = True
         self._legs: dict[str, _Leg] = {}
@@ -160,11 +163,45 @@ class RelaySession:
                 self._release(stream)
         self._release_unused()
 
+    def established(self) -> None:
+        """See `IMediaSession`."""
+
+    @property
+    def engine(self) -> Engine:
+        """What forwards its media."""
+        return self._engine
+
+    def move(self, engine: Engine) -> None:
+        """Let another engine forward. What comes meanwhile waits in the sockets.
+
+        Raises:
+            MediaEngineError: it cannot take a stream; all of them stay where they were.
+        """
+        before, streams = self._engine, [stream for leg in self._legs.values() for stream in leg.streams]
+        moved: list[RelayStream] = []
+        try:
+            for stream in streams:
+                stream.move(engine)
+                moved.append(stream)
+        except MediaEngineError:
+            for stream in moved:
+                stream.move(before)
+            engine = before
+            raise
+        finally:
+            for stream in streams:
+                stream.reconnect()
+            self._engine = engine
+        self._report("engine", f"{engine.name} relays the media now")
+
     def statistics(self) -> Sequence[StreamStatistics]:
         """See `IMediaSession`. What was counted stays when a stream, or the session, has ended."""
+        for leg in self._legs.values():
+            for stream in leg.streams:
+                stream.count()
         return list(self._statistics.values())
 
-    def close(self) -> None:
+    def close(self) -> Deferred[Sequence[StreamStatistics]]:
         """See `IMediaSession`."""
         if self._is_open:
             self._is_open = False
@@ -174,6 +211,7 @@ class RelaySession:
                     self._release(stream)
             self._legs.clear()
             self._closed(self)
+        return succeed(list(self._statistics.values()))
 
     def _offer(
         self, sender: str, receiver: str, description: SessionDescription, slots: Slots | None
@@ -200,7 +238,7 @@ class RelaySession:
             self._release_unused()
         for index, (media, line) in enumerate(zip(description.media, lines, strict=True)):
             if line.asked is None and not is_datagrams(media):
-                self._context.event("not-relayed", f"{sender}/{index} {media.media} over {media.protocol} refused")
+                self._report("not-relayed", f"{sender}/{index} {media.media} over {media.protocol} refused")
         return offered
 
     def _answer(self, sender: str, receiver: str, description: SessionDescription) -> SessionDescription:
@@ -223,7 +261,7 @@ class RelaySession:
                 if not other.is_agreed or {other.offerer, other.answerer} != {sender, receiver}
             ]
             exchange.is_agreed = True
-        self._put_into_force(exchange)
+        self._put_into_force(exchange, description)
         self._release_unused()
         return answered
 
@@ -246,7 +284,7 @@ class RelaySession:
             raise InvalidStateError(f"leg {offerer} has offered nothing to leg {answerer}")
         return found
 
-    def _put_into_force(self, exchange: _Exchange) -> None:
+    def _put_into_force(self, exchange: _Exchange, answer: SessionDescription) -> None:
         """Latch and connect as agreed."""
         lines = exchange.lines
         for name in (exchange.offerer, exchange.answerer):
@@ -254,18 +292,23 @@ class RelaySession:
                 if stream.is_in_force and not any(stream is line.outer or stream is line.inner for line in lines):
                     stream.is_in_force = False
                     stream.disconnect()
-        closes_at = self._context.reactor.seconds() + self._settings.latch_window
-        for media, line in zip(exchange.offer.media, lines, strict=True):
+        offer, window = exchange.offer, self._settings.latch_window
+        for index, (media, line) in enumerate(zip(offer.media, lines, strict=True)):
             outer, inner, asked, given = line.outer, line.inner, line.asked, line.given
             if outer is None or inner is None or asked is None or given is None:
                 continue
-            outer.multiplex(asked.wants_mux)
-            inner.multiplex(asked.wants_mux and given.wants_mux)
-            for stream, signalled in ((outer, asked), (inner, given)):
+            is_muxed = asked.wants_mux
+            for stream, signalled, terms in (
+                (outer, asked, Terms(offer, answer, index)),
+                (inner, given, Terms(answer, offer, index)),
+            ):
                 stream.is_in_force = True
-                if stream.statistics.media != media.media:
-                    stream.count_in(self._counters(stream.leg, stream.index, media.media))
-                stream.signal(signalled, closes_at)
+                is_muxed = is_muxed and signalled.wants_mux
+                statistics = stream.statistics
+                if statistics.media != media.media:
+                    statistics = self._counters(stream.leg, stream.index, media.media)
+                stream.adapt(statistics, terms, is_muxed=is_muxed)
+                stream.signal(signalled, window)
             outer.connect_to(inner)
 
     def _plan(self, sender: str, slot: int, receiver: str, index: int, media: str, signalled: SignalledStream) -> _Line:
@@ -289,10 +332,11 @@ class RelaySession:
             address=address,
             pair=self._settings.ports.take(address.host),
             statistics=self._counters(leg, index, media),
-            context=self._context,
+            engine=self._engine,
+            report=self._report,
         )
         streams.append(stream)
-        self._context.event("port-taken", str(stream))
+        self._report("port-taken", str(stream))
         return stream
 
     def _family_for_sender(self, leg: str, index: int, signalled: SignalledStream) -> AddressType:
@@ -335,7 +379,7 @@ class RelaySession:
         """Release the ports of a stream."""
         stream.close()
         self._settings.ports.release(stream.pair)
-        self._context.event("port-released", str(stream))
+        self._report("port-released", str(stream))
 
     def _counters(self, leg: str, index: int, media: str) -> StreamStatistics:
         """Give what counts one kind of media on one media line of one leg."""

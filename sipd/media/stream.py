@@ -1,12 +1,13 @@
-"""One stream of one leg: its pair of ports, and what it is connected with."""
+"""One stream of one leg: its pair of ports, where its media come from and go to, and what they are."""
 
 from __future__ import annotations
 
 from sipd.interfaces import StreamStatistics
-from sipd.media.datagrams import RelayContext, RtcpSocket, RtpSocket
+from sipd.media.engine import Engine, Forwarder, Report
 from sipd.media.latch import Address, Latch
 from sipd.media.ports import MediaAddress, PortPair
 from sipd.media.rewrite import SignalledStream, StreamPlace
+from sipd.media.terms import Terms
 
 
 class RelayStream:
@@ -18,13 +19,32 @@ class RelayStream:
         address: that the pair is bound on.
         pair: for this stream alone.
         statistics: to count in.
-        context: of the session.
+        engine: forwards what comes.
+        report: for the call's explanation.
 
     Attributes:
+        latch: decides where RTP comes from; `rtcp_latch` the same for RTCP.
+        terms: what was agreed on last.
         is_in_force: whether its leg uses it; until then it is only planned with.
+        is_muxed: whether RTP and RTCP share a port on this leg (RFC 5761).
+        peer: with which it is connected.
     """
 
-    __slots__ = ("_context", "_is_muxed", "_peer", "_rtcp", "_rtp", "address", "index", "is_in_force", "leg", "pair")
+    __slots__ = (
+        "_forwarder",
+        "address",
+        "index",
+        "is_in_force",
+        "is_muxed",
+        "latch",
+        "leg",
+        "pair",
+        "peer",
+        "report",
+        "rtcp_latch",
+        "statistics",
+        "terms",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -34,19 +54,22 @@ class RelayStream:
         address: MediaAddress,
         pair: PortPair,
         statistics: StreamStatistics,
-        context: RelayContext,
+        engine: Engine,
+        report: Report,
     ) -> None:
         self.leg = leg
         self.index = index
         self.address = address
         self.pair = pair
+        self.statistics = statistics
+        self.report = report
+        self.latch = Latch()
+        self.rtcp_latch = Latch(self.latch)
+        self.terms: Terms | None = None
         self.is_in_force = False
-        self._context = context
-        self._peer: RelayStream | None = None
-        self._is_muxed = False
-        latch = Latch()
-        self._rtp = RtpSocket(pair.rtp, latch, statistics, context)
-        self._rtcp = RtcpSocket(pair.rtcp, Latch(latch), statistics, context)
+        self.is_muxed = False
+        self.peer: RelayStream | None = None
+        self._forwarder: Forwarder = engine.forward(self)
 
     def __str__(self) -> str:
         port = self.pair.port
@@ -57,65 +80,81 @@ class RelayStream:
         """What descriptions say of it."""
         return StreamPlace(self.address.advertised_host, self.pair.port)
 
-    @property
-    def statistics(self) -> StreamStatistics:
-        """Where it counts."""
-        return self._rtp.statistics
+    def adapt(self, statistics: StreamStatistics, terms: Terms, *, is_muxed: bool) -> None:
+        """Take note of what was agreed on. Whether ports are shared takes effect with the next `connect_to`.
 
-    def count_in(self, statistics: StreamStatistics) -> None:
-        """Count there from now on: the media line may come to mean another kind of media."""
-        self._rtp.statistics = statistics
-        self._rtcp.statistics = statistics
+        Args:
+            statistics: where to count from now on: the media line may come to mean another kind of media.
+            terms: what was agreed on.
+            is_muxed: whether RTP and RTCP share a port on this leg.
+        """
+        self.is_muxed = is_muxed
+        self.terms = terms
+        if statistics is not self.statistics:
+            self._forwarder.count()
+            self.statistics = statistics
+        self._forwarder.adapt()
 
-    def signal(self, signalled: SignalledStream, closes_at: float) -> None:
+    def signal(self, signalled: SignalledStream, window: float) -> None:
         """Take note of where the party wants its media.
 
         Args:
             signalled: by the offer or answer that comes into force.
-            closes_at: when the window for latching ends.
+            window: seconds for latching.
         """
         rtp, rtcp = self._reachable(signalled.rtp), self._reachable(signalled.rtcp)
         if rtp is None and signalled.rtp is not None:
-            self._context.event(
+            self.report(
                 "unreachable",
                 f"{self.leg}/{self.index} wants media at {signalled.rtp[0]}, which {self.address.host} cannot reach",
             )
-        self._rtp.signal(rtp, closes_at)
-        self._rtcp.signal(rtcp, closes_at)
+        self._forwarder.signal(rtp, rtcp, window)
 
     def connect_to(self, other: RelayStream) -> None:
         """Relay between the two, and between either and a third no more."""
         for stream in (self, other):
-            if stream._peer is not None:
+            if stream.peer is not None:
                 stream.disconnect()
-        self._peer, other._peer = other, self
-        self._direct(other)
-        other._direct(self)
+        self.peer, other.peer = other, self
+        self._forwarder.connect_to(other._forwarder)
+        other._forwarder.connect_to(self._forwarder)
 
     def disconnect(self) -> None:
         """Relay nothing, until connected again."""
-        peer = self._peer
+        peer = self.peer
         if peer is not None:
-            self._peer = peer._peer = None
-            for stream in (self, peer):
-                stream._rtp.connect_to(None)
-                stream._rtcp.connect_to(None)
+            self.peer = peer.peer = None
+            self._forwarder.connect_to(None)
+            peer._forwarder.connect_to(None)
 
-    def multiplex(self, is_muxed: bool) -> None:
-        """Say whether RTP and RTCP share a port on this leg (RFC 5761). Takes effect with the next `connect_to`."""
-        self._is_muxed = is_muxed
+    def move(self, engine: Engine) -> None:
+        """Let another engine forward; `reconnect` has to follow when all streams of the session are moved.
+
+        Raises:
+            MediaEngineError: it cannot; nothing is changed.
+        """
+        before = self._forwarder
+        before.count()
+        self._forwarder = engine.forward(self)
+        before.close()
+        self._forwarder.adapt()
+
+    def reconnect(self) -> None:
+        """Forward again to the one that it is connected with."""
+        if self.peer is not None:
+            self._forwarder.connect_to(self.peer._forwarder)
+
+    def count(self) -> None:
+        """Bring the statistics up to date, as far as they are known."""
+        self._forwarder.count()
 
     def close(self) -> None:
         """Relay nothing any more. The pair can be released after this."""
         self.disconnect()
-        self._rtp.close()
-        self._rtcp.close()
-
-    def _direct(self, other: RelayStream) -> None:
-        """Send what comes from this party to that one."""
-        reports = other._rtp if other._is_muxed else other._rtcp
-        self._rtp.connect_to(other._rtp, reports if self._is_muxed else None)
-        self._rtcp.connect_to(reports)
+        self._forwarder.count()
+        self._forwarder.close()
+        # It knows this stream: without a cycle all of it is gone at once.
+        del self._forwarder
 
     def _reachable(self, address: Address | None) -> Address | None:
         """Give the address if these sockets can send to its version of IP."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from twisted.internet.defer import Deferred, execute
+from twisted.internet.defer import Deferred, execute, succeed
 from zope.interface import implementer
 
 from sipd.errors import InvalidStateError, ResourcesExhaustedError
@@ -82,12 +82,14 @@ class FakeMediaSession:
         call_id: as given.
         connected: the pairs of legs whose media flows, as (who offered, who answered).
         is_open: whether it was not closed yet.
+        is_established: whether the call was answered.
     """
 
     def __init__(self, relay: FakeMediaRelay, call_id: str, event: Callable[[str, str], None]) -> None:
         self.call_id = call_id
         self.connected: set[_Pair] = set()
         self.is_open = True
+        self.is_established = False
         self._relay = relay
         self._event = event
         self._ports: dict[_Key, int] = {}
@@ -132,16 +134,20 @@ class FakeMediaSession:
         """See `IMediaSession`. Nothing flows, so the counters stay at 0."""
         return list(self._statistics.values())
 
-    def close(self) -> None:
+    def established(self) -> None:
         """See `IMediaSession`."""
-        if not self.is_open:
-            return
-        self.is_open = False
-        self._pending.clear()
-        self._agreed.clear()
-        self.connected.clear()
-        self._release_unused()
-        self._relay.sessions.remove(self)
+        self.is_established = True
+
+    def close(self) -> Deferred[Sequence[StreamStatistics]]:
+        """See `IMediaSession`."""
+        if self.is_open:
+            self.is_open = False
+            self._pending.clear()
+            self._agreed.clear()
+            self.connected.clear()
+            self._release_unused()
+            self._relay.sessions.remove(self)
+        return succeed(self.statistics())
 
     def _offer(
         self, sender: str, receiver: str, description: SessionDescription, slots: Slots | None

@@ -136,9 +136,13 @@ class SlowSession:
         """See `IMediaSession`."""
         return self._session.statistics()
 
-    def close(self) -> None:
+    def established(self) -> None:
         """See `IMediaSession`."""
-        self._session.close()
+        self._session.established()
+
+    def close(self) -> Deferred[Sequence[StreamStatistics]]:
+        """See `IMediaSession`."""
+        return self._session.close()
 
     def _later(
         self, function: Callable[..., Deferred[SessionDescription]], *arguments: Any

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 
 from sipd.media.datagrams import RelaySocket
+from sipd.media.reactor import SocketForwarder
 from sipd.media.session import RelaySession
 from sipd.media.stream import RelayStream
 from sipd.sdp.description import SessionDescription
@@ -124,8 +125,9 @@ class RelayingTests(CallTestCase):
         for _ in range(2):
             for leg in self.session._legs.values():
                 for stream in leg.streams:
-                    stream._rtp.receive()
-                    stream._rtcp.receive()
+                    assert isinstance(stream._forwarder, SocketForwarder)
+                    stream._forwarder.rtp.receive()
+                    stream._forwarder.rtcp.receive()
             self.settle()
 
     def test_leaves_no_cycles(self) -> None:

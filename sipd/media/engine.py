@@ -1,0 +1,64 @@
+"""What an engine is: it carries the datagrams of streams, while the session knows which streams there are.
+
+The sockets of a stream belong to the session, and stay open when another engine takes over. Whatever comes meanwhile
+waits in them: nothing is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from sipd.media.latch import Address
+
+if TYPE_CHECKING:
+    from sipd.media.stream import RelayStream
+
+
+class Forwarder(Protocol):
+    """An engine's part in one stream of one leg."""
+
+    def signal(self, rtp: Address | None, rtcp: Address | None, window: float) -> None:
+        """Take note of where the leg wants its media, by an offer or answer that has come into force.
+
+        Args:
+            rtp: where RTP is to go, as a numeric address; `None` if it named none.
+            rtcp: the same for RTCP.
+            window: seconds in which a source may be latched on to.
+        """
+
+    def connect_to(self, other: Forwarder | None) -> None:
+        """Forward what comes from the leg to another one's forwarder of this engine; nowhere if `None`."""
+
+    def adapt(self) -> None:
+        """Take note that the stream's media are of another kind now, or are to be treated in another way."""
+
+    def count(self) -> None:
+        """Bring the stream's statistics up to date, as far as they are known."""
+
+    def close(self) -> None:
+        """Forward nothing any more. Leaves the sockets open."""
+
+
+class Engine(Protocol):
+    """Carries datagrams.
+
+    Attributes:
+        name: in configurations, records and explanations.
+    """
+
+    name: str
+
+    def forward(self, stream: RelayStream) -> Forwarder:
+        """Begin with a stream: its sockets, its latches as they are.
+
+        Raises:
+            MediaEngineError: this engine cannot take it.
+        """
+
+    def close(self) -> None:
+        """Free what the engine holds. Idempotent."""
+
+
+#: Tells what a call's explanation should say: a short fixed word, and a line for a person.
+Report = Callable[[str, str], None]

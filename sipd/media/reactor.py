@@ -1,0 +1,76 @@
+"""The engine that is always there: sockets in the reactor of this process."""
+
+from __future__ import annotations
+
+from sipd.media.datagrams import DatagramBuffer, RelayContext, RtcpSocket, RtpSocket
+from sipd.media.engine import Forwarder
+from sipd.media.latch import Address
+from sipd.media.poller import MediaReactor, make_poller
+from sipd.media.stream import RelayStream
+
+
+class ReactorEngine:
+    """Forwards in the thread of the reactor.
+
+    Args:
+        reactor: which waits for datagrams and gives the time.
+        pause: seconds for which datagrams are gathered at most before they are relayed together; 0 for no delay and
+            more processor time.
+    """
+
+    name = "reactor"
+
+    def __init__(self, reactor: MediaReactor, *, pause: float = 0.002) -> None:
+        self._context = RelayContext(reactor, make_poller(reactor, pause=pause), DatagramBuffer())
+
+    def forward(self, stream: RelayStream) -> SocketForwarder:
+        """See `Engine`."""
+        return SocketForwarder(stream, self._context, self.name)
+
+    def close(self) -> None:
+        """See `Engine`. Without sockets there is nothing to free."""
+
+
+class SocketForwarder:
+    """The two sockets of a stream. See `Forwarder`."""
+
+    __slots__ = ("_context", "_stream", "rtcp", "rtp")
+
+    def __init__(self, stream: RelayStream, context: RelayContext, engine: str) -> None:
+        self._stream = stream
+        self._context = context
+        stream.statistics.engine = engine
+        self.rtp = RtpSocket(stream.pair.rtp, stream, stream.latch, context)
+        self.rtcp = RtcpSocket(stream.pair.rtcp, stream, stream.rtcp_latch, context)
+
+    def signal(self, rtp: Address | None, rtcp: Address | None, window: float) -> None:
+        """See `Forwarder`."""
+        closes_at = self._context.reactor.seconds() + window
+        self.rtp.signal(rtp, closes_at)
+        self.rtcp.signal(rtcp, closes_at)
+
+    def connect_to(self, other: Forwarder | None) -> None:
+        """See `Forwarder`."""
+        if other is None:
+            self.rtp.connect_to(None)
+            self.rtcp.connect_to(None)
+            return
+        assert isinstance(other, SocketForwarder)
+        reports = other.rtp if other._stream.is_muxed else other.rtcp
+        self.rtp.connect_to(other.rtp, reports if self._stream.is_muxed else None)
+        self.rtcp.connect_to(reports)
+
+    def adapt(self) -> None:
+        """See `Forwarder`."""
+        self._stream.statistics.engine = self._stream.statistics.engine or "reactor"
+        self.rtp.adapt()
+        self.rtcp.adapt()
+
+    def count(self) -> None:
+        """See `Forwarder`."""
+        self.rtp.count()
+
+    def close(self) -> None:
+        """See `Forwarder`."""
+        self.rtp.close()
+        self.rtcp.close()
