@@ -25,7 +25,8 @@ from multiprocessing.connection import Connection
 from twisted.internet.epollreactor import EPollReactor
 
 from sipd.media.ports import MediaAddress, PortAllocator
-from sipd.media.relay import ReactorRelay
+from sipd.media.reactor import ReactorEngine
+from sipd.media.relay import MediaRelay
 from sipd.media.session import RelaySession
 from sipd.sdp.description import SessionDescription, parse_description
 
@@ -79,12 +80,11 @@ def measure(calls: int, duration: float, pause: float) -> Outcome:
     phones.start()
     os.sched_setaffinity(0, processors[:1])
     reactor = EPollReactor()
-    relay = ReactorRelay(
-        reactor=reactor,
+    relay = MediaRelay(
+        engine=ReactorEngine(reactor, pause=pause),
         addresses=[MediaAddress(host=HOST, advertised_host=HOST)],
         ports=PortAllocator(clock=reactor, low=20000, high=29999),
         latch_window=0.5,
-        pause=pause,
     )
     try:
         sessions = [relay.open_session(str(index), lambda kind, text: None) for index in range(calls)]

@@ -23,7 +23,8 @@ from sipd.errors import ConfigurationError
 from sipd.interfaces import Entropy, ICallObserver, IMessageObserver
 from sipd.media.bypass import Bypass
 from sipd.media.ports import PortAllocator
-from sipd.media.relay import ReactorRelay
+from sipd.media.reactor import ReactorEngine
+from sipd.media.relay import MediaRelay
 from sipd.observe.console import CallConsole
 from sipd.observe.explain import ExplainLog
 from sipd.observe.ledger import ResourceLedger
@@ -130,13 +131,13 @@ class Stack:
             )
 
         media = layers.media_addresses(config)
-        self.relay: ReactorRelay | Bypass = Bypass()
+        self.relay: MediaRelay | Bypass = Bypass()
         if config.media.relay:
             ports = PortAllocator(
                 clock=reactor, low=config.media.first_port, high=config.media.last_port, rest=config.media.port_rest
             )
-            self.relay = ReactorRelay(
-                reactor=reactor, addresses=media, ports=ports, latch_window=config.media.latch_window
+            self.relay = MediaRelay(
+                engine=ReactorEngine(reactor), addresses=media, ports=ports, latch_window=config.media.latch_window
             )
 
         self.records = JsonLinesRecords(

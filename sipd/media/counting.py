@@ -44,6 +44,10 @@ class Share:
         self._statistics = statistics
         self._counted = [0] * len(ADDED)
 
+    def is_in(self, statistics: StreamStatistics) -> bool:
+        """Say whether it is added to that one."""
+        return self._statistics is statistics
+
     def count_in(self, statistics: StreamStatistics) -> None:
         """Add to another one from now on."""
         self._statistics = statistics

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 from sipd.media.latch import Address
 
 if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
     from sipd.media.stream import RelayStream
 
 
@@ -55,6 +57,9 @@ class Engine(Protocol):
         Raises:
             MediaEngineError: this engine cannot take it.
         """
+
+    def settle(self) -> Deferred[None]:
+        """Fire when all that was asked for so far is done, and all counters asked for are known. Never fails."""
 
     def close(self) -> None:
         """Free what the engine holds. Idempotent."""

@@ -8,8 +8,9 @@ window nothing moves: another source counts as foreign until a new offer or answ
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 #: Numeric host, without brackets, and port.
 Address: TypeAlias = tuple[str, int]
@@ -56,6 +57,15 @@ class Latch:
     def remote(self) -> Address | None:
         """Where to send: to the latched source, before that to what was signalled; `None` if nobody knows yet."""
         return self.source or self.signalled
+
+    def export(self, now: float) -> list[object]:
+        """Give what it knows as values for JSON, for `restore`."""
+        return [self.signalled, self.source, self._previous, max(0.0, self._closes_at - now)]
+
+    def restore(self, values: Sequence[Any], now: float) -> None:
+        """Know what another one has exported."""
+        self.signalled, self.source, self._previous = (None if one is None else (one[0], one[1]) for one in values[:3])
+        self._closes_at = now + values[3]
 
     def signal(self, address: Address | None, closes_at: float) -> bool:
         """Take note of an offer or answer that has come into force.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from twisted.internet.defer import Deferred, succeed
+
 from sipd.media.datagrams import DatagramBuffer, RelayContext, RtcpSocket, RtpSocket
 from sipd.media.engine import Forwarder
 from sipd.media.latch import Address
@@ -27,6 +29,10 @@ class ReactorEngine:
         """See `Engine`."""
         return SocketForwarder(stream, self._context, self.name)
 
+    def settle(self) -> Deferred[None]:
+        """See `Engine`. It does everything at once."""
+        return succeed(None)
+
     def close(self) -> None:
         """See `Engine`. Without sockets there is nothing to free."""
 
@@ -34,12 +40,12 @@ class ReactorEngine:
 class SocketForwarder:
     """The two sockets of a stream. See `Forwarder`."""
 
-    __slots__ = ("_context", "_stream", "rtcp", "rtp")
+    __slots__ = ("_context", "_engine", "_stream", "rtcp", "rtp")
 
     def __init__(self, stream: RelayStream, context: RelayContext, engine: str) -> None:
         self._stream = stream
         self._context = context
-        stream.statistics.engine = engine
+        self._engine = stream.statistics.engine = engine
         self.rtp = RtpSocket(stream.pair.rtp, stream, stream.latch, context)
         self.rtcp = RtcpSocket(stream.pair.rtcp, stream, stream.rtcp_latch, context)
 
@@ -62,7 +68,7 @@ class SocketForwarder:
 
     def adapt(self) -> None:
         """See `Forwarder`."""
-        self._stream.statistics.engine = self._stream.statistics.engine or "reactor"
+        self._stream.statistics.engine = self._engine
         self.rtp.adapt()
         self.rtcp.adapt()
 

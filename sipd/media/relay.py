@@ -1,4 +1,4 @@
-"""The media relay inside the process: sockets in the reactor, datagrams from leg to leg as they are.
+"""The media relay: it opens the sessions, and chooses which engine forwards.
 
 It relays any kind of media, since it looks no further than the address. Which source it believes: `sipd.media.latch`.
 """
@@ -7,43 +7,45 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from sipd.errors import ConfigurationError
 from sipd.interfaces import IMediaRelay
-from sipd.media.poller import MediaReactor
+from sipd.media.engine import Engine
 from sipd.media.ports import MediaAddress, PortAllocator
-from sipd.media.reactor import ReactorEngine
 from sipd.media.session import RelaySession, RelaySettings
 
 
 @implementer(IMediaRelay)
-class ReactorRelay:
-    """Relays in the thread of the reactor.
+class MediaRelay:
+    """Relays.
 
     Args:
-        reactor: which waits for datagrams and gives the time.
+        engine: forwards what no other engine does; it is always there.
         addresses: where media comes in: one for each version of IP that is served. The first is taken where neither a
             leg's own address nor its signalling says which.
         ports: gives pairs of ports on those addresses; may be shared with other users of the range.
         latch_window: seconds after an offer or answer in which a source may be latched on to.
         stream_limit: streams that one description may have; an offer of more fails with `SdpError`.
-        pause: seconds for which datagrams are gathered at most before they are relayed together; 0 for no delay and
-            more processor time.
+
+    Attributes:
+        choose: gives the engine for a new session, or `None` for the one that is always there.
 
     Raises:
         ConfigurationError: there is no address, or there are two of one version of IP.
     """
 
+    _log = Logger()
+
     def __init__(
         self,
         *,
-        reactor: MediaReactor,
+        engine: Engine,
         addresses: Sequence[MediaAddress],
         ports: PortAllocator,
         latch_window: float = 5.0,
         stream_limit: int = 16,
-        pause: float = 0.002,
     ) -> None:
         by_type = {address.address_type: address for address in addresses}
         if not addresses or len(by_type) < len(addresses):
@@ -51,7 +53,8 @@ class ReactorRelay:
         self._settings = RelaySettings(
             addresses=by_type, ports=ports, latch_window=latch_window, stream_limit=stream_limit
         )
-        self._engine = ReactorEngine(reactor, pause=pause)
+        self._engine = engine
+        self.choose: Callable[[], Engine | None] = _nobody
         self._sessions: dict[RelaySession, str] = {}
         self._forget = self._sessions.pop
 
@@ -61,11 +64,28 @@ class ReactorRelay:
 
     def open_session(self, call_id: str, event: Callable[[str, str], None]) -> RelaySession:
         """See `IMediaRelay`."""
-        session = RelaySession(self._settings, self._engine, event, self._forget)
+        chosen = self.choose()
+        engine = self._engine if chosen is None else chosen
+        session = RelaySession(call_id, self._settings, engine, event, self._forget)
         self._sessions[session] = call_id
         return session
 
+    def engine_lost(self, engine: Engine) -> None:
+        """Let the sessions of an engine that is gone go on with the one that is always there."""
+        sessions = [session for session in self._sessions if session.engine is engine]
+        for session in sessions:
+            session.move(self._engine)
+        if sessions:
+            self._log.warn(
+                "{count} calls were moved to the engine {engine}", count=len(sessions), engine=self._engine.name
+            )
+
     def close(self) -> None:
-        """Close all sessions. Idempotent."""
+        """Close all sessions, and the engine. Idempotent."""
         for session in list(self._sessions):
             session.close()
+        self._engine.close()
+
+
+def _nobody() -> None:
+    return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from twisted.internet.defer import Deferred, execute, succeed
+from twisted.internet.defer import Deferred, execute
 from zope.interface import implementer
 
 from sipd.errors import InvalidStateError, MediaEngineError, SdpError
@@ -108,17 +108,34 @@ class RelaySession:
     """See `IMediaSession`.
 
     Args:
+        call_id: of the call, for logs.
         settings: of the relay.
         engine: forwards, until `move`.
         report: for the call's explanation.
         closed: called once, when everything is released.
     """
 
-    __slots__ = ("_closed", "_engine", "_exchanges", "_is_open", "_legs", "_report", "_settings", "_statistics")
+    __slots__ = (
+        "_closed",
+        "_engine",
+        "_exchanges",
+        "_is_open",
+        "_legs",
+        "_report",
+        "_settings",
+        "_statistics",
+        "call_id",
+    )  # fmt: skip
 
     def __init__(
-        self, settings: RelaySettings, engine: Engine, report: Report, closed: Callable[[RelaySession], object]
+        self,
+        call_id: str,
+        settings: RelaySettings,
+        engine: Engine,
+        report: Report,
+        closed: Callable[[RelaySession], object],
     ) -> None:
+        self.call_id = call_id
         self._settings = settings
         self._engine = engine
         self._report = report
@@ -211,7 +228,7 @@ class RelaySession:
                     self._release(stream)
             self._legs.clear()
             self._closed(self)
-        return succeed(list(self._statistics.values()))
+        return self._engine.settle().addCallback(lambda _: list(self._statistics.values()))
 
     def _offer(
         self, sender: str, receiver: str, description: SessionDescription, slots: Slots | None
@@ -327,6 +344,7 @@ class RelaySession:
             if stream.index == index and stream.address is address:
                 return stream
         stream = RelayStream(
+            call_id=self.call_id,
             leg=leg,
             index=index,
             address=address,

@@ -7,13 +7,14 @@ from sipd.media.engine import Engine, Forwarder, Report
 from sipd.media.latch import Address, Latch
 from sipd.media.ports import MediaAddress, PortPair
 from sipd.media.rewrite import SignalledStream, StreamPlace
-from sipd.media.terms import Terms
+from sipd.media.terms import StreamTerms
 
 
 class RelayStream:
     """One stream of one leg.
 
     Args:
+        call_id: of the call, for logs.
         leg: name of the leg.
         index: of the media line, from 0.
         address: that the pair is bound on.
@@ -21,6 +22,7 @@ class RelayStream:
         statistics: to count in.
         engine: forwards what comes.
         report: for the call's explanation.
+        latch, rtcp_latch, terms: those of a stream that comes from another process.
 
     Attributes:
         latch: decides where RTP comes from; `rtcp_latch` the same for RTCP.
@@ -33,6 +35,7 @@ class RelayStream:
     __slots__ = (
         "_forwarder",
         "address",
+        "call_id",
         "index",
         "is_in_force",
         "is_muxed",
@@ -49,6 +52,7 @@ class RelayStream:
     def __init__(
         self,
         *,
+        call_id: str,
         leg: str,
         index: int,
         address: MediaAddress,
@@ -56,16 +60,20 @@ class RelayStream:
         statistics: StreamStatistics,
         engine: Engine,
         report: Report,
+        latch: Latch | None = None,
+        rtcp_latch: Latch | None = None,
+        terms: StreamTerms | None = None,
     ) -> None:
+        self.call_id = call_id
         self.leg = leg
         self.index = index
         self.address = address
         self.pair = pair
         self.statistics = statistics
         self.report = report
-        self.latch = Latch()
-        self.rtcp_latch = Latch(self.latch)
-        self.terms: Terms | None = None
+        self.latch = latch or Latch()
+        self.rtcp_latch = rtcp_latch or Latch(self.latch)
+        self.terms = terms
         self.is_in_force = False
         self.is_muxed = False
         self.peer: RelayStream | None = None
@@ -76,11 +84,16 @@ class RelayStream:
         return f"{self.leg}/{self.index} {port}-{port + 1}"
 
     @property
+    def forwarder(self) -> Forwarder:
+        """The engine's part in it."""
+        return self._forwarder
+
+    @property
     def place(self) -> StreamPlace:
         """What descriptions say of it."""
         return StreamPlace(self.address.advertised_host, self.pair.port)
 
-    def adapt(self, statistics: StreamStatistics, terms: Terms, *, is_muxed: bool) -> None:
+    def adapt(self, statistics: StreamStatistics, terms: StreamTerms, *, is_muxed: bool) -> None:
         """Take note of what was agreed on. Whether ports are shared takes effect with the next `connect_to`.
 
         Args:

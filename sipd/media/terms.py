@@ -5,7 +5,9 @@ It is worked out of the two descriptions when somebody asks, which for most call
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from sipd.errors import SdpError
 from sipd.sdp.codecs import encodings
@@ -40,8 +42,59 @@ class Payloads:
         return found
 
 
+class StreamTerms(Protocol):
+    """What was agreed on about one stream of one leg.
+
+    Attributes:
+        is_rtp: whether it is RTP; otherwise its datagrams are opaque, such as UDPTL.
+        payloads: the payload types that the leg may send.
+        sends: whether media should come from the leg.
+        receives: whether media should go to the leg.
+    """
+
+    @property
+    def is_rtp(self) -> bool: ...  # noqa: D102
+
+    @property
+    def payloads(self) -> Payloads: ...  # noqa: D102
+
+    @property
+    def sends(self) -> bool: ...  # noqa: D102
+
+    @property
+    def receives(self) -> bool: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldTerms:
+    """The same as another process tells it. See `StreamTerms`."""
+
+    is_rtp: bool
+    payloads: Payloads
+    sends: bool
+    receives: bool
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> ToldTerms:
+        """Read what `export_terms` gave."""
+        encodings = {int(number): name for number, name in values["encodings"].items()}
+        payloads = Payloads(encodings=encodings, events=frozenset(values["events"]))
+        return cls(is_rtp=values["is_rtp"], payloads=payloads, sends=values["sends"], receives=values["receives"])
+
+
+def export_terms(terms: StreamTerms) -> dict[str, Any]:
+    """Give terms as values for JSON."""
+    return {
+        "is_rtp": terms.is_rtp,
+        "encodings": {str(number): name for number, name in terms.payloads.encodings.items()},
+        "events": sorted(terms.payloads.events),
+        "sends": terms.sends,
+        "receives": terms.receives,
+    }
+
+
 class Terms:
-    """What was agreed on about one stream.
+    """What two descriptions say of one stream. See `StreamTerms`.
 
     Args:
         own: the description of the leg whose stream it is.

@@ -20,7 +20,7 @@ from sipd.daemon.logs import observer_for
 from sipd.daemon.sections import Logging
 from sipd.daemon.service import SipService
 from sipd.interfaces import ListeningPoint
-from sipd.media.relay import ReactorRelay
+from sipd.media.relay import MediaRelay
 from sipd.sip.locate import Transport
 from sipd.sip.message import Response
 from sipd.sip.parser import parse_datagram
@@ -227,7 +227,7 @@ class MediaTests(HostileServiceCase):
         """Give how many calls hold media."""
         assert self.service.stack is not None
         relay = self.service.stack.relay
-        assert isinstance(relay, ReactorRelay)
+        assert isinstance(relay, MediaRelay)
         return len(relay)
 
     async def test_a_thousand_streams(self) -> None:

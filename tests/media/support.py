@@ -11,8 +11,11 @@ from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from sipd.interfaces import StreamStatistics
+from sipd.media.engine import Engine
 from sipd.media.ports import MediaAddress, PortAllocator
-from sipd.media.relay import ReactorRelay
+from sipd.media.reactor import ReactorEngine
+from sipd.media.relay import MediaRelay
 from sipd.media.session import RelaySession
 from sipd.sdp.description import SessionDescription, parse_description
 
@@ -42,6 +45,9 @@ class PumpedReactor(Clock):
     def removeReader(self, reader: IReadDescriptor) -> None:
         """See `IReactorFDSet`."""
         self.readers.discard(reader)
+
+    def settle(self) -> None:
+        """Let arrive what is on its way between parts of the relay: here there is nothing between them."""
 
     def read_all(self) -> None:
         """Let readers read until none has anything."""
@@ -124,19 +130,26 @@ class RelayTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Make the relay and one session."""
-        self.reactor = PumpedReactor()
+        self.reactor = self.make_reactor()
         self.allocator = PortAllocator(clock=self.reactor, low=self.ports[0], high=self.ports[1])
-        self.relay = ReactorRelay(
-            reactor=self.reactor,
+        self.relay = MediaRelay(
+            engine=self.make_engine(),
             addresses=self.addresses,
             ports=self.allocator,
             latch_window=self.latch_window,
             stream_limit=self.stream_limit,
-            pause=0,
         )
         self.events: list[tuple[str, str]] = []
         self.session = self.open_session()
         self.addCleanup(self._check_nothing_is_left)
+
+    def make_reactor(self) -> PumpedReactor:
+        """Make the reactor of the test."""
+        return PumpedReactor()
+
+    def make_engine(self) -> Engine:
+        """Make what forwards; other classes test another one."""
+        return ReactorEngine(self.reactor, pause=0)
 
     def open_session(self) -> RelaySession:
         """Open a session whose events are kept in `events`."""
@@ -158,7 +171,15 @@ class RelayTestCase(SynchronousTestCase):
 
     def result(self, deferred: Deferred[T]) -> T:
         """Give the result of a Deferred that has one."""
-        return self.successResultOf(deferred)
+        result = self.successResultOf(deferred)
+        self.reactor.settle()
+        return result
+
+    def statistics(self) -> list[StreamStatistics]:
+        """Give the counters of the session, as soon as they are known."""
+        self.session.statistics()
+        self.reactor.read_all()
+        return list(self.session.statistics())
 
     def kinds(self, kind: str) -> list[str]:
         """Give the texts of the events of a kind."""
@@ -166,6 +187,7 @@ class RelayTestCase(SynchronousTestCase):
 
     def _check_nothing_is_left(self) -> None:
         self.relay.close()
+        self.reactor.read_all()
         self.assertEqual(len(self.relay), 0)
         self.assertEqual(len(self.allocator), 0)
         self.assertEqual(self.reactor.readers, set())

@@ -50,7 +50,7 @@ class CallTestCase(RelayTestCase):
 
     def dropped(self) -> dict[str, int]:
         """Give the number of datagrams dropped by leg."""
-        return {entry.leg: entry.dropped for entry in self.session.statistics()}
+        return {entry.leg: entry.dropped for entry in self.statistics()}
 
 
 class RelayingTests(CallTestCase):
@@ -85,7 +85,7 @@ class RelayingTests(CallTestCase):
             self.alice.send(RTP, self.to_bob)
         self.bob.send(b"four", self.to_alice)
         self.alice.send(RTCP, rtcp_of(self.answered))
-        alice, bob = self.session.statistics()
+        alice, bob = self.statistics()
         self.assertEqual((alice.leg, alice.stream, alice.media), ("a", 0, "audio"))
         self.assertEqual((alice.packets, alice.size_octets, alice.rtcp_packets, alice.dropped), (3, 516, 1, 0))
         self.assertEqual(alice.source, f"127.0.0.1:{self.alice.port}")
@@ -109,7 +109,7 @@ class RelayingTests(CallTestCase):
         self.bob.send(RTP, self.to_alice)
         self.bob.send(RTCP, rtcp_of(self.offered))
         self.check_flows()
-        bob = self.session.statistics()[1]
+        bob = self.statistics()[1]
         self.assertEqual((bob.packets, bob.rtcp_packets), (2, 1))
 
     def test_other_leg_ended(self) -> None:
@@ -119,28 +119,6 @@ class RelayingTests(CallTestCase):
         self.alice.send(RTP, self.to_bob)
         self.assertEqual(self.dropped()["a"], 1)
         self.assertEqual(self.bob.received(), [])
-
-    def test_woken_for_nothing(self) -> None:
-        """A wake-up without a datagram is no error, neither before nor after the source is settled."""
-        for _ in range(2):
-            for leg in self.session._legs.values():
-                for stream in leg.streams:
-                    assert isinstance(stream._forwarder, SocketForwarder)
-                    stream._forwarder.rtp.receive()
-                    stream._forwarder.rtcp.receive()
-            self.settle()
-
-    def test_leaves_no_cycles(self) -> None:
-        """What a closed session consisted of is gone at once; it does not wait for the garbage collector."""
-        self.settle()
-        gc.collect()
-        gc.disable()
-        self.addCleanup(gc.enable)
-        kinds = (RelaySession, RelayStream, RelaySocket)
-        self.assertEqual(sum(isinstance(each, kinds) for each in gc.get_objects()), 7)
-        self.session.close()
-        del self.session
-        self.assertEqual([each for each in gc.get_objects() if isinstance(each, kinds)], [])
 
     def test_session_closed_by_an_event(self) -> None:
         """Whoever hears of a latched source may close the session there and then."""
@@ -170,6 +148,42 @@ class RelayingTests(CallTestCase):
         self.alice.send(RTP, place_of(answered))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.check_flows()
+
+
+class SocketTests(CallTestCase):
+    """The sockets in this process."""
+
+    def test_woken_for_nothing(self) -> None:
+        """A wake-up without a datagram is no error, neither before nor after the source is settled."""
+        for _ in range(2):
+            for leg in self.session._legs.values():
+                for stream in leg.streams:
+                    assert isinstance(stream.forwarder, SocketForwarder)
+                    stream.forwarder.rtp.receive()
+                    stream.forwarder.rtcp.receive()
+            self.settle()
+
+    def test_leaves_no_cycles(self) -> None:
+        """What a closed session consisted of is gone at once; it does not wait for the garbage collector."""
+        self.settle()
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        kinds = (RelaySession, RelayStream, RelaySocket)
+        streams = [stream for leg in self.session._legs.values() for stream in leg.streams]
+        mine = {id(self.session), *map(id, streams)}
+        for stream in streams:
+            assert isinstance(stream.forwarder, SocketForwarder)
+            mine |= {id(stream.forwarder.rtp), id(stream.forwarder.rtcp)}
+        del streams, stream
+
+        def count() -> int:
+            return sum(isinstance(each, kinds) and id(each) in mine for each in gc.get_objects())
+
+        self.assertEqual(count(), 7)
+        self.session.close()
+        del self.session
+        self.assertEqual(count(), 0)
 
 
 class SourceTests(CallTestCase):
@@ -282,7 +296,7 @@ class RtcpTests(CallTestCase):
         bob.expect(RTCP, source=rtcp_of(self.offered))
         bob.send(RTCP, rtcp_of(self.offered))
         alice.expect(RTCP, source=rtcp_of(self.answered))
-        self.assertEqual([entry.rtcp_packets for entry in self.session.statistics()], [1, 1])
+        self.assertEqual([entry.rtcp_packets for entry in self.statistics()], [1, 1])
 
     def test_goes_where_signalled(self) -> None:
         """RFC 3605: `a=rtcp` is heeded, and rewritten to the port after that of RTP."""
@@ -347,7 +361,7 @@ class MuxTests(CallTestCase):
             self.alice.expect(RTCP + b"2", source=self.to_bob)
             self.check_flows()
             self.settle()
-        alice, bob = self.session.statistics()
+        alice, bob = self.statistics()
         self.assertEqual((alice.rtcp_packets, bob.rtcp_packets), (2, 2))
         self.assertEqual(alice.packets, bob.packets)
 
@@ -358,7 +372,7 @@ class MuxTests(CallTestCase):
         for data in (RTP, RTCP):
             self.alice.send(data, self.to_bob)
             self.bob.expect(data, source=self.to_alice)
-        alice = self.session.statistics()[0]
+        alice = self.statistics()[0]
         self.assertEqual((alice.packets, alice.rtcp_packets), (1, 1))
 
     def test_not_any_more(self) -> None:

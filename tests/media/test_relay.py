@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from sipd.errors import ConfigurationError
 from sipd.media.ports import MediaAddress, PortAllocator
-from sipd.media.relay import ReactorRelay
+from sipd.media.reactor import ReactorEngine
+from sipd.media.relay import MediaRelay
 from sipd.sdp.description import SessionDescription
 from tests.media.support import HIGH, IP4, IP6, LOW, PumpedReactor, describe, place_of
 
@@ -49,7 +50,7 @@ class LoopbackTests(TestCase):
     async def test_call(self) -> None:
         """Two phones exchange 200 packets in the real reactor, over the moment at which the sources are settled."""
         ports = PortAllocator(clock=reactor, low=LOW, high=HIGH)
-        relay = ReactorRelay(reactor=reactor, addresses=[IP4], ports=ports, latch_window=0.05)
+        relay = MediaRelay(engine=ReactorEngine(reactor), addresses=[IP4], ports=ports, latch_window=0.05)
         self.addCleanup(relay.close)
         events: list[tuple[str, str]] = []
         session = relay.open_session("call", lambda kind, text: events.append((kind, text)))
@@ -74,10 +75,10 @@ class LoopbackTests(TestCase):
 class ConfigurationTests(SynchronousTestCase):
     """What a relay needs."""
 
-    def make(self, *addresses: MediaAddress) -> ReactorRelay:
+    def make(self, *addresses: MediaAddress) -> MediaRelay:
         """Make a relay with those addresses."""
         ports = PortAllocator(clock=Clock(), low=LOW, high=HIGH)
-        return ReactorRelay(reactor=PumpedReactor(), addresses=addresses, ports=ports)
+        return MediaRelay(engine=ReactorEngine(PumpedReactor()), addresses=addresses, ports=ports)
 
     def test_addresses(self) -> None:
         """There must be an address, and one at most of each version of IP."""

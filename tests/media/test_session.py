@@ -65,7 +65,7 @@ class NegotiationTests(RelayTestCase):
         foreign.send(RTP, place_of(offered))
         self.bob.send(RTP, place_of(offered))
         self.assertEqual(self.alice.received(), [])
-        self.assertEqual([entry.dropped for entry in self.session.statistics() if entry.leg == "b1"], [2])
+        self.assertEqual([entry.dropped for entry in self.statistics() if entry.leg == "b1"], [2])
         answered = self.answer("b1", "a", describe(("audio", self.bob.port)))
         self.check_flows(offered, answered)
         self.assertEqual(self.kinds("foreign-source"), [])
@@ -167,7 +167,7 @@ class NegotiationTests(RelayTestCase):
         self.answer("a", "b1", describe(f"m=image {self.alice.port} udptl t38"))
         self.assertEqual(place_of(fax), place_of(answered))
         self.check_flows(offered, answered)
-        counts = {(entry.leg, entry.media): entry.packets for entry in self.session.statistics()}
+        counts = {(entry.leg, entry.media): entry.packets for entry in self.statistics()}
         self.assertEqual(counts, {("a", "audio"): 1, ("b1", "audio"): 1, ("a", "image"): 1, ("b1", "image"): 1})
 
     def test_repeated_answer(self) -> None:
@@ -250,7 +250,7 @@ class NegotiationTests(RelayTestCase):
         self.assertEqual(self.events, events)
         self.failureResultOf(self.session.offer("a", "b1", describe(("audio", 4000))), InvalidStateError)
         self.failureResultOf(self.session.answer("b1", "a", describe(("audio", 4000))), InvalidStateError)
-        self.assertEqual([entry.packets for entry in self.session.statistics()], [1, 1])
+        self.assertEqual([entry.packets for entry in self.statistics()], [1, 1])
 
     def test_transfer(self) -> None:
         """When one leg of a call ends the other keeps its ports, and can be connected with a third."""
@@ -283,7 +283,7 @@ class NegotiationTests(RelayTestCase):
         self.alice.send(RTP, place_of(to_alice, 1))
         carol.expect(RTP, source=place_of(to_carol, 1))
         self.assertEqual(
-            {(entry.leg, entry.stream) for entry in self.session.statistics() if entry.packets}, {("a", 1)}
+            {(entry.leg, entry.stream) for entry in self.statistics() if entry.packets}, {("a", 1)}
         )
         # Her offer, a second time and the other way round, uses the same ports.
         again = self.result(self.session.offer("a", "c", describe(("video", self.alice.port)), (1,)))
@@ -405,7 +405,7 @@ class ForkTests(RelayTestCase):
         self.answer("b2", "a", describe(("audio", self.carol.port), ("video", 0)))
         video = self.party()
         video.send(RTP, place_of(self.to_bob, 1))
-        counts = {(entry.leg, entry.stream): entry.packets for entry in self.session.statistics()}
+        counts = {(entry.leg, entry.stream): entry.packets for entry in self.statistics()}
         self.assertEqual(counts["b1", 1], 0)
 
     def test_refused_by_one_branch(self) -> None:

@@ -1,0 +1,63 @@
+"""`python -m sipd.media.worker`: a worker. sipd starts it, with a connection to itself as descriptor 3."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import resource
+import signal
+import socket
+import sys
+from types import FrameType
+
+from twisted.internet.epollreactor import EPollReactor
+from twisted.logger import (
+    FilteringLogObserver,
+    LogLevel,
+    LogLevelFilterPredicate,
+    globalLogBeginner,
+    textFileLogObserver,
+)
+
+from sipd.media.reactor import ReactorEngine
+from sipd.media.worker.child import WorkerLife
+from sipd.media.worker.streams import HeldStreams
+
+CONTROL = 3
+
+
+def main() -> None:
+    """Run until no controller wants it any more."""
+    parser = argparse.ArgumentParser(prog="sipd.media.worker", description="relays media for a sipd; not for people")
+    parser.add_argument("--pause", type=float, required=True, help="seconds for which datagrams are gathered")
+    parser.add_argument("--orphan-timeout", type=float, required=True, help="seconds to live without a controller")
+    parser.add_argument("--listen", help="path of a Unix socket for controllers that come later")
+    options = parser.parse_args()
+    # A process group of its own: Ctrl-C is for the signalling, and calls outlive that.
+    os.setsid()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    failures = LogLevelFilterPredicate(defaultLogLevel=LogLevel.warn)
+    observer = FilteringLogObserver(textFileLogObserver(sys.stderr), [failures])
+    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
+    reactor = EPollReactor()
+    streams = HeldStreams(ReactorEngine(reactor, pause=options.pause), reactor)
+    life = WorkerLife(streams, reactor, orphan_timeout=options.orphan_timeout, stop=reactor.stop)
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        reactor.callFromThread(life.terminate)
+
+    signal.signal(signal.SIGTERM, terminate)
+    reactor.adoptStreamConnection(CONTROL, socket.AF_UNIX, life.factory())
+    os.close(CONTROL)
+    if options.listen:
+        reactor.listenUNIX(options.listen, life.factory(), mode=0o600)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+    reactor.run(installSignalHandlers=False)
+
+
+if __name__ == "__main__":
+    main()
