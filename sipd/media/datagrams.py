@@ -15,7 +15,7 @@ import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from sipd.media.latch import Address, Latch, Verdict
 from sipd.media.poller import MediaReactor, Poller
@@ -60,11 +60,29 @@ class RelayContext:
         reactor: for the time.
         poller: says when there is something to read.
         buffer: for the datagram at hand.
+        offload: forwards streams below these sockets, if there is anything that can.
     """
 
     reactor: MediaReactor
     poller: Poller
     buffer: DatagramBuffer
+    offload: Offload | None = None
+
+
+class Offload(Protocol):
+    """Forwards what would come to sockets before it comes there: the kernel."""
+
+    def begin(self, socket: RtpSocket) -> None:
+        """Take note that the source of a socket is settled."""
+
+    def end(self, socket: RtpSocket) -> None:
+        """Take note that something about a socket is about to change."""
+
+    def count(self, socket: RtpSocket) -> None:
+        """Add what was counted there to the socket's statistics."""
+
+    def close(self) -> None:
+        """Forward nothing any more."""
 
 
 class RelaySocket(ABC):
@@ -214,6 +232,11 @@ class RelaySocket(ABC):
             else:
                 self.statistics.dropped += 1
         self._is_connected = True
+        self._settled()
+
+    def _settled(self) -> None:
+        """Take note that the source is settled, which means nothing to most sockets."""
+        return
 
     def _disconnect(self) -> None:
         """Take datagrams from everywhere again, and check them here.
@@ -250,15 +273,27 @@ class RelaySocket(ABC):
 class RtpSocket(RelaySocket):
     """The socket of RTP, and of RTCP if that is multiplexed on it (RFC 5761); of any other datagrams, too."""
 
-    __slots__ = ("_base", "_is_rtp", "_payload_type", "_payloads", "_quality", "_watch", "rtcp_peer")
+    __slots__ = (
+        "_base",
+        "_is_offloaded",
+        "_is_rtp",
+        "_payload_type",
+        "_payloads",
+        "_quality",
+        "_watch",
+        "risen",
+        "rtcp_peer",
+    )
 
     kind = "RTP"
 
     def __init__(self, bound: socket.socket, stream: RelayStream, latch: Latch, context: RelayContext) -> None:
-        super().__init__(bound, stream, latch, context)
         #: Where multiplexed RTCP goes; `None` if the leg does not multiplex.
         self.rtcp_peer: RelaySocket | None = None
         self._is_rtp = stream.terms is not None and stream.terms.is_rtp
+        self._is_offloaded = False
+        #: Packets of RTP that came here although somebody else forwards.
+        self.risen = 0
         self._payload_type = -1
         self._payloads: Payloads | None = None
         #: Begun with the first packet of RTP; `_watch` is its `packet`.
@@ -266,14 +301,80 @@ class RtpSocket(RelaySocket):
         self._watch: Callable[[int, int, int, int, float], bool] = _ignore
         #: What `statistics` had counted before that.
         self._base: tuple[int, ...] = ()
+        super().__init__(bound, stream, latch, context)
+
+    @property
+    def rtp_peer(self) -> RtpSocket | None:
+        """Where datagrams go."""
+        return self.peer if isinstance(self.peer, RtpSocket) else None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is RTP, and comes from where nothing but signalling can change."""
+        return self._is_rtp and self._is_connected
+
+    @property
+    def local(self) -> Address:
+        """Where it is bound."""
+        return self._stream.address.host, self._stream.pair.port
+
+    @property
+    def payloads(self) -> Payloads | None:
+        """What was agreed on about payload types."""
+        return None if self._stream.terms is None else self._stream.terms.payloads
+
+    @property
+    def payload_type(self) -> int:
+        """The last one that came; -1 if none did."""
+        return self._payload_type
+
+    def report(self, kind: str, text: str) -> None:
+        """Tell what the call's explanation should say."""
+        self._stream.report(kind, text)
+
+    def offloaded(self, is_so: bool) -> None:
+        """Take note that somebody else forwards and counts; what comes here all the same is the rest."""
+        self.count()
+        self._is_offloaded = is_so
+        self._quality = None
+        self._watch = self._rise if is_so else _ignore
+        self._payload_type = -1
+        self.risen = 0
+
+    def _rise(self, second_octet: int, sequence: int, timestamp: int, ssrc: int, arrival: float) -> bool:
+        """Count what comes up here though somebody else forwards the stream."""
+        self.risen += 1
+        return True
 
     def connect_to(self, peer: RelaySocket | None, rtcp_peer: RelaySocket | None = None) -> None:
         """Choose where datagrams go from now on; those of RTCP to `rtcp_peer` if it is given."""
+        self._end_offload()
         self.peer = peer
         self.rtcp_peer = rtcp_peer
+        self._settled()
+
+    def close(self) -> None:
+        """See `RelaySocket`."""
+        self._end_offload()
+        super().close()
+
+    def _settled(self) -> None:
+        offload = self._context.offload
+        if offload is not None and self._is_connected:
+            offload.begin(self)
+
+    def _disconnect(self) -> None:
+        self._end_offload()
+        super()._disconnect()
+
+    def _end_offload(self) -> None:
+        offload = self._context.offload
+        if offload is not None:
+            offload.end(self)
 
     def adapt(self) -> None:
         """See `RelaySocket`."""
+        self._end_offload()
         self.count()
         super().adapt()
         terms = self._stream.terms
@@ -281,9 +382,12 @@ class RtpSocket(RelaySocket):
         self._payload_type = -1
         self._quality = None
         self._watch = _ignore
+        self._settled()
 
     def count(self) -> None:
         """Bring the statistics up to date: what is known of the packets that came."""
+        if self._is_offloaded and self._context.offload is not None:
+            self._context.offload.count(self)
         if self._quality is None:
             return
         known, statistics = self._quality.snapshot(), self.statistics
@@ -327,7 +431,9 @@ class RtpSocket(RelaySocket):
         """Take note of a payload type that is not the last one's."""
         terms, payloads = self._stream.terms, self._payloads
         assert terms is not None
-        if self._quality is None or payloads is None:
+        if self._is_offloaded:
+            payloads = self._payloads = terms.payloads
+        elif self._quality is None or payloads is None:
             payloads = self._payloads = terms.payloads
             self._base = tuple(getattr(self.statistics, name) for name in _COUNTED)
             self._quality = StreamQuality(payloads.rates)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred, succeed
 
-from sipd.media.datagrams import DatagramBuffer, RelayContext, RtcpSocket, RtpSocket
+from sipd.media.datagrams import DatagramBuffer, Offload, RelayContext, RtcpSocket, RtpSocket
 from sipd.media.engine import Forwarder
 from sipd.media.latch import Address
 from sipd.media.poller import MediaReactor, make_poller
@@ -18,12 +18,13 @@ class ReactorEngine:
         reactor: which waits for datagrams and gives the time.
         pause: seconds for which datagrams are gathered at most before they are relayed together; 0 for no delay and
             more processor time.
+        offload: forwards what it can before it comes to the sockets; it is the engine's from now on.
     """
 
     name = "reactor"
 
-    def __init__(self, reactor: MediaReactor, *, pause: float = 0.002) -> None:
-        self._context = RelayContext(reactor, make_poller(reactor, pause=pause), DatagramBuffer())
+    def __init__(self, reactor: MediaReactor, *, pause: float = 0.002, offload: Offload | None = None) -> None:
+        self._context = RelayContext(reactor, make_poller(reactor, pause=pause), DatagramBuffer(), offload)
 
     def forward(self, stream: RelayStream) -> SocketForwarder:
         """See `Engine`."""
@@ -34,7 +35,9 @@ class ReactorEngine:
         return succeed(None)
 
     def close(self) -> None:
-        """See `Engine`. Without sockets there is nothing to free."""
+        """See `Engine`. Without sockets there is nothing else to free."""
+        if self._context.offload is not None:
+            self._context.offload.close()
 
 
 class SocketForwarder:

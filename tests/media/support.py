@@ -87,6 +87,10 @@ class Party:
     def received(self) -> list[bytes]:
         """Give all that has come and was not given yet."""
         self._reactor.read_all()
+        return self.waiting()
+
+    def waiting(self) -> list[bytes]:
+        """Give the same without letting the relay work."""
         got = []
         while select.select([self._socket], [], [], 0)[0]:
             got.append(self._socket.recv(65536))
