@@ -119,7 +119,7 @@ class Inactivity:
     """The timeouts of one call.
 
     Whoever uses it calls `check` until it finds nothing more, then once more at `next_check`, and after each offer and
-    answer. Media that comes needs no call: the check finds it. It remembers one finding for each leg.
+    answer. Media that comes needs no call: the check finds it. It remembers one finding for each name of a leg.
 
     Args:
         limits: for all legs.
@@ -147,7 +147,7 @@ class Inactivity:
             The first finding that is due: one that ends the call before others, then by the order of the legs. After
             it `next_check` is the present, since there may be more.
         """
-        due: list[Finding] = []
+        due: list[tuple[float, Finding]] = []
         times: list[float] = []
         for activity in legs:
             expected = self._expect(activity)
@@ -159,15 +159,13 @@ class Inactivity:
             elif now < since + limit.seconds:
                 times.append(since + limit.seconds)
             else:
-                due.append(
-                    Finding(missing=missing, leg=activity.leg, silence=max(0.0, now - since), action=limit.action)
-                )
+                silence = now - since
+                due.append((since, Finding(missing=missing, leg=activity.leg, silence=silence, action=limit.action)))
         if not due:
-            self._forget({activity.leg for activity in legs})
             self.next_check = min(times, default=None)
             return None
-        finding = next((each for each in due if each.action is Action.END), due[0])
-        self._found[finding.leg] = (finding.missing, now - finding.silence)
+        since, finding = next((each for each in due if each[1].action is Action.END), due[0])
+        self._found[finding.leg] = (finding.missing, since)
         self.next_check = now
         return finding
 
@@ -188,8 +186,3 @@ class Inactivity:
             missing, limit = Missing.MEDIA_LOSS, limits.media_loss
             since = max(since, heard)
         return None if limit.action is Action.OFF else (missing, since, limit)
-
-    def _forget(self, legs: set[str]) -> None:
-        """Forget what was found of legs that are gone."""
-        for leg in [leg for leg in self._found if leg not in legs]:
-            del self._found[leg]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred, succeed
 
-from sipd.media.datagrams import DatagramBuffer, Offload, RelayContext, RtcpSocket, RtpSocket
+from sipd.media.datagrams import DatagramBuffer, Offload, RelayContext, RtcpSocket
 from sipd.media.engine import Forwarder
 from sipd.media.latch import Address
 from sipd.media.poller import MediaReactor, make_poller
+from sipd.media.rtp_socket import RtpSocket
 from sipd.media.stream import RelayStream
+from sipd.media.watch import StreamWatch
+from sipd.rtp.roundtrip import RoundTrip
 
 
 class ReactorEngine:
@@ -43,14 +46,15 @@ class ReactorEngine:
 class SocketForwarder:
     """The two sockets of a stream. See `Forwarder`."""
 
-    __slots__ = ("_context", "_engine", "_stream", "rtcp", "rtp")
+    __slots__ = ("_context", "_engine", "_stream", "_watch", "rtcp", "rtp")
 
     def __init__(self, stream: RelayStream, context: RelayContext, engine: str) -> None:
         self._stream = stream
         self._context = context
         self._engine = stream.statistics.engine = engine
-        self.rtp = RtpSocket(stream.pair.rtp, stream, stream.latch, context)
-        self.rtcp = RtcpSocket(stream.pair.rtcp, stream, stream.rtcp_latch, context)
+        self._watch = StreamWatch(stream)
+        self.rtp = RtpSocket(stream.pair.rtp, stream, stream.latch, self._watch, context)
+        self.rtcp = RtcpSocket(stream.pair.rtcp, stream, stream.rtcp_latch, self._watch, context)
 
     def signal(self, rtp: Address | None, rtcp: Address | None, window: float) -> None:
         """See `Forwarder`."""
@@ -65,6 +69,8 @@ class SocketForwarder:
             self.rtcp.connect_to(None)
             return
         assert isinstance(other, SocketForwarder)
+        if other._watch.round_trips is None or other._watch.round_trips is not self._watch.round_trips:
+            self._watch.round_trips = other._watch.round_trips = RoundTrip(self._stream.leg, other._stream.leg)
         reports = other.rtp if other._stream.is_muxed else other.rtcp
         self.rtp.connect_to(other.rtp, reports if self._stream.is_muxed else None)
         self.rtcp.connect_to(reports)
@@ -72,12 +78,14 @@ class SocketForwarder:
     def adapt(self) -> None:
         """See `Forwarder`."""
         self._stream.statistics.engine = self._engine
+        self._watch.restart()
         self.rtp.adapt()
         self.rtcp.adapt()
 
     def count(self) -> None:
         """See `Forwarder`."""
         self.rtp.count()
+        self._watch.count()
 
     def close(self) -> None:
         """See `Forwarder`."""

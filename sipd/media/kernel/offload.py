@@ -16,8 +16,8 @@ from sipd.media.kernel.entries import UPWARD_LIMIT, Flow, FlowCounters
 from sipd.media.kernel.forwarder import KernelForwarder
 
 if TYPE_CHECKING:
-    from sipd.media.datagrams import RtpSocket
     from sipd.media.ports import MediaAddress
+    from sipd.media.rtp_socket import RtpSocket
 
 _NANOSECONDS = 1_000_000_000
 #: The longest unit of a timestamp that the kernel counts jitter in, in nanoseconds.
@@ -110,7 +110,7 @@ class KernelOffload:
         payloads = one.payloads
         if source is None or destination is None or payloads is None or len(payloads.events) > UPWARD_LIMIT:
             return
-        rate = payloads.rates.get(one.payload_type, 0)
+        rate = payloads.rates.get(one.watch.payload_type, 0)
         tick = _NANOSECONDS // rate if rate else 0
         flow = Flow(
             source=source,
@@ -126,14 +126,14 @@ class KernelOffload:
             one.report("kernel", f"does not forward {one}: {error}")
             return
         self._flows[one] = _Offloaded(flow)
-        one.offloaded(True)
+        one.watch.offload(True)
         one.report("kernel", f"forwards {one}")
 
     def _remove(self, socket: RtpSocket) -> None:
         offloaded = self._flows.pop(socket, None)
         if offloaded is not None:
             self._update(socket, offloaded, self._forwarder.remove(offloaded.flow.key))
-            socket.offloaded(False)
+            socket.watch.offload(False)
 
     def _update(self, socket: RtpSocket, offloaded: _Offloaded, now: FlowCounters | None) -> None:
         if now is None:
@@ -143,7 +143,7 @@ class KernelOffload:
         statistics.packets += now.packets - (before.packets if before else 0)
         statistics.size_octets += now.size_octets - (before.size_octets if before else 0)
         # What came up was not lost, though the kernel has not forwarded it.
-        lost = max(0, now.lost - now.late - socket.risen)
+        lost = max(0, now.lost - now.late - socket.watch.risen)
         statistics.lost += lost - offloaded.lost
         offloaded.lost = lost
         statistics.late += now.late - (before.late if before else 0)

@@ -1,0 +1,133 @@
+"""The socket of RTP: what is done with each packet, which is what the relay spends its time with."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import TYPE_CHECKING
+
+from sipd.media.datagrams import RelayContext, RelaySocket, print_address
+from sipd.media.latch import Address, Latch
+from sipd.media.watch import StreamWatch
+from sipd.rtp.rtcp import FIRST_RTCP_OCTET, LAST_RTCP_OCTET
+
+if TYPE_CHECKING:
+    from sipd.media.stream import RelayStream
+    from sipd.media.terms import Payloads
+
+#: The fixed part of the header of an RTP packet (RFC 3550 section 5.1).
+_read_header = struct.Struct("!BBHII").unpack_from
+_HEADER_SIZE = 12
+
+
+class RtpSocket(RelaySocket):
+    """The socket of RTP, and of RTCP if that is multiplexed on it (RFC 5761); of any other datagrams, too."""
+
+    __slots__ = ("_is_rtp", "rtcp_peer")
+
+    kind = "RTP"
+
+    def __init__(
+        self, bound: socket.socket, stream: RelayStream, latch: Latch, watch: StreamWatch, context: RelayContext
+    ) -> None:
+        #: Where multiplexed RTCP goes; `None` if the leg does not multiplex.
+        self.rtcp_peer: RelaySocket | None = None
+        self._is_rtp = stream.terms is not None and stream.terms.is_rtp
+        super().__init__(bound, stream, latch, watch, context)
+
+    @property
+    def rtp_peer(self) -> RtpSocket | None:
+        """Where datagrams go."""
+        return self.peer if isinstance(self.peer, RtpSocket) else None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is RTP, and comes from where nothing but signalling can change."""
+        return self._is_rtp and self._is_connected
+
+    @property
+    def local(self) -> Address:
+        """Where it is bound."""
+        return self._stream.address.host, self._stream.pair.port
+
+    @property
+    def payloads(self) -> Payloads | None:
+        """What was agreed on about payload types."""
+        return None if self._stream.terms is None else self._stream.terms.payloads
+
+    def report(self, kind: str, text: str) -> None:
+        """Tell what the call's explanation should say."""
+        self._stream.report(kind, text)
+
+    def connect_to(self, peer: RelaySocket | None, rtcp_peer: RelaySocket | None = None) -> None:
+        """Choose where datagrams go from now on; those of RTCP to `rtcp_peer` if it is given."""
+        self._end_offload()
+        self.peer = peer
+        self.rtcp_peer = rtcp_peer
+        self._settled()
+
+    def adapt(self) -> None:
+        """See `RelaySocket`."""
+        self._end_offload()
+        super().adapt()
+        terms = self._stream.terms
+        self._is_rtp = terms is not None and terms.is_rtp
+        self._settled()
+
+    def count(self) -> None:
+        """Bring the statistics up to date: what somebody else has forwarded."""
+        if self._context.offload is not None:
+            self._context.offload.count(self)
+
+    def close(self) -> None:
+        """See `RelaySocket`."""
+        self._end_offload()
+        super().close()
+
+    def _settled(self) -> None:
+        offload = self._context.offload
+        if offload is not None and self._is_connected:
+            offload.begin(self)
+
+    def _disconnect(self) -> None:
+        self._end_offload()
+        super()._disconnect()
+
+    def _end_offload(self) -> None:
+        offload = self._context.offload
+        if offload is not None:
+            offload.end(self)
+
+    def _forward(self, size: int) -> None:
+        statistics = self.statistics
+        peer = self.peer
+        if peer is None:
+            statistics.dropped += 1
+            return
+        if self._is_rtp and size >= _HEADER_SIZE:
+            first, second, sequence, timestamp, ssrc = _read_header(self._buffer.octets)
+            watch = self.watch
+            if self.rtcp_peer is not None and FIRST_RTCP_OCTET <= second <= LAST_RTCP_OCTET:
+                statistics.rtcp_packets += 1
+                watch.report(bytes(self._buffer.view[:size]), self._poller.now)
+                self._send(self.rtcp_peer, size)
+                return
+            if first & 0xC0 == 0x80:
+                if second & 0x7F != watch.payload_type:
+                    watch.look_at(second & 0x7F)
+                watch.packet(second, sequence, timestamp, ssrc, self._poller.now)
+        statistics.packets += 1
+        statistics.size_octets += size
+        try:
+            if peer._is_connected:
+                peer._socket.send(self._buffer.view[:size])  # what `transmit` does, without a call for each packet
+            else:
+                peer.transmit(self._buffer.view[:size])
+        except BlockingIOError:
+            return  # no room
+        except OSError:
+            peer.statistics.unreachable += 1  # nobody there (ECONNREFUSED), no route
+
+    def _report_latch(self, source: Address) -> None:
+        self.statistics.source = print_address(source)
+        super()._report_latch(source)

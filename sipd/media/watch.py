@@ -1,0 +1,151 @@
+"""What a relay learns of a stream while it relays: what comes, how well, and what the parties report of each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sipd.errors import ParseError
+from sipd.rtp.emodel import equipment_of, estimate_mos
+from sipd.rtp.quality import StreamQuality
+from sipd.rtp.roundtrip import RoundTrip
+from sipd.rtp.rtcp import parse_compound
+
+if TYPE_CHECKING:
+    from sipd.media.stream import RelayStream
+    from sipd.media.terms import Payloads
+
+#: What a `StreamQuality` counts, as `StreamStatistics` calls it.
+_COUNTED = ("lost", "late", "duplicates", "bursts", "ssrc_changes")
+
+#: Reports of a stream are read this far apart, in seconds, or they would be a way to keep the relay busy.
+_REPORT_PAUSE = 0.1
+
+
+class StreamWatch:
+    """Watches one stream of one leg.
+
+    Args:
+        stream: the stream.
+
+    Attributes:
+        packet: takes the second octet, sequence number, timestamp, SSRC and time of arrival of each RTP packet.
+        payload_type: that of the last one; `look_at` has to be told before `packet` is when it is another one.
+        round_trips: between this leg and the one that it is connected with; `None` if nobody measures.
+    """
+
+    __slots__ = (
+        "_base",
+        "_is_offloaded",
+        "_last_report",
+        "_payloads",
+        "_quality",
+        "_stream",
+        "packet",
+        "payload_type",
+        "risen",
+        "round_trips",
+    )  # fmt: skip
+
+    def __init__(self, stream: RelayStream) -> None:
+        self._stream = stream
+        self.packet: Callable[[int, int, int, int, float], object] = _ignore
+        self.payload_type = -1
+        self.round_trips: RoundTrip | None = None
+        #: Packets that came here although somebody else forwards and counts.
+        self.risen = 0
+        self._is_offloaded = False
+        self._last_report = 0.0
+        self._payloads: Payloads | None = None
+        #: Begun with the first packet.
+        self._quality: StreamQuality | None = None
+        #: What the statistics had counted before that.
+        self._base: tuple[int, ...] = ()
+
+    def restart(self) -> None:
+        """Take note that something else is agreed on: what is known so far is counted."""
+        self.count()
+        self._quality = None
+        self.packet = self._rise if self._is_offloaded else _ignore
+        self.payload_type = -1
+
+    def offload(self, is_so: bool) -> None:
+        """Take note that somebody else forwards and counts; what comes here all the same is the rest."""
+        self._is_offloaded = is_so
+        self.risen = 0
+        self.restart()
+
+    def look_at(self, payload_type: int) -> None:
+        """Take note of a payload type that is not the last one's."""
+        stream, payloads = self._stream, self._payloads
+        assert stream.terms is not None
+        if payloads is None or (self._quality is None and not self._is_offloaded):
+            payloads = self._payloads = stream.terms.payloads
+        if self._quality is None and not self._is_offloaded:
+            self._base = tuple(getattr(stream.statistics, name) for name in _COUNTED)
+            self._quality = StreamQuality(payloads.rates)
+            self.packet = self._quality.packet
+        self.payload_type = stream.statistics.payload_type = payload_type
+        if payload_type not in payloads.encodings:
+            # The next one is looked at again, and counted.
+            self.payload_type = -1
+            stream.statistics.unexpected += 1
+
+    def report(self, octets: bytes, now: float) -> None:
+        """Take RTCP that the leg sends and that is passed on to the other one at this moment."""
+        if self.round_trips is None or not now - self._last_report >= _REPORT_PAUSE:
+            return
+        self._last_report = now
+        try:
+            self.round_trips.take(self._stream.leg, parse_compound(octets), now)
+        except ParseError:
+            return  # encrypted, or rubbish: it is passed on all the same
+
+    def count(self) -> None:
+        """Bring the statistics of the stream up to date."""
+        statistics = self._stream.statistics
+        trips = self.round_trips
+        if trips is not None:
+            said = trips.report(self._stream.leg)
+            statistics.round_trip = said.round_trip or 0.0
+            statistics.reported_lost = -1.0 if said.fraction_lost is None else said.fraction_lost
+        if self._quality is not None:
+            known = self._quality.snapshot()
+            counts = (known.lost, known.reordered, known.duplicates, known.bursts, known.ssrc_changes)
+            for name, before, now in zip(_COUNTED, self._base, counts, strict=True):
+                setattr(statistics, name, before + now)
+            statistics.ssrc = known.ssrc or 0
+            statistics.jitter = known.jitter or 0.0
+            statistics.jitter_max = max(statistics.jitter_max, known.jitter_maximum or 0.0)
+            statistics.burst_length = known.burst_length
+            self._estimate(known.burst_ratio)
+        elif self._is_offloaded:
+            self._estimate(1.0)
+
+    def _estimate(self, burst_ratio: float) -> None:
+        """Estimate what the other party thinks of what it hears."""
+        statistics, payloads, trips = self._stream.statistics, self._payloads, self.round_trips
+        expected = statistics.packets + statistics.lost
+        if statistics.media != "audio" or payloads is None or not expected:
+            return
+        encoding = payloads.encodings.get(statistics.payload_type, "")
+        statistics.mos = round(
+            estimate_mos(
+                equipment_of(encoding.partition("/")[0]),
+                loss=min(1.0, max(0.0, statistics.lost / expected)),
+                burst_ratio=burst_ratio,
+                round_trip=(trips.between if trips is not None else None) or 0.0,
+                jitter=statistics.jitter,
+            ),
+            2,
+        )
+
+    def _rise(self, second_octet: int, sequence: int, timestamp: int, ssrc: int, arrival: float) -> object:
+        """Count what comes up here though somebody else forwards the stream."""
+        self.risen += 1
+        return None
+
+
+def _ignore(second_octet: int, sequence: int, timestamp: int, ssrc: int, arrival: float) -> object:
+    """Watch nothing."""
+    return None

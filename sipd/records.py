@@ -1,0 +1,116 @@
+"""What is kept of a call: its decisions, its record, and what was counted of its media."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True, kw_only=True)
+class StreamStatistics:
+    """What one leg sent on one stream, as it came in here.
+
+    An engine that does not know something leaves it at its default.
+
+    Args:
+        leg: its name.
+        stream: the number of the media line, from 0.
+        media: its kind, as in `m=`.
+        packets: that were relayed, without RTCP.
+        size_octets: of them, with their RTP headers.
+        rtcp_packets: that were relayed.
+        dropped: foreign ones, and those that came while nobody was connected.
+        source: where they come from, as `host:port`.
+        foreign_source: the first one that was not believed.
+        lost: that never came, by their sequence numbers.
+        late: that came out of order.
+        duplicates: that came twice.
+        jitter: seconds (RFC 3550 section 6.4.1).
+        jitter_max: the worst of it.
+        bursts: periods of heavy loss (RFC 3611 section 4.7.2).
+        burst_length: packets in such a period, on average.
+        ssrc: the last synchronization source.
+        ssrc_changes: how often it became another.
+        payload_type: the last one.
+        unexpected: packets of a payload type that was not agreed on.
+        failures: packets that could not be decrypted.
+        unreachable: how often sending to the leg failed, or ICMP said that nobody is there.
+        round_trip: seconds to the leg and back, by RTCP; 0 if unknown.
+        reported_lost: what the leg itself says that it lost (0.0 to 1.0) of what it is sent; -1 if it says nothing.
+        mos: estimated quality of what comes from the leg, 1.0 to 4.5; 0 if unknown.
+        engine: what relays it, or did last.
+    """
+
+    leg: str
+    stream: int
+    media: str
+    packets: int = 0
+    size_octets: int = 0
+    rtcp_packets: int = 0
+    dropped: int = 0
+    source: str = ""
+    foreign_source: str = ""
+    lost: int = 0
+    late: int = 0
+    duplicates: int = 0
+    jitter: float = 0.0
+    jitter_max: float = 0.0
+    bursts: int = 0
+    burst_length: float = 0.0
+    ssrc: int = 0
+    ssrc_changes: int = 0
+    payload_type: int = -1
+    unexpected: int = 0
+    failures: int = 0
+    unreachable: int = 0
+    round_trip: float = 0.0
+    reported_lost: float = -1.0
+    mos: float = 0.0
+    engine: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class Decision:
+    """One entry of a call's explanation.
+
+    Args:
+        at: seconds of the wall clock.
+        kind: a short fixed word: `received`, `authenticated`, `routed`, `attempt`, `answered`, `ended`, ...
+        text: one line for a person.
+        leg: `a`, `b1`, ... or empty for the call.
+        user: the name of the user of ours on that leg, where the leg has `joined` or `left` an answered call.
+    """
+
+    at: float
+    kind: str
+    text: str
+    leg: str = ""
+    user: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class CallRecord:
+    """What is kept of a call when it is over, answered or not. Times are Unix seconds; `None` if it did not happen."""
+
+    id: str
+    call_id: str
+    caller: str
+    callee: str
+    user: str | None
+    source: str
+    point: str
+    started_at: float
+    ringing_at: float | None = None
+    answered_at: float | None = None
+    ended_at: float | None = None
+    status: int = 0
+    reason: str = ""
+    ended_by: str = ""
+    cause: str = ""
+    route: str = ""
+    attempts: list[dict[str, Any]] = field(default_factory=list)
+    media: list[StreamStatistics] = field(default_factory=list)
+    #: Why somebody heard nothing, or that all did (`sipd.media.verdict.Cause`); empty if nobody looked.
+    media_verdict: str = ""
+    #: Of the caller and the callee, as the caller sees it (RFC 7989); empty where neither has one.
+    session_id: str = ""
