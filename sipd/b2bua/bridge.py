@@ -67,9 +67,9 @@ class Bridge:
         self._media: IMediaSession | None = None
         self.caller = self.new_leg()
 
-    def stop(self, text: str) -> None:
+    def stop(self, text: str, cause: str = "stopped") -> None:
         """End the call, whatever its state."""
-        self.inbox.put((self.caller, Stopped(text)))
+        self.inbox.put((self.caller, Stopped(text, cause)))
 
     def session_event(self, session: Session, event: SessionEvent) -> None:
         """See `ISessionUser`."""
@@ -249,6 +249,10 @@ class Bridge:
             self.b2bua.observer.call_resource_released(self.id, "ports", text)
         else:
             self.explain(kind, text)
+            if kind == "media-verdict":
+                self.record.media_verdict = text.partition(":")[0]
+            elif kind == "media-lost":
+                self.stop(text, kind)
 
 
 def _record(name: str, request: Request, flow: IFlow, now: float) -> CallRecord:

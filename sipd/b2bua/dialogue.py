@@ -98,6 +98,7 @@ class Dialogue:
 
     async def run(self) -> None:
         """Take what happens until the call is over; all legs are over then, too."""
+        self._bridge.media.established()
         await self._tell_misled()
         while not self._is_over:
             leg, event = await self._bridge.inbox.get()
@@ -154,9 +155,9 @@ class Dialogue:
                 self._end(OTHER_SIDE_GONE)
             case Ended(by, text, request):
                 self._ended(leg, by, text, request)
-            case Stopped(text):
-                self._bridge.ended("sipd", "stopped", text)
-                self._end(SHUTDOWN)
+            case Stopped(text, cause):
+                self._bridge.ended("sipd", cause, text)
+                self._end(SHUTDOWN if cause == "stopped" else OTHER_SIDE_GONE)
             case Acknowledged(_, ack):
                 await self._acknowledged(leg, ack)
             case Reinvited(answering):

@@ -24,9 +24,11 @@ class Stopped:
 
     Args:
         text: why.
+        cause: a short word for the record.
     """
 
     text: str
+    cause: str = "stopped"
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from zope.interface import implementer
 from sipd.errors import ConfigurationError
 from sipd.interfaces import IMediaRelay
 from sipd.media.engine import Engine
+from sipd.media.monitor import Monitor
 from sipd.media.ports import MediaAddress, PortAllocator
 from sipd.media.session import RelaySession, RelaySettings
 
@@ -28,6 +29,7 @@ class MediaRelay:
         ports: gives pairs of ports on those addresses; may be shared with other users of the range.
         latch_window: seconds after an offer or answer in which a source may be latched on to.
         stream_limit: streams that one description may have; an offer of more fails with `SdpError`.
+        monitor: looks after the media of answered calls; nobody does without it.
 
     Attributes:
         choose: gives the engine for a new session, or `None` for the one that is always there.
@@ -46,6 +48,7 @@ class MediaRelay:
         ports: PortAllocator,
         latch_window: float = 5.0,
         stream_limit: int = 16,
+        monitor: Monitor | None = None,
     ) -> None:
         by_type = {address.address_type: address for address in addresses}
         if not addresses or len(by_type) < len(addresses):
@@ -54,6 +57,7 @@ class MediaRelay:
             addresses=by_type, ports=ports, latch_window=latch_window, stream_limit=stream_limit
         )
         self._engine = engine
+        self._monitor = monitor
         self.choose: Callable[[], Engine | None] = _nobody
         self._sessions: dict[RelaySession, str] = {}
         self._forget = self._sessions.pop
@@ -66,7 +70,7 @@ class MediaRelay:
         """See `IMediaRelay`."""
         chosen = self.choose()
         engine = self._engine if chosen is None else chosen
-        session = RelaySession(call_id, self._settings, engine, event, self._forget)
+        session = RelaySession(call_id, self._settings, engine, event, self._forget, self._monitor)
         self._sessions[session] = call_id
         return session
 

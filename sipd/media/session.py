@@ -16,6 +16,7 @@ from zope.interface import implementer
 from sipd.errors import InvalidStateError, MediaEngineError, SdpError
 from sipd.interfaces import IMediaSession, StreamStatistics
 from sipd.media.engine import Engine, Report
+from sipd.media.monitor import Monitor, SessionMonitor
 from sipd.media.ports import MediaAddress, PortAllocator
 from sipd.media.rewrite import SignalledStream, is_datagrams, read_streams, rewrite
 from sipd.media.stream import RelayStream
@@ -113,6 +114,7 @@ class RelaySession:
         engine: forwards, until `move`.
         report: for the call's explanation.
         closed: called once, when everything is released.
+        monitor: looks after it when the call is answered, if anybody does.
     """
 
     __slots__ = (
@@ -121,9 +123,11 @@ class RelaySession:
         "_exchanges",
         "_is_open",
         "_legs",
+        "_monitor",
         "_report",
         "_settings",
         "_statistics",
+        "_watching",
         "call_id",
     )  # fmt: skip
 
@@ -134,12 +138,15 @@ class RelaySession:
         engine: Engine,
         report: Report,
         closed: Callable[[RelaySession], object],
+        monitor: Monitor | None = None,
     ) -> None:
         self.call_id = call_id
         self._settings = settings
         self._engine = engine
         self._report = report
         self._closed = closed
+        self._monitor = monitor
+        self._watching: SessionMonitor | None = None
         self._is_open = True
         self._legs: dict[str, _Leg] = {}
         #: Of each two legs: the offer of either that waits for an answer, and what was agreed on last.
@@ -182,6 +189,18 @@ class RelaySession:
 
     def established(self) -> None:
         """See `IMediaSession`."""
+        if self._monitor is not None and self._is_open and self._watching is None:
+            self._watching = self._monitor.begin(self, self._report)
+            self._watching.negotiated()
+
+    def streams(self) -> Sequence[RelayStream]:
+        """Give the streams in force."""
+        return [stream for leg in self._legs.values() for stream in leg.streams if stream.is_in_force]
+
+    def refresh(self) -> Deferred[None]:
+        """Bring the statistics up to date."""
+        self.statistics()
+        return self._engine.settle()
 
     @property
     def engine(self) -> Engine:
@@ -222,6 +241,8 @@ class RelaySession:
         """See `IMediaSession`."""
         if self._is_open:
             self._is_open = False
+            if self._monitor is not None:
+                self._monitor.end(self)
             self._exchanges.clear()
             for leg in self._legs.values():
                 for stream in leg.streams:
@@ -327,6 +348,8 @@ class RelaySession:
                 stream.adapt(statistics, terms, is_muxed=is_muxed)
                 stream.signal(signalled, window)
             outer.connect_to(inner)
+        if self._watching is not None:
+            self._watching.negotiated()
 
     def _plan(self, sender: str, slot: int, receiver: str, index: int, media: str, signalled: SignalledStream) -> _Line:
         """Give each side a stream for a media line: what it has already, or a new one."""

@@ -55,7 +55,7 @@ class StreamWatch:
         #: Packets that came here although somebody else forwards and counts.
         self.risen = 0
         self._is_offloaded = False
-        self._last_report = 0.0
+        self._last_report = -_REPORT_PAUSE
         self._payloads: Payloads | None = None
         #: Begun with the first packet.
         self._quality: StreamQuality | None = None

@@ -155,34 +155,11 @@ class StreamQuality:
     """
 
     __slots__ = (
-        "_anchor",
-        "_arrival",
-        "_base",
-        "_candidate_head",
-        "_candidate_sequence",
-        "_candidate_ssrc",
-        "_clock_rates",
-        "_cycle",
-        "_duplicates",
-        "_expected",
-        "_first_arrival",
-        "_interruption",
-        "_is_paused",
-        "_jitter",
-        "_jitter_maximum",
-        "_limit",
-        "_losses",
-        "_missing",
-        "_next",
-        "_payload_type",
-        "_period",
-        "_reordered",
-        "_restarts",
-        "_ssrc",
-        "_ssrc_changes",
-        "_strays",
-        "_timestamp",
-    )
+        "_anchor", "_arrival", "_base", "_candidate_head", "_candidate_sequence", "_candidate_ssrc",
+        "_clock_rates", "_cycle", "_duplicates", "_expected", "_first_arrival", "_interruption", "_is_paused",
+        "_jitter", "_jitter_maximum", "_limit", "_losses", "_missing", "_next", "_payload_type", "_period",
+        "_reordered", "_restarts", "_ssrc", "_ssrc_changes", "_strays", "_timestamp",
+    )  # fmt: skip
 
     def __init__(self, clock_rates: Mapping[int, int]) -> None:
         self._clock_rates = dict(clock_rates)

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sipd.interfaces import StreamStatistics
 from sipd.media.engine import Engine
+from sipd.media.monitor import Monitor
 from sipd.media.ports import MediaAddress, PortAllocator
 from sipd.media.reactor import ReactorEngine
 from sipd.media.relay import MediaRelay
@@ -142,6 +143,7 @@ class RelayTestCase(SynchronousTestCase):
             ports=self.allocator,
             latch_window=self.latch_window,
             stream_limit=self.stream_limit,
+            monitor=self.make_monitor(),
         )
         self.events: list[tuple[str, str]] = []
         self.session = self.open_session()
@@ -154,6 +156,10 @@ class RelayTestCase(SynchronousTestCase):
     def make_engine(self) -> Engine:
         """Make what forwards; other classes test another one."""
         return ReactorEngine(self.reactor, pause=0)
+
+    def make_monitor(self) -> Monitor | None:
+        """Make what looks after calls; most tests do without."""
+        return None
 
     def open_session(self) -> RelaySession:
         """Open a session whose events are kept in `events`."""

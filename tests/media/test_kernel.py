@@ -12,6 +12,7 @@ from twisted.trial.unittest import SkipTest
 
 from sipd.media.kernel.entries import FlowCounters
 from tests.media.kernel_support import ETH_P_IP, ETH_P_IPV6, KernelTestCase, name
+from tests.media.namespaces import Namespace
 from tests.media.packets import check_packet, datagram, packet, rtp
 
 RTCP = struct.pack("!BBHII", 0x80, 201, 2, 1, 2)
@@ -74,6 +75,15 @@ class ForwardingTests(KernelTestCase):
             self.assertEqual(struct.unpack("!HH", body[:4]), (8000, 6000))
             self.assertNotEqual(body[6:8], b"\0\0")
             self.assertEqual(body[8:], payload)
+
+    def test_a_checksum_that_is_to_be_completed(self) -> None:
+        """What an interface would complete, where it cannot the kernel does, and rightly."""
+        have_software_complete(self.crossing.middle, "right")
+        self.add()
+        capture = self.capture()
+        self.check_forwarded(rtp(1))
+        *_, body = check_packet(self.captured(capture))
+        self.assertNotEqual(body[6:8], b"\0\0")
 
     def test_checksums_of_zero(self) -> None:
         """A checksum that comes to 0 before or after is FFFF in the packet, since 0 would mean that there is none."""
@@ -450,10 +460,7 @@ class TunnelTests(KernelTestCase):
 
     def lay_tunnel(self) -> None:
         """Have packets between both ends verified as a whole, and by software."""
-        command = struct.pack("=II", ETHTOOL_STXCSUM, 0)
-        buffer = array("B", command)
-        with self.crossing.left.open_socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
-            fcntl.ioctl(asked, SIOCETHTOOL, struct.pack("16sP16x", b"out", buffer.buffer_info()[0]))
+        have_software_complete(self.crossing.left, "out")
         for namespace, interface, own, other, host in (
             (self.crossing.left, "out", "10.9.0.2", "10.9.0.1", self.inside[0]),
             (self.crossing.middle, "left", "10.9.0.1", "10.9.0.2", self.inside[1]),
@@ -477,3 +484,10 @@ class Ipv6TunnelTests(TunnelTests):
 
     networks = ("fd09::", "fd09:1::")
     inside = ("fd77::2", "fd77::1")
+
+
+def have_software_complete(namespace: Namespace, interface: str) -> None:
+    """Take from an interface that it completes checksums, as `ethtool -K ... tx off` does."""
+    command = array("B", struct.pack("=II", ETHTOOL_STXCSUM, 0))
+    with namespace.open_socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        fcntl.ioctl(asked, SIOCETHTOOL, struct.pack("16sP16x", interface.encode(), command.buffer_info()[0]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 
+from twisted.internet.address import UNIXAddress
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IUNIXTransport
 from twisted.protocols import amp
@@ -53,13 +54,13 @@ class Wire:
                 wire.is_open = False
                 wire.protocol.connectionLost(Failure(ConnectionDone()))
 
-    def getPeer(self) -> str:
+    def getPeer(self) -> UNIXAddress:
         """See `ITransport`."""
-        return "wire"
+        return UNIXAddress(b"wire")
 
-    def getHost(self) -> str:
+    def getHost(self) -> UNIXAddress:
         """See `ITransport`."""
-        return "wire"
+        return UNIXAddress(b"wire")
 
     def pump(self) -> bool:
         """Let everything arrive; say whether there was anything."""
@@ -120,13 +121,13 @@ class LocalWorker:
     def connect(self) -> WorkerEngine:
         """Connect one more controller."""
         engine = WorkerEngine(self.reactor, self.lost.append)
-        controlled = self.life.factory().buildProtocol(None)  # type: ignore[arg-type]
+        controlled = self.life.factory().buildProtocol(None)
         assert isinstance(controlled, amp.AMP)
         here, there = Wire(engine), Wire(controlled)
         here.other, there.other = there, here
         self.reactor.wires += [here, there]
-        there.protocol.makeConnection(there)  # type: ignore[arg-type]
-        here.protocol.makeConnection(here)  # type: ignore[arg-type]
+        there.protocol.makeConnection(there)
+        here.protocol.makeConnection(here)
         return engine
 
     def kill(self) -> None:

@@ -1,0 +1,1 @@
+"""Media relayed by rtpengine daemons, told what to do by their "ng" control protocol."""
