@@ -117,6 +117,14 @@ class MediaAddress(Section):
     advertised_address: RoutableAddress | None = None
 
 
+class RtpengineDaemon(Section):
+    """`[[media.rtpengine]]`: where an rtpengine takes commands, and its share of the calls."""
+
+    address: Address
+    port: Port = 2223
+    weight: int = Field(default=1, ge=0, le=1_000_000)
+
+
 class Media(Section):
     """`[media]`: the relay of RTP and RTCP."""
 
@@ -126,6 +134,19 @@ class Media(Section):
     last_port: UsablePort = 32767
     latch_window: Seconds = 5.0
     port_rest: float = Field(default=30.0, ge=0)
+    pause: float = Field(default=0.002, ge=0, le=0.02)
+    kernel: Literal["auto", "on", "off"] = "auto"
+    kernel_flows: Count = 16384
+    workers: int = Field(default=0, ge=0, le=64)
+    orphan_timeout: Seconds = 300.0
+    rtpengine: tuple[RtpengineDaemon, ...] = Field(default=(), strict=False)
+    rtpengine_flags: tuple[str, ...] = Field(default=("strict-source",), strict=False)
+    no_media: Seconds = 60.0
+    no_media_action: Literal["end", "log", "off"] = "log"
+    media_loss: Seconds = 60.0
+    media_loss_action: Literal["end", "log", "off"] = "log"
+    hold_timeout: Seconds = 7200.0
+    hold_action: Literal["end", "log", "off"] = "log"
 
 
 class Nat(Section):

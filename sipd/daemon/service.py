@@ -18,10 +18,12 @@ from zope.interface import implementer
 from sipd.daemon import layers
 from sipd.daemon.certificates import CertificateFiles
 from sipd.daemon.greeting import greet
+from sipd.daemon.media import load_forwarder
 from sipd.daemon.sections import Config
 from sipd.daemon.stack import Stack, open_listening_points
 from sipd.errors import LocalError, TransportError
 from sipd.interfaces import Entropy, ICallObserver, IFlow, IMessageObserver, IMessageReceiver
+from sipd.media.kernel.forwarder import KernelForwarder
 from sipd.sip.message import Request, Response
 from sipd.transport.layer import TransportLayer
 
@@ -86,15 +88,20 @@ class SipService(Service):
         self._stopping: Deferred[None] | None = None
         self._pause: _Pause | None = None
         self._is_hurried = False
+        #: The kernel's part in relaying media, once it is loaded; the stack gets it.
+        self._forwarder: KernelForwarder | None = None
+        self._is_loaded = False
 
     def privilegedStartService(self) -> None:
-        """Open the listening points, and nothing else: `twistd` gives up its privileges between this and the start.
+        """Do what takes privileges, and nothing else: `twistd` gives them up between this and the start.
 
         Raises:
-            LocalError: one cannot be opened.
+            LocalError: a listening point cannot be opened, or the kernel does not do what it is to do.
         """
         super().privilegedStartService()
         self._listen()
+        self._forwarder = load_forwarder(self.config)
+        self._is_loaded = True
 
     def startService(self) -> None:
         """Begin to serve; open the listening points where that was not done before.
@@ -153,11 +160,15 @@ class SipService(Service):
     def _open(self) -> Stack:
         transport = self._listen()
         try:
+            if not self._is_loaded:
+                self._forwarder = load_forwarder(self.config)
+            self._is_loaded = False
             return Stack(
                 self.config,
                 self._reactor,
                 transport,
                 entropy=self._entropy,
+                forwarder=self._forwarder,
                 call_observers=self._call_observers,
                 message_observers=self._message_observers,
             )
@@ -179,6 +190,7 @@ class SipService(Service):
     def _serve(self, stack: Stack) -> None:
         stack.transport.receiver = stack.transactions
         self._room.leave_for(stack.transactions)
+        stack.media.start()
         if stack.keep_alive is not None:
             stack.keep_alive.start()
         for line in greet(self.config, stack.transport.points):
@@ -206,7 +218,7 @@ class SipService(Service):
         if stack is not None:
             await self._end_calls(stack)
             stack.watching.close()
-            stack.relay.close()
+            await stack.media.stop()
             if stack.keep_alive is not None:
                 stack.keep_alive.stop()
             stack.agent.close()

@@ -18,13 +18,11 @@ from sipd.b2bua.service import B2bua, B2buaSettings
 from sipd.daemon import layers
 from sipd.daemon.capture import CaptureFile
 from sipd.daemon.certificates import CertificateFiles, ensure_self_signed
+from sipd.daemon.media import MediaPlane
 from sipd.daemon.sections import Config
 from sipd.errors import ConfigurationError
 from sipd.interfaces import Entropy, ICallObserver, IMessageObserver
-from sipd.media.bypass import Bypass
-from sipd.media.ports import PortAllocator
-from sipd.media.reactor import ReactorEngine
-from sipd.media.relay import MediaRelay
+from sipd.media.kernel.forwarder import KernelForwarder
 from sipd.observe.console import CallConsole
 from sipd.observe.explain import ExplainLog
 from sipd.observe.ledger import ResourceLedger
@@ -68,6 +66,7 @@ class Stack:
         transport: TransportLayer,
         *,
         entropy: Entropy,
+        forwarder: KernelForwarder | None = None,
         call_observers: Sequence[ICallObserver] = (),
         message_observers: Sequence[IMessageObserver] = (),
     ) -> None:
@@ -130,15 +129,7 @@ class Stack:
                 settings=kept_alive,
             )
 
-        media = layers.media_addresses(config)
-        self.relay: MediaRelay | Bypass = Bypass()
-        if config.media.relay:
-            ports = PortAllocator(
-                clock=reactor, low=config.media.first_port, high=config.media.last_port, rest=config.media.port_rest
-            )
-            self.relay = MediaRelay(
-                engine=ReactorEngine(reactor), addresses=media, ports=ports, latch_window=config.media.latch_window
-            )
+        self.media = MediaPlane(config, reactor, entropy=entropy, forwarder=forwarder)
 
         self.records = JsonLinesRecords(
             str(config.cdr_file),
@@ -174,13 +165,13 @@ class Stack:
                 timeout=config.timers.ring,
             ),
             authenticator=authenticator,
-            media=self.relay,
+            media=self.media.relay,
             observer=self.observers,
             now=reactor.seconds,
             settings=B2buaSettings(
                 realm=config.realm,
                 domains=domains,
-                host=media[0].advertised_host,
+                host=layers.media_addresses(config)[0].advertised_host,
                 max_calls=config.limits.calls,
                 identity=layers.identity_policy(config),
                 transfer=layers.transfer_settings(config),

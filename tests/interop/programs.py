@@ -14,7 +14,12 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SkipTest
 
-DEBIAN_PACKAGES = {"sipp": "sip-tester", "baresip": "baresip-core", "tshark": "tshark"}
+DEBIAN_PACKAGES = {
+    "sipp": "sip-tester",
+    "baresip": "baresip-core",
+    "tshark": "tshark",
+    "rtpengine": "rtpengine-daemon",
+}
 REQUIRED_VARIABLE = "SIPD_REQUIRE_INTEROP"
 _GRACE = 3.0
 _SHOWN_OCTETS = 3000

@@ -1,0 +1,140 @@
+"""Builds what relays media: which engines there are, as the configuration and this machine allow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+
+from sipd.daemon import layers
+from sipd.daemon.sections import Config, Media
+from sipd.errors import MediaEngineError
+from sipd.interfaces import Entropy, IMediaRelay
+from sipd.media.bypass import Bypass
+from sipd.media.inactivity import Action, InactivityLimits, Limit
+from sipd.media.kernel.forwarder import KernelForwarder
+from sipd.media.kernel.offload import KernelOffload
+from sipd.media.monitor import Monitor, MonitorSettings
+from sipd.media.ports import PortAllocator
+from sipd.media.reactor import ReactorEngine
+from sipd.media.relay import MediaRelay
+from sipd.media.rtpengine.engine import RtpengineRelay
+from sipd.media.rtpengine.settings import DaemonAddress, RtpengineSettings
+from sipd.media.worker.pool import WorkerPool
+
+
+def load_forwarder(config: Config) -> KernelForwarder | None:
+    """Load the kernel's part, where it is wanted; that takes privileges which `twistd` gives up later.
+
+    Raises:
+        MediaEngineError: it is demanded, and this machine cannot do it, or this process may not.
+    """
+    media = config.media
+    if not media.relay or media.kernel == "off" or media.rtpengine or media.workers:
+        return None
+    try:
+        return KernelForwarder(max_flows=media.kernel_flows)
+    except MediaEngineError as error:
+        if media.kernel == "on":
+            raise
+        MediaPlane.log.info("media is not forwarded by the kernel: {reason}", reason=error)
+        return None
+
+
+class MediaPlane:
+    """All that relays media.
+
+    Args:
+        config: what is wanted.
+        reactor: for sockets, processes and time.
+        entropy: for what rtpengine is told.
+        forwarder: the kernel's part, if there is one; it is this object's from now on.
+
+    Raises:
+        MediaEngineError: the kernel is to forward, and cannot on any interface.
+
+    Attributes:
+        relay: opens the media of calls.
+    """
+
+    log = Logger()
+
+    def __init__(self, config: Config, reactor: Any, *, entropy: Entropy, forwarder: KernelForwarder | None) -> None:
+        media = config.media
+        self._workers: WorkerPool | None = None
+        self._engine: str = ""
+        self.relay: IMediaRelay = Bypass()
+        if not media.relay:
+            self._engine = "media is not relayed: the phones send it to each other"
+        elif media.rtpengine:
+            self.relay = RtpengineRelay(reactor=reactor, settings=_rtpengine_settings(media), entropy=entropy)
+            self._engine = f"media is relayed by rtpengine: {', '.join(map(str, self.relay.settings.daemons))}"
+        else:
+            self.relay = self._make_relay(config, reactor, forwarder)
+
+    def start(self) -> None:
+        """Begin."""
+        if self._workers is not None:
+            self._workers.start()
+        if isinstance(self.relay, RtpengineRelay):
+            self.relay.start()
+        self.log.info("{line}", line=self._engine)
+
+    def stop(self) -> Deferred[None]:
+        """End: no calls are left."""
+        if self._workers is not None:
+            self._workers.close()
+        if isinstance(self.relay, RtpengineRelay):
+            return self.relay.close()
+        assert isinstance(self.relay, MediaRelay | Bypass)
+        self.relay.close()
+        return succeed(None)
+
+    def _make_relay(self, config: Config, reactor: Any, forwarder: KernelForwarder | None) -> MediaRelay:
+        media = config.media
+        addresses = layers.media_addresses(config)
+        offload: KernelOffload | None = None
+        self._engine = "media is relayed in this process"
+        if forwarder is not None:
+            try:
+                offload = KernelOffload(forwarder, addresses)
+                self._engine = str(offload)
+            except MediaEngineError as error:
+                if media.kernel == "on":
+                    raise
+                self.log.info("media is not forwarded by the kernel: {reason}", reason=error)
+        relay = MediaRelay(
+            engine=ReactorEngine(reactor, pause=media.pause, offload=offload),
+            addresses=addresses,
+            ports=PortAllocator(clock=reactor, low=media.first_port, high=media.last_port, rest=media.port_rest),
+            latch_window=media.latch_window,
+            monitor=Monitor(reactor, MonitorSettings(limits=_limits(media))),
+        )
+        if media.workers:
+            self._workers = WorkerPool(
+                reactor,
+                count=media.workers,
+                pause=media.pause,
+                orphan_timeout=media.orphan_timeout,
+                directory=config.state_directory,
+                lost=relay.engine_lost,
+            )
+            relay.choose = self._workers.choose
+            self._engine = f"media is relayed by {media.workers} worker{'s' if media.workers > 1 else ''}"
+        return relay
+
+
+def _limits(media: Media) -> InactivityLimits:
+    return InactivityLimits(
+        no_media=Limit(seconds=media.no_media, action=Action(media.no_media_action)),
+        media_loss=Limit(seconds=media.media_loss, action=Action(media.media_loss_action)),
+        hold=Limit(seconds=media.hold_timeout, action=Action(media.hold_action)),
+    )
+
+
+def _rtpengine_settings(media: Media) -> RtpengineSettings:
+    return RtpengineSettings(
+        daemons=tuple(DaemonAddress(host=one.address, port=one.port, weight=one.weight) for one in media.rtpengine),
+        flags=media.rtpengine_flags,
+    )
