@@ -455,6 +455,24 @@ class IRouter(Interface):
 # --- media -------------------------------------------------------------------------------------------------
 
 
+class CryptoPolicy(Enum):
+    """What a leg does about SRTP.
+
+    * `OFF`: plain RTP. An offer of RTP/SAVP is refused.
+    * `OPTIONAL`: what it is offered encrypted, it answers so. What it offers is RTP/AVP with keys, which the peer may
+      take or not (RFC 8643).
+    * `REQUIRED`: RTP/SAVP. No RTP that is not encrypted is accepted; with keys, RTP/AVP is, too.
+    * `PASS`: between two such legs, sipd leaves keying alone: it is end to end. With any other leg, as `OPTIONAL`.
+    """
+
+    OFF = "off"
+    OPTIONAL = "optional"
+    REQUIRED = "required"
+    PASS = "pass"
+
+    __hash__ = object.__hash__
+
+
 class IMediaSession(Interface):
     """The media of one call: legs by name, a set of streams each. Engine-independent."""
 
@@ -463,6 +481,9 @@ class IMediaSession(Interface):
 
         Without it, it is offered what the other side offered.
         """
+
+    def set_crypto(leg: str, policy: CryptoPolicy) -> None:
+        """Say what a leg does about SRTP; `PASS` if nobody says so. Before its first offer or answer."""
 
     def offer(
         sender: str, receiver: str, description: SessionDescription, slots: Slots | None = None

@@ -183,12 +183,39 @@ class RelaySocket(ABC):
 
     def _send(self, peer: RelaySocket, size: int) -> None:
         """Pass the datagram in the buffer on."""
+        self._send_octets(peer, self._buffer.view[:size])
+
+    @staticmethod
+    def _send_octets(peer: RelaySocket, octets: memoryview) -> None:
         try:
-            peer.transmit(self._buffer.view[:size])
+            peer.transmit(octets)
         except BlockingIOError:
             return  # no room
         except OSError:
             peer.statistics.unreachable += 1  # nobody there (ECONNREFUSED), no route
+
+    def inject(self, packet: bytes) -> None:
+        """Send a packet to the party behind this socket."""
+        self._send_octets(self, memoryview(packet))
+
+    def _pass_reports(self, peer: RelaySocket, size: int) -> None:
+        """Pass the RTCP in the buffer on."""
+        self.statistics.rtcp_packets += 1
+        packet: bytes | None = bytes(self._buffer.view[:size])
+        assert packet is not None
+        own, theirs = self._stream.treatment, peer._stream.treatment
+        if own is not None:
+            packet = own.take_reports(packet)
+            self.statistics.failures = own.failures
+            if packet is None:
+                return
+        self.watch.report(packet, self._poller.now)
+        if theirs is not None:
+            if theirs.is_deaf:
+                return
+            packet = theirs.give_reports(packet)
+        if packet is not None:
+            self._send_octets(peer, memoryview(packet))
 
     def _receive_checked(self) -> None:
         """Take one datagram whose source is not certain yet."""
@@ -276,9 +303,7 @@ class RtcpSocket(RelaySocket):
         if self.peer is None:
             self.statistics.dropped += 1
             return
-        self.statistics.rtcp_packets += 1
-        self.watch.report(bytes(self._buffer.view[:size]), self._poller.now)
-        self._send(self.peer, size)
+        self._pass_reports(self.peer, size)
 
 
 def print_address(address: Address) -> str:

@@ -35,6 +35,12 @@ class Forwarder(Protocol):
     def adapt(self) -> None:
         """Take note that the stream's media are of another kind now, or are to be treated in another way."""
 
+    def treat(self) -> None:
+        """Take note that the packets of this stream, or of the other one, are to be treated in another way."""
+
+    def inject(self, packet: bytes) -> None:
+        """Send a packet of RTP to the leg."""
+
     def count(self) -> None:
         """Bring the stream's statistics up to date, as far as they are known."""
 
@@ -47,9 +53,11 @@ class Engine(Protocol):
 
     Attributes:
         name: in configurations, records and explanations.
+        treats: whether it can do with packets what a `Treatment` says; another one may only pass them on.
     """
 
     name: str
+    treats: bool
 
     def forward(self, stream: RelayStream) -> Forwarder:
         """Begin with a stream: its sockets, its latches as they are.

@@ -25,6 +25,7 @@ class ReactorEngine:
     """
 
     name = "reactor"
+    treats = True
 
     def __init__(self, reactor: MediaReactor, *, pause: float = 0.002, offload: Offload | None = None) -> None:
         self._context = RelayContext(reactor, make_poller(reactor, pause=pause), DatagramBuffer(), offload)
@@ -81,6 +82,14 @@ class SocketForwarder:
         self._watch.restart()
         self.rtp.adapt()
         self.rtcp.adapt()
+
+    def treat(self) -> None:
+        """See `Forwarder`."""
+        self.rtp.treat()
+
+    def inject(self, packet: bytes) -> None:
+        """See `Forwarder`."""
+        self.rtp.inject(packet)
 
     def count(self) -> None:
         """See `Forwarder`."""

@@ -5,13 +5,15 @@ It relays any kind of media, since it looks no further than the address. Which s
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Sequence
 
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from sipd.errors import ConfigurationError
-from sipd.interfaces import IMediaRelay
+from sipd.interfaces import Entropy, IMediaRelay
 from sipd.media.engine import Engine
 from sipd.media.monitor import Monitor
 from sipd.media.ports import MediaAddress, PortAllocator
@@ -30,6 +32,8 @@ class MediaRelay:
         latch_window: seconds after an offer or answer in which a source may be latched on to.
         stream_limit: streams that one description may have; an offer of more fails with `SdpError`.
         monitor: looks after the media of answered calls; nobody does without it.
+        entropy: for keys of SRTP.
+        seconds: the time.
 
     Attributes:
         choose: gives the engine for a new session, or `None` for the one that is always there.
@@ -49,12 +53,20 @@ class MediaRelay:
         latch_window: float = 5.0,
         stream_limit: int = 16,
         monitor: Monitor | None = None,
+        entropy: Entropy = os.urandom,
+        seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         by_type = {address.address_type: address for address in addresses}
         if not addresses or len(by_type) < len(addresses):
             raise ConfigurationError(["media addresses: needed is one, or one each for IPv4 and IPv6"])
         self._settings = RelaySettings(
-            addresses=by_type, ports=ports, latch_window=latch_window, stream_limit=stream_limit
+            addresses=by_type,
+            ports=ports,
+            latch_window=latch_window,
+            stream_limit=stream_limit,
+            home=engine,
+            entropy=entropy,
+            seconds=seconds,
         )
         self._engine = engine
         self._monitor = monitor

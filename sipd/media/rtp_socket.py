@@ -23,7 +23,7 @@ _HEADER_SIZE = 12
 class RtpSocket(RelaySocket):
     """The socket of RTP, and of RTCP if that is multiplexed on it (RFC 5761); of any other datagrams, too."""
 
-    __slots__ = ("_is_rtp", "rtcp_peer")
+    __slots__ = ("_is_rtp", "_is_treated", "rtcp_peer")
 
     kind = "RTP"
 
@@ -33,6 +33,7 @@ class RtpSocket(RelaySocket):
         #: Where multiplexed RTCP goes; `None` if the leg does not multiplex.
         self.rtcp_peer: RelaySocket | None = None
         self._is_rtp = stream.terms is not None and stream.terms.is_rtp
+        self._is_treated = False
         super().__init__(bound, stream, latch, watch, context)
 
     @property
@@ -42,8 +43,8 @@ class RtpSocket(RelaySocket):
 
     @property
     def is_settled(self) -> bool:
-        """Whether it is RTP, and comes from where nothing but signalling can change."""
-        return self._is_rtp and self._is_connected
+        """Whether it is RTP that comes from where nothing but signalling can change, and needs no treatment."""
+        return self._is_rtp and self._is_connected and not self._is_treated
 
     @property
     def local(self) -> Address:
@@ -64,7 +65,17 @@ class RtpSocket(RelaySocket):
         self._end_offload()
         self.peer = peer
         self.rtcp_peer = rtcp_peer
-        self._settled()
+        self.treat()
+
+    def treat(self) -> None:
+        """Take note that this stream, or the one it is connected with, may need another treatment than before."""
+        peer = self.rtp_peer
+        treatments = (self._stream.treatment, None if peer is None else peer._stream.treatment)
+        self._is_treated = any(treatment is not None and treatment.is_needed for treatment in treatments)
+        if self._is_treated:
+            self._end_offload()
+        else:
+            self._settled()
 
     def adapt(self) -> None:
         """See `RelaySocket`."""
@@ -72,7 +83,7 @@ class RtpSocket(RelaySocket):
         super().adapt()
         terms = self._stream.terms
         self._is_rtp = terms is not None and terms.is_rtp
-        self._settled()
+        self.treat()
 
     def count(self) -> None:
         """Bring the statistics up to date: what somebody else has forwarded."""
@@ -104,13 +115,14 @@ class RtpSocket(RelaySocket):
         if peer is None:
             statistics.dropped += 1
             return
+        if self._is_treated:
+            self._treat(peer, size)
+            return
         if self._is_rtp and size >= _HEADER_SIZE:
             first, second, sequence, timestamp, ssrc = _read_header(self._buffer.octets)
             watch = self.watch
             if self.rtcp_peer is not None and FIRST_RTCP_OCTET <= second <= LAST_RTCP_OCTET:
-                statistics.rtcp_packets += 1
-                watch.report(bytes(self._buffer.view[:size]), self._poller.now)
-                self._send(self.rtcp_peer, size)
+                self._pass_reports(self.rtcp_peer, size)
                 return
             if first & 0xC0 == 0x80:
                 if second & 0x7F != watch.payload_type:
@@ -127,6 +139,43 @@ class RtpSocket(RelaySocket):
             return  # no room
         except OSError:
             peer.statistics.unreachable += 1  # nobody there (ECONNREFUSED), no route
+
+    def _treat(self, peer: RelaySocket, size: int) -> None:
+        """Do with a datagram what has to be done before it is passed on, and after."""
+        statistics, now = self.statistics, self._poller.now
+        own, theirs = self._stream.treatment, peer._stream.treatment
+        packet: bytes | None = bytes(self._buffer.view[:size])
+        assert packet is not None
+        is_muxed = self._is_rtp and self.rtcp_peer is not None and size > 1
+        if is_muxed and FIRST_RTCP_OCTET <= packet[1] <= LAST_RTCP_OCTET:
+            assert self.rtcp_peer is not None
+            self._pass_reports(self.rtcp_peer, size)
+            return
+        statistics.packets += 1
+        statistics.size_octets += size
+        if own is not None and self._is_rtp:
+            packet = own.take(packet)
+            statistics.failures = own.failures
+            if packet is None:
+                return
+        if self._is_rtp and len(packet) >= _HEADER_SIZE:
+            first, second, sequence, timestamp, ssrc = _read_header(packet)
+            if first & 0xC0 == 0x80:
+                if second & 0x7F != self.watch.payload_type:
+                    self.watch.look_at(second & 0x7F)
+                self.watch.packet(second, sequence, timestamp, ssrc, now)
+                for tap in () if own is None else own.taps:
+                    tap(packet, now)
+        if (own is not None and own.is_muted) or (theirs is not None and theirs.is_deaf):
+            return
+        peer.inject(packet)
+
+    def inject(self, packet: bytes) -> None:
+        """Send a packet in the clear to the party behind this socket."""
+        treatment = self._stream.treatment
+        given = treatment.give(packet) if treatment is not None and self._is_rtp else packet
+        if given is not None:
+            self._send_octets(self, memoryview(given))
 
     def _report_latch(self, source: Address) -> None:
         self.statistics.source = print_address(source)

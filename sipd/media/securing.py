@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 
 from sipd.errors import SdpError
+from sipd.interfaces import CryptoPolicy as CryptoPolicy
 from sipd.interfaces import Entropy
 from sipd.media.keying import (
     PLAIN_PROFILES,
@@ -47,24 +47,6 @@ DEFAULT_SUITES = (
     AES_CM_128_HMAC_SHA1_80,
     AES_CM_128_HMAC_SHA1_32,
 )
-
-
-class CryptoPolicy(Enum):
-    """What a leg does about SRTP.
-
-    * `OFF`: plain RTP. An offer of RTP/SAVP is refused.
-    * `OPTIONAL`: what it is offered encrypted, it answers so. What it offers is RTP/AVP with keys, which the peer may
-      take or not (RFC 8643).
-    * `REQUIRED`: RTP/SAVP. No RTP that is not encrypted is accepted; with keys, RTP/AVP is, too.
-    * `PASS`: between two such legs, sipd leaves keying alone: it is end to end. With any other leg, as `OPTIONAL`.
-    """
-
-    OFF = "off"
-    OPTIONAL = "optional"
-    REQUIRED = "required"
-    PASS = "pass"
-
-    __hash__ = object.__hash__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

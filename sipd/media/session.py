@@ -8,19 +8,23 @@ leaves everything as it was. What no plan and no leg needs any more is released,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred, execute
 from zope.interface import implementer
 
 from sipd.errors import InvalidStateError, MediaEngineError, SdpError
-from sipd.interfaces import IMediaSession, StreamStatistics
+from sipd.interfaces import CryptoPolicy, Entropy, IMediaSession, StreamStatistics
+from sipd.media.crypto import SessionCrypto
 from sipd.media.engine import Engine, Report
+from sipd.media.exchanges import Exchange, Leg, Line
 from sipd.media.monitor import Monitor, SessionMonitor
 from sipd.media.ports import MediaAddress, PortAllocator
 from sipd.media.rewrite import SignalledStream, is_datagrams, read_streams, rewrite
+from sipd.media.securing import PLAIN
 from sipd.media.stream import RelayStream
 from sipd.media.terms import Terms
+from sipd.media.treatment import Treatment
 from sipd.sdp.description import AddressType, SessionDescription
 from sipd.sdp.offer_answer import check_answer
 from sipd.sdp.streams import Slots
@@ -35,73 +39,18 @@ class RelaySettings:
         ports: gives pairs.
         latch_window: seconds after an offer or answer in which a source may be latched on to.
         stream_limit: streams that one description may have; more are refused with `SdpError`.
+        home: the engine that is always there, and treats packets.
+        entropy: for keys.
+        seconds: the time.
     """
 
     addresses: dict[AddressType, MediaAddress]
     ports: PortAllocator
     latch_window: float
     stream_limit: int
-
-
-@dataclass(slots=True, eq=False)
-class _Leg:
-    """One leg.
-
-    Args:
-        streams: all of its streams: those in force, and those that an exchange plans with.
-        family: the version of IP that it is to be offered, if somebody said so.
-    """
-
-    streams: list[RelayStream] = field(default_factory=list)
-    family: AddressType | None = None
-
-    def current(self, index: int) -> RelayStream | None:
-        """Give the stream in force on a media line."""
-        for stream in self.streams:
-            if stream.index == index and stream.is_in_force:
-                return stream
-        return None
-
-    def first_current(self) -> RelayStream | None:
-        """Give the stream in force on the first media line that has one."""
-        in_force = [stream for stream in self.streams if stream.is_in_force]
-        return min(in_force, key=_index_of) if in_force else None
-
-
-@dataclass(slots=True, eq=False)
-class _Line:
-    """One media line of an exchange.
-
-    Args:
-        outer: the stream of the party that offered; `None` where nothing is relayed.
-        inner: the same of the party that is to answer.
-        asked: where the party that offered wants its media.
-        given: where the party that answered wants its media.
-    """
-
-    outer: RelayStream | None = None
-    inner: RelayStream | None = None
-    asked: SignalledStream | None = None
-    given: SignalledStream | None = None
-
-
-@dataclass(slots=True, eq=False)
-class _Exchange:
-    """An offer, and what it became.
-
-    Args:
-        offerer: the leg that offered.
-        answerer: the leg that is to answer, or has.
-        offer: as it came.
-        lines: what is planned or agreed, by media line.
-        is_agreed: whether it was answered.
-    """
-
-    offerer: str
-    answerer: str
-    offer: SessionDescription
-    lines: list[_Line]
-    is_agreed: bool = False
+    home: Engine
+    entropy: Entropy
+    seconds: Callable[[], float]
 
 
 @implementer(IMediaSession)
@@ -119,6 +68,7 @@ class RelaySession:
 
     __slots__ = (
         "_closed",
+        "_crypto",
         "_engine",
         "_exchanges",
         "_is_open",
@@ -148,14 +98,19 @@ class RelaySession:
         self._monitor = monitor
         self._watching: SessionMonitor | None = None
         self._is_open = True
-        self._legs: dict[str, _Leg] = {}
+        self._crypto = SessionCrypto(settings.entropy)
+        self._legs: dict[str, Leg] = {}
         #: Of each two legs: the offer of either that waits for an answer, and what was agreed on last.
-        self._exchanges: list[_Exchange] = []
+        self._exchanges: list[Exchange] = []
         self._statistics: dict[tuple[str, int, str], StreamStatistics] = {}
 
     def prefer_family(self, leg: str, family: AddressType) -> None:
         """See `IMediaSession`."""
         self._leg(leg).family = family
+
+    def set_crypto(self, leg: str, policy: CryptoPolicy) -> None:
+        """See `IMediaSession`."""
+        self._crypto.set_policy(leg, policy)
 
     def offer(
         self, sender: str, receiver: str, description: SessionDescription, slots: Slots | None = None
@@ -181,6 +136,7 @@ class RelaySession:
         self._exchanges = [
             exchange for exchange in self._exchanges if leg != exchange.offerer and leg != exchange.answerer
         ]
+        self._crypto.forget(leg)
         ended = self._legs.pop(leg, None)
         if ended is not None:
             for stream in ended.streams:
@@ -256,6 +212,9 @@ class RelaySession:
     ) -> SessionDescription:
         """Plan an exchange."""
         self._check_open()
+        secured = self._crypto.secure(sender, receiver, description, slots)
+        if secured is not None:
+            description = secured.description
         asked = read_streams(description)
         if slots is None:
             slots = tuple(range(len(asked)))
@@ -264,14 +223,14 @@ class RelaySession:
             raise SdpError(f"offer of {wanted} streams, more than {self._settings.stream_limit}")
         try:
             lines = [
-                _Line()
+                Line()
                 if signalled is None or slot is None
                 else self._plan(sender, slot, receiver, index, media.media, signalled)
                 for index, (media, signalled, slot) in enumerate(zip(description.media, asked, slots, strict=True))
             ]
             offered = self._rewrite(description, receiver, [line.inner for line in lines])
             self._forget_offer(sender, receiver)
-            self._exchanges.append(_Exchange(sender, receiver, description, lines))
+            self._exchanges.append(Exchange(sender, receiver, description, lines, secured))
         finally:
             self._release_unused()
         for index, (media, line) in enumerate(zip(description.media, lines, strict=True)):
@@ -283,6 +242,8 @@ class RelaySession:
         """Put a plan into force."""
         self._check_open()
         exchange = self._find_offer(receiver, sender)
+        if exchange.secured is not None:
+            description = exchange.secured.answer(description)
         check_answer(exchange.offer, description)
         given = read_streams(description)
         lines = exchange.lines
@@ -310,7 +271,7 @@ class RelaySession:
                 self._exchanges.remove(exchange)
                 return
 
-    def _find_offer(self, offerer: str, answerer: str) -> _Exchange:
+    def _find_offer(self, offerer: str, answerer: str) -> Exchange:
         """Give the offer that is waiting for an answer, or else the one that has been answered."""
         found = None
         for exchange in self._exchanges:
@@ -322,7 +283,7 @@ class RelaySession:
             raise InvalidStateError(f"leg {offerer} has offered nothing to leg {answerer}")
         return found
 
-    def _put_into_force(self, exchange: _Exchange, answer: SessionDescription) -> None:
+    def _put_into_force(self, exchange: Exchange, answer: SessionDescription) -> None:
         """Latch and connect as agreed."""
         lines = exchange.lines
         for name in (exchange.offerer, exchange.answerer):
@@ -347,13 +308,40 @@ class RelaySession:
                     statistics = self._counters(stream.leg, stream.index, media.media)
                 stream.adapt(statistics, terms, is_muxed=is_muxed)
                 stream.signal(signalled, window)
+                self._secure(stream)
             outer.connect_to(inner)
         if self._watching is not None:
             self._watching.negotiated()
 
-    def _plan(self, sender: str, slot: int, receiver: str, index: int, media: str, signalled: SignalledStream) -> _Line:
+    def _secure(self, stream: RelayStream) -> None:
+        """Let a stream use the keys that are in force."""
+        keys = self._crypto.keys(stream.leg, stream.index)
+        if stream.treatment is None and keys == PLAIN:
+            return
+        treatment = self._treatment(stream)
+        was_secure = treatment.is_secure
+        treatment.secure(keys)
+        if treatment.is_secure is not was_secure:
+            self._report(
+                "srtp", f"{stream.leg}/{stream.index} " + ("is encrypted" if treatment.is_secure else "is not")
+            )
+        self._treat(stream)
+
+    def _treatment(self, stream: RelayStream) -> Treatment:
+        """Give the treatment of a stream, to be changed; `_treat` has to follow."""
+        if stream.treatment is None:
+            stream.treatment = Treatment(self._settings.seconds)
+        return stream.treatment
+
+    def _treat(self, stream: RelayStream) -> None:
+        """Let a stream be treated as it says: here, if there is anything to do."""
+        if stream.treatment is not None and stream.treatment.is_needed and not self._engine.treats:
+            self.move(self._settings.home)
+        stream.treat()
+
+    def _plan(self, sender: str, slot: int, receiver: str, index: int, media: str, signalled: SignalledStream) -> Line:
         """Give each side a stream for a media line: what it has already, or a new one."""
-        return _Line(
+        return Line(
             outer=self._stream(sender, slot, media, self._family_for_sender(sender, slot, signalled)),
             inner=self._stream(receiver, index, media, self._family_for_receiver(receiver, index, signalled)),
             asked=signalled,
@@ -430,11 +418,11 @@ class RelaySession:
             counters = self._statistics[key] = StreamStatistics(leg=leg, stream=index, media=media)
         return counters
 
-    def _leg(self, name: str) -> _Leg:
+    def _leg(self, name: str) -> Leg:
         """Give a leg; a new one if it is not known yet."""
         leg = self._legs.get(name)
         if leg is None:
-            leg = self._legs[name] = _Leg()
+            leg = self._legs[name] = Leg()
         return leg
 
     @property
@@ -448,11 +436,7 @@ class RelaySession:
             raise InvalidStateError("the media of this call has ended")
 
 
-def _index_of(stream: RelayStream) -> int:
-    return stream.index
-
-
-def _accept_mux(answer: SessionDescription, lines: Sequence[_Line]) -> SessionDescription:
+def _accept_mux(answer: SessionDescription, lines: Sequence[Line]) -> SessionDescription:
     """Let an answer accept RTCP on the port of RTP wherever that was offered.
 
     The relay takes both apart for a party that does not do so, so who offers need not depend on the other side. Some

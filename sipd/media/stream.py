@@ -8,6 +8,7 @@ from sipd.media.latch import Address, Latch
 from sipd.media.ports import MediaAddress, PortPair
 from sipd.media.rewrite import SignalledStream, StreamPlace
 from sipd.media.terms import StreamTerms
+from sipd.media.treatment import Treatment
 
 
 class RelayStream:
@@ -27,6 +28,7 @@ class RelayStream:
     Attributes:
         latch: decides where RTP comes from; `rtcp_latch` the same for RTCP.
         terms: what was agreed on last.
+        treatment: what is done with its packets other than passing them on; `None` if nothing is.
         is_in_force: whether its leg uses it; until then it is only planned with.
         is_muxed: whether RTP and RTCP share a port on this leg (RFC 5761).
         peer: with which it is connected.
@@ -47,6 +49,7 @@ class RelayStream:
         "rtcp_latch",
         "statistics",
         "terms",
+        "treatment",
     )  # fmt: skip
 
     def __init__(
@@ -77,6 +80,7 @@ class RelayStream:
         self.is_in_force = False
         self.is_muxed = False
         self.peer: RelayStream | None = None
+        self.treatment: Treatment | None = None
         self._forwarder: Forwarder = engine.forward(self)
 
     def __str__(self) -> str:
@@ -157,6 +161,16 @@ class RelayStream:
         if self.peer is not None:
             self._forwarder.connect_to(self.peer._forwarder)
 
+    def treat(self) -> None:
+        """Take note that its treatment says something else than before."""
+        for stream in (self, self.peer):
+            if stream is not None:
+                stream._forwarder.treat()
+
+    def inject(self, packet: bytes) -> None:
+        """Send a packet of RTP to the leg that does not come from the other one."""
+        self._forwarder.inject(packet)
+
     def count(self) -> None:
         """Bring the statistics up to date, as far as they are known."""
         self._forwarder.count()
@@ -166,6 +180,8 @@ class RelayStream:
         self.disconnect()
         self._forwarder.count()
         self._forwarder.close()
+        if self.treatment is not None:
+            self.treatment.close()
         # It knows this stream: without a cycle all of it is gone at once.
         del self._forwarder
 

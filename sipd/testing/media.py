@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, execute, succeed
 from zope.interface import implementer
 
 from sipd.errors import InvalidStateError, ResourcesExhaustedError
-from sipd.interfaces import IMediaRelay, IMediaSession, StreamStatistics
+from sipd.interfaces import CryptoPolicy, IMediaRelay, IMediaSession, StreamStatistics
 from sipd.media.rewrite import StreamPlace, rewrite
 from sipd.sdp.description import AddressType, SessionDescription
 from sipd.sdp.offer_answer import check_answer
@@ -106,6 +106,9 @@ class FakeMediaSession:
     def prefer_family(self, leg: str, family: AddressType) -> None:
         """See `IMediaSession`."""
         self._families[leg] = family
+
+    def set_crypto(self, leg: str, policy: CryptoPolicy) -> None:
+        """See `IMediaSession`."""
 
     def offer(
         self, sender: str, receiver: str, description: SessionDescription, slots: Slots | None = None

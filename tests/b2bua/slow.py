@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from sipd.interfaces import (
+    CryptoPolicy,
     IAuthenticator,
     IMediaRelay,
     IMediaSession,
@@ -113,6 +114,10 @@ class SlowSession:
     def prefer_family(self, leg: str, family: AddressType) -> None:
         """See `IMediaSession`."""
         self._session.prefer_family(leg, family)
+
+    def set_crypto(self, leg: str, policy: CryptoPolicy) -> None:
+        """See `IMediaSession`."""
+        self._session.set_crypto(leg, policy)
 
     def offer(
         self, sender: str, receiver: str, description: SessionDescription, slots: Slots | None = None

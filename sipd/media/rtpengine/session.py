@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from sipd.errors import InvalidStateError, LocalError, ResourcesExhaustedError, SdpError
-from sipd.interfaces import IMediaSession, StreamStatistics
+from sipd.interfaces import CryptoPolicy, IMediaSession, StreamStatistics
 from sipd.media.rewrite import is_datagrams, read_streams
 from sipd.media.rtpengine.call import DaemonCall
 from sipd.media.rtpengine.exchange import Exchange, Lines, Party, Places, put, take
@@ -93,6 +93,9 @@ class RtpengineSession:
     def prefer_family(self, leg: str, family: AddressType) -> None:
         """See `IMediaSession`."""
         self._families[leg] = family
+
+    def set_crypto(self, leg: str, policy: CryptoPolicy) -> None:
+        """See `IMediaSession`."""
 
     def offer(
         self, sender: str, receiver: str, description: SessionDescription, slots: Slots | None = None

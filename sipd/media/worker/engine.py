@@ -35,6 +35,7 @@ class WorkerEngine(amp.AMP):
     """
 
     name = "worker"
+    treats = False
     _log = Logger()
 
     def __init__(self, reactor: MediaReactor, lost: Callable[[WorkerEngine], object]) -> None:
@@ -206,6 +207,12 @@ class RemoteForwarder:
         stream.statistics.engine = self._engine.name
         if stream.terms is not None:
             self._engine.do("adapt", self.number, stream.is_muxed, export_terms(stream.terms))
+
+    def treat(self) -> None:
+        """See `Forwarder`. A session that needs treatment is moved to another engine before."""
+
+    def inject(self, packet: bytes) -> None:
+        """See `Forwarder`. The same holds for this."""
 
     def count(self) -> None:
         """See `Forwarder`. The counters come with the answer."""
