@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from zope.interface import Attribute, Interface
 
 from sipd.errors import RequestRefusedError
+from sipd.policies import CryptoPolicy as CryptoPolicy
+from sipd.policies import EarlyMedia as EarlyMedia
+from sipd.policies import MediaPolicy as MediaPolicy
 from sipd.records import CallRecord as CallRecord
 from sipd.records import Decision as Decision
 from sipd.records import StreamStatistics as StreamStatistics
@@ -368,18 +370,6 @@ class RoutingRequest:
         return cls(request=request, user=user, source=source, point=flow.point.name)
 
 
-class EarlyMedia(Enum):
-    """What the caller is told of media that comes before the answer (RFC 3960)."""
-
-    PASS = "pass"
-    #: Ringing with media is called progress: many phones make a tone of their own when they hear of ringing.
-    AS_183 = "180->183"
-    #: Progress is called ringing, and its media is left out.
-    AS_180 = "183->180"
-
-    __hash__ = object.__hash__
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """One leg to try.
@@ -396,6 +386,7 @@ class Attempt:
         codecs: those that may be used with it (`sipd.sdp.codecs.allow_codecs`); any if empty.
         user: the name of the user of ours whose contact it is.
         trusted: whether it leads into the trust domain (RFC 3325).
+        media: how its media is relayed; `None` for the default.
     """
 
     uri: Uri
@@ -409,6 +400,7 @@ class Attempt:
     codecs: tuple[str, ...] = ()
     user: str | None = None
     trusted: bool = False
+    media: MediaPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -455,24 +447,6 @@ class IRouter(Interface):
 # --- media -------------------------------------------------------------------------------------------------
 
 
-class CryptoPolicy(Enum):
-    """What a leg does about SRTP.
-
-    * `OFF`: plain RTP. An offer of RTP/SAVP is refused.
-    * `OPTIONAL`: what it is offered encrypted, it answers so. What it offers is RTP/AVP with keys, which the peer may
-      take or not (RFC 8643).
-    * `REQUIRED`: RTP/SAVP. No RTP that is not encrypted is accepted; with keys, RTP/AVP is, too.
-    * `PASS`: between two such legs, sipd leaves keying alone: it is end to end. With any other leg, as `OPTIONAL`.
-    """
-
-    OFF = "off"
-    OPTIONAL = "optional"
-    REQUIRED = "required"
-    PASS = "pass"
-
-    __hash__ = object.__hash__
-
-
 class IMediaSession(Interface):
     """The media of one call: legs by name, a set of streams each. Engine-independent."""
 
@@ -482,8 +456,8 @@ class IMediaSession(Interface):
         Without it, it is offered what the other side offered.
         """
 
-    def set_crypto(leg: str, policy: CryptoPolicy) -> None:
-        """Say what a leg does about SRTP; `PASS` if nobody says so. Before its first offer or answer."""
+    def set_policy(leg: str, policy: MediaPolicy) -> None:
+        """Say how the media of a leg is relayed, before its first offer or answer."""
 
     def offer(
         sender: str, receiver: str, description: SessionDescription, slots: Slots | None = None

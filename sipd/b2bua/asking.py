@@ -123,8 +123,8 @@ class CallerAsking:
         agreement = self._agreements[leg.name] = Agreement(bridge.media, self.leg, leg)
         offered = None
         offer = self._reception.offer
+        bridge.prepare_media(leg)
         if offer is not None:
-            bridge.prefer_family(leg)
             offered = await agreement.offer(self.leg, offer)
         content = leg.content(request, leg.negotiation.send(Carrier.INVITE, offered))
         hops = request.max_forwards

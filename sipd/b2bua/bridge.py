@@ -14,7 +14,7 @@ from sipd.b2bua.events import BridgeEvent, Stopped, TimedOut
 from sipd.b2bua.identity import Identities
 from sipd.b2bua.inbox import Inbox
 from sipd.b2bua.leg import Leg
-from sipd.interfaces import CallRecord, Decision, IFlow, IMediaSession
+from sipd.interfaces import CallRecord, Decision, IFlow, IMediaSession, MediaPolicy
 from sipd.sdp.codecs import CodecFilter, allow_codecs
 from sipd.sdp.description import AddressType
 from sipd.sdp.negotiation import Negotiation
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from sipd.interfaces import Attempt
     from sipd.ua.incoming import IncomingCall
     from sipd.ua.session import Session
+
+
+#: What need not be said.
+_DEFAULT = MediaPolicy()
 
 
 @implementer(ISessionUser)
@@ -92,9 +96,15 @@ class Bridge:
         """Give the wall clock's seconds."""
         return self.b2bua.now()
 
-    def prefer_family(self, leg: Leg) -> None:
-        """Let a leg's media use the address family of its signalling, as far as that is known beforehand."""
+    def prepare_media(self, leg: Leg) -> None:
+        """Say how a leg's media is relayed, before it has any.
+
+        It uses the address family of its signalling, as far as that is known beforehand.
+        """
         attempt = leg.attempt
+        policy = self.b2bua.media_policy(leg)
+        if policy != _DEFAULT:
+            self.media.set_policy(leg.name, policy)
         if attempt is None:
             return
         uri = attempt.next_hop or attempt.uri

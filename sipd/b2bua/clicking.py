@@ -200,6 +200,7 @@ class _FirstCall(_SecondCall):
     async def invitation(self, leg: Leg, attempt: Attempt, *, is_only: bool) -> CallRequest:
         """See `Asker`. It is called as if by whom the REFER names, and asked for an offer."""
         refer_to, request = self.referring.refer_to, self.referring.request
+        self.bridge.prepare_media(leg)
         self.agreements[leg.name] = Agreement(self.bridge.media, self.leg, leg)
         leg.negotiation.send(Carrier.INVITE)
         return CallRequest(

@@ -126,6 +126,7 @@ class Reception:
         negotiation = self.bridge.caller.negotiation
         negotiation.receive(Carrier.INVITE, find_description(self.call.invite))
         self.offer = negotiation.offer
+        self.bridge.prepare_media(self.bridge.caller)
         asker = CallerAsking(self)
         if await Hunt(self.bridge, route, asker).run() is not None:
             self.bridge.dialogue = Dialogue.of_answered(self.bridge, asker)

@@ -55,7 +55,7 @@ class ReferredCall:
         remote = self.leg.negotiation.remote
         if remote is None:
             raise SdpError("The other party has said nothing of its media")
-        bridge.prefer_family(leg)
+        bridge.prepare_media(leg)
         offered = await agreement.offer(self.leg, revive(remote))
         content = leg.content(None, leg.negotiation.send(Carrier.INVITE, offered))
         content.headers.extend(leg.side.meet(self.leg.side))

@@ -68,6 +68,7 @@ class Replacement:
         leg = self._leg = bridge.take_leg(call, user)
         leg.negotiation.receive(Carrier.INVITE, find_description(call.invite))
         self.is_late = leg.negotiation.offer is None
+        bridge.prepare_media(leg)
         agreement = Agreement(bridge.media, bridge.dialogue.other(leaves), leg)
         bridge.explain("replaces", f"{leaves.name}, by {user}", leg.name)
         bridge.inbox.put((leg, Joins(leaves, agreement, self)))

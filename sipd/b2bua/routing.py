@@ -12,7 +12,17 @@ from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from sipd.errors import ParseError
-from sipd.interfaces import Attempt, Binding, Credentials, EarlyMedia, ILocationService, IRouter, Route, RoutingRequest
+from sipd.interfaces import (
+    Attempt,
+    Binding,
+    Credentials,
+    EarlyMedia,
+    ILocationService,
+    IRouter,
+    MediaPolicy,
+    Route,
+    RoutingRequest,
+)
 from sipd.sip.uri import SipUri, TelUri, Uri, parse_uri
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -39,6 +49,7 @@ class StaticRoute:
         caller_credentials: for those of the caller, which may be a gateway that asks who changes or ends its call.
         early_media: what the caller is told of media before the answer.
         codecs: those that may be used with the other side; any if empty.
+        media: how the other side's media is relayed; `None` for the default.
     """
 
     name: str
@@ -56,6 +67,7 @@ class StaticRoute:
     caller_credentials: Credentials | None = None
     early_media: EarlyMedia = EarlyMedia.PASS
     codecs: tuple[str, ...] = ()
+    media: MediaPolicy | None = None
 
 
 @implementer(IRouter)
@@ -128,6 +140,7 @@ class RouteTable:
             trusted=route.trusted,
             early_media=route.early_media,
             codecs=route.codecs,
+            media=route.media,
         )
         return Route(name=route.name, rounds=((attempt,),), considered=considered)
 
@@ -212,7 +225,7 @@ def _caller(routing_request: RoutingRequest) -> str:
 
 def _as_of(route: StaticRoute, attempt: Attempt) -> Attempt:
     """Give an attempt of a user of ours as a route wants it that has led to the user."""
-    return replace(attempt, early_media=route.early_media, codecs=route.codecs)
+    return replace(attempt, early_media=route.early_media, codecs=route.codecs, media=route.media)
 
 
 def _attempt(binding: Binding, user: str, timeout: float) -> Attempt:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from sipd.b2bua.replacement import Replacement
 from sipd.b2bua.transfer import TransferSettings
 from sipd.b2bua.trust import IdentityPolicy
 from sipd.errors import RequestRefusedError
-from sipd.interfaces import IAuthenticator, ICallObserver, IMediaRelay, IRouter
+from sipd.interfaces import IAuthenticator, ICallObserver, IMediaRelay, IRouter, MediaPolicy
 from sipd.sip.dialog import DialogKey
 from sipd.sip.identity import is_anonymous
 from sipd.sip.message import Request
@@ -44,6 +44,8 @@ class B2buaSettings:
         retry_after: seconds that a refused caller is told to wait.
         identity: who is trusted, and what others are told of who calls.
         transfer: how calls are transferred.
+        media: how media is relayed, of legs of which nothing else is said.
+        user_media: the same for legs of users of ours, by their names.
     """
 
     realm: str
@@ -53,6 +55,8 @@ class B2buaSettings:
     retry_after: int = 30
     identity: IdentityPolicy = field(default_factory=IdentityPolicy)
     transfer: TransferSettings = field(default_factory=TransferSettings)
+    media: MediaPolicy = field(default_factory=MediaPolicy)
+    user_media: Mapping[str, MediaPolicy] = field(default_factory=dict)
 
 
 @implementer(ICallHandler)
@@ -108,6 +112,12 @@ class B2bua:
         reception = Reception(self, call)
         self.bridge_began(reception.bridge)
         Deferred.fromCoroutine(reception.run()).addErrback(self._broken, reception)
+
+    def media_policy(self, leg: Leg) -> MediaPolicy:
+        """Say how a leg's media is relayed: as the route says that led to it, or as is set for its user, or for all."""
+        if leg.attempt is not None and leg.attempt.media is not None:
+            return leg.attempt.media
+        return self.settings.user_media.get(leg.user or "", self.settings.media)
 
     def find_leg(self, key: DialogKey) -> tuple[Bridge, Leg] | None:
         """Give the leg that uses a dialog, and its call, if that is answered."""

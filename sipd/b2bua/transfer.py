@@ -204,6 +204,7 @@ class Transfer(ReferredCall):
         assert loan is not None
         leg = bridge.adopt_leg(loan.leg)
         leg.inbox = self.inbox
+        bridge.prepare_media(leg)
         agreement = self.agreements[leg.name] = Agreement(bridge.media, self.leg, leg)
         changes = Changes(bridge, agreement)
         outcome = _Outcome()

@@ -8,8 +8,8 @@ from sipd.b2bua.routing import StaticRoute
 from sipd.b2bua.transfer import TransferPolicy, TransferSettings
 from sipd.b2bua.trust import HistoryForStrangers, IdentityForm, IdentityPolicy
 from sipd.daemon.certificates import CertificateFiles
-from sipd.daemon.sections import Config, Limits, Listen, RouteCredentials, RouteRule, Tls, User
-from sipd.interfaces import Credentials, EarlyMedia, Entropy, ListeningPoint
+from sipd.daemon.sections import Config, Limits, Listen, Media, RouteCredentials, RouteRule, Tls, User
+from sipd.interfaces import Credentials, CryptoPolicy, EarlyMedia, Entropy, ListeningPoint, MediaPolicy
 from sipd.media.ports import MediaAddress
 from sipd.registrar.bindings import RegistrarSettings
 from sipd.registrar.keepalive import KeepAliveSettings, Ping, Silence
@@ -193,8 +193,13 @@ def credentials_of(user: User) -> Credentials:
     return Credentials(username=user.name, password=user.password.text if user.password else None, ha1=user.hashes())
 
 
-def static_route(rule: RouteRule) -> StaticRoute:
-    """Give a rule to the router."""
+def static_route(rule: RouteRule, default: Media) -> StaticRoute:
+    """Give a rule to the router.
+
+    Args:
+        rule: the rule.
+        default: how media is relayed where the rule does not say so.
+    """
     return StaticRoute(
         name=rule.name,
         user=rule.user,
@@ -211,7 +216,26 @@ def static_route(rule: RouteRule) -> StaticRoute:
         caller_credentials=_route_credentials(rule.caller_credentials),
         early_media=EarlyMedia(rule.early_media),
         codecs=tuple(name.lower() for name in rule.codecs),
+        media=_route_media(rule, default),
     )
+
+
+def _route_media(rule: RouteRule, default: Media) -> MediaPolicy | None:
+    if rule.srtp is None and rule.relay and not rule.asymmetric:
+        return None
+    return MediaPolicy(
+        crypto=CryptoPolicy(rule.srtp or default.srtp), is_asymmetric=rule.asymmetric, is_bypassed=not rule.relay
+    )
+
+
+def media_policy(config: Config) -> MediaPolicy:
+    """Give how media is relayed of legs of which nothing else is said."""
+    return MediaPolicy(crypto=CryptoPolicy(config.media.srtp))
+
+
+def user_media(config: Config) -> dict[str, MediaPolicy]:
+    """Give the same for users of whom something else is said."""
+    return {user.name: MediaPolicy(crypto=CryptoPolicy(user.srtp)) for user in config.users if user.srtp is not None}
 
 
 def _route_credentials(given: RouteCredentials | None) -> Credentials | None:

@@ -9,12 +9,13 @@ from twisted.logger import Logger
 
 from sipd.daemon import layers
 from sipd.daemon.sections import Config, Media
-from sipd.errors import MediaEngineError
+from sipd.errors import ConfigurationError, MediaEngineError
 from sipd.interfaces import Entropy, IMediaRelay
 from sipd.media.bypass import Bypass
 from sipd.media.inactivity import Action, InactivityLimits, Limit
 from sipd.media.kernel.forwarder import KernelForwarder
 from sipd.media.kernel.offload import KernelOffload
+from sipd.media.libsrtp import available
 from sipd.media.monitor import Monitor, MonitorSettings
 from sipd.media.ports import PortAllocator
 from sipd.media.reactor import ReactorEngine
@@ -53,6 +54,7 @@ class MediaPlane:
 
     Raises:
         MediaEngineError: the kernel is to forward, and cannot on any interface.
+        ConfigurationError: somebody is to encrypt, and this installation cannot.
 
     Attributes:
         relay: opens the media of calls.
@@ -62,6 +64,7 @@ class MediaPlane:
 
     def __init__(self, config: Config, reactor: Any, *, entropy: Entropy, forwarder: KernelForwarder | None) -> None:
         media = config.media
+        _check_srtp(config)
         self._workers: WorkerPool | None = None
         self._engine: str = ""
         self.relay: IMediaRelay = Bypass()
@@ -123,6 +126,12 @@ class MediaPlane:
             relay.choose = self._workers.choose
             self._engine = f"media is relayed by {media.workers} worker{'s' if media.workers > 1 else ''}"
         return relay
+
+
+def _check_srtp(config: Config) -> None:
+    wanted = {config.media.srtp, *(user.srtp for user in config.users), *(rule.srtp for rule in config.routes)}
+    if wanted & {"optional", "required"} and (reason := available()) is not None:
+        raise ConfigurationError([f"SRTP is configured, and cannot be had: {reason}"])
 
 
 def _limits(media: Media) -> InactivityLimits:

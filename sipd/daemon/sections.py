@@ -84,6 +84,7 @@ class User(Section):
     password: SecretText | None = None
     ha1: Hashes | None = None
     identities: tuple[Identity, ...] = Field(default=(), strict=False)
+    srtp: Literal["off", "optional", "required", "pass"] | None = None
 
     def hashes(self) -> dict[str, str]:
         """Give algorithm to H(user:realm:password)."""
@@ -134,6 +135,7 @@ class Media(Section):
     last_port: UsablePort = 32767
     latch_window: Seconds = 5.0
     port_rest: float = Field(default=30.0, ge=0)
+    srtp: Literal["off", "optional", "required", "pass"] = "pass"
     pause: float = Field(default=0.002, ge=0, le=0.02)
     kernel: Literal["auto", "on", "off"] = "auto"
     kernel_flows: Count = 16384
@@ -194,6 +196,9 @@ class RouteRule(Section):
     caller_credentials: RouteCredentials | None = None
     early_media: Literal["pass", "180->183", "183->180"] = "pass"
     codecs: tuple[CodecName, ...] = Field(default=(), strict=False)
+    srtp: Literal["off", "optional", "required", "pass"] | None = None
+    relay: bool = True
+    asymmetric: bool = False
 
 
 class Subscriptions(Section):

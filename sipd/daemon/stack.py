@@ -159,7 +159,7 @@ class Stack:
             agent=self.agent,
             router=RouteTable(
                 domains=domains,
-                routes=[layers.static_route(rule) for rule in config.routes],
+                routes=[layers.static_route(rule, config.media) for rule in config.routes],
                 location=self.location,
                 is_user=users.__contains__,
                 timeout=config.timers.ring,
@@ -175,6 +175,8 @@ class Stack:
                 max_calls=config.limits.calls,
                 identity=layers.identity_policy(config),
                 transfer=layers.transfer_settings(config),
+                media=layers.media_policy(config),
+                user_media=layers.user_media(config),
             ),
         )
         self.messages = Messages(self.b2bua, max_pending=config.limits.messages)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from sipd.interfaces import CryptoPolicy, IMediaRelay, IMediaSession, StreamStatistics
+from sipd.interfaces import IMediaRelay, IMediaSession, MediaPolicy, StreamStatistics
 from sipd.sdp.description import AddressType, SessionDescription
 from sipd.sdp.streams import Slots
 
@@ -19,7 +19,7 @@ class BypassSession:
     def prefer_family(self, leg: str, family: AddressType) -> None:
         """See `IMediaSession`. The parties have to share a version of IP."""
 
-    def set_crypto(self, leg: str, policy: CryptoPolicy) -> None:
+    def set_policy(self, leg: str, policy: MediaPolicy) -> None:
         """See `IMediaSession`."""
 
     def offer(

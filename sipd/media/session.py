@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, execute
 from zope.interface import implementer
 
 from sipd.errors import InvalidStateError, MediaEngineError, SdpError
-from sipd.interfaces import CryptoPolicy, Entropy, IMediaSession, StreamStatistics
+from sipd.interfaces import Entropy, IMediaSession, MediaPolicy, StreamStatistics
 from sipd.media.crypto import SessionCrypto
 from sipd.media.engine import Engine, Report
 from sipd.media.exchanges import Exchange, Leg, Line
@@ -67,6 +67,7 @@ class RelaySession:
     """
 
     __slots__ = (
+        "_bypassed",
         "_closed",
         "_crypto",
         "_engine",
@@ -99,6 +100,8 @@ class RelaySession:
         self._watching: SessionMonitor | None = None
         self._is_open = True
         self._crypto = SessionCrypto(settings.entropy)
+        #: Legs whose media does not come here, and whose offers wait for their answers, or have them.
+        self._bypassed: set[str] = set()
         self._legs: dict[str, Leg] = {}
         #: Of each two legs: the offer of either that waits for an answer, and what was agreed on last.
         self._exchanges: list[Exchange] = []
@@ -108,9 +111,11 @@ class RelaySession:
         """See `IMediaSession`."""
         self._leg(leg).family = family
 
-    def set_crypto(self, leg: str, policy: CryptoPolicy) -> None:
+    def set_policy(self, leg: str, policy: MediaPolicy) -> None:
         """See `IMediaSession`."""
-        self._crypto.set_policy(leg, policy)
+        self._crypto.set_policy(leg, policy.crypto)
+        if policy.is_bypassed:
+            self._bypassed.add(leg)
 
     def offer(
         self, sender: str, receiver: str, description: SessionDescription, slots: Slots | None = None
@@ -212,6 +217,8 @@ class RelaySession:
     ) -> SessionDescription:
         """Plan an exchange."""
         self._check_open()
+        if self._bypassed and not self._bypassed.isdisjoint((sender, receiver)):
+            return description
         secured = self._crypto.secure(sender, receiver, description, slots)
         if secured is not None:
             description = secured.description
@@ -241,6 +248,8 @@ class RelaySession:
     def _answer(self, sender: str, receiver: str, description: SessionDescription) -> SessionDescription:
         """Put a plan into force."""
         self._check_open()
+        if self._bypassed and not self._bypassed.isdisjoint((sender, receiver)):
+            return self._bypass(sender, receiver, description)
         exchange = self._find_offer(receiver, sender)
         if exchange.secured is not None:
             description = exchange.secured.answer(description)
@@ -312,6 +321,19 @@ class RelaySession:
             outer.connect_to(inner)
         if self._watching is not None:
             self._watching.negotiated()
+
+    def _bypass(self, sender: str, receiver: str, description: SessionDescription) -> SessionDescription:
+        """Two legs send each other their media themselves: what was relayed between either and a third is over."""
+        self._exchanges = [
+            other for other in self._exchanges if not {other.offerer, other.answerer} & {sender, receiver}
+        ]
+        for name in (sender, receiver):
+            for stream in self._leg(name).streams:
+                if stream.is_in_force:
+                    stream.is_in_force = False
+                    stream.disconnect()
+        self._release_unused()
+        return description
 
     def _secure(self, stream: RelayStream) -> None:
         """Let a stream use the keys that are in force."""

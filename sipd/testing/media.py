@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, execute, succeed
 from zope.interface import implementer
 
 from sipd.errors import InvalidStateError, ResourcesExhaustedError
-from sipd.interfaces import CryptoPolicy, IMediaRelay, IMediaSession, StreamStatistics
+from sipd.interfaces import IMediaRelay, IMediaSession, MediaPolicy, StreamStatistics
 from sipd.media.rewrite import StreamPlace, rewrite
 from sipd.sdp.description import AddressType, SessionDescription
 from sipd.sdp.offer_answer import check_answer
@@ -107,7 +107,7 @@ class FakeMediaSession:
         """See `IMediaSession`."""
         self._families[leg] = family
 
-    def set_crypto(self, leg: str, policy: CryptoPolicy) -> None:
+    def set_policy(self, leg: str, policy: MediaPolicy) -> None:
         """See `IMediaSession`."""
 
     def offer(

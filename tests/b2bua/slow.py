@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from sipd.interfaces import (
-    CryptoPolicy,
+    MediaPolicy,
     IAuthenticator,
     IMediaRelay,
     IMediaSession,
@@ -115,9 +115,9 @@ class SlowSession:
         """See `IMediaSession`."""
         self._session.prefer_family(leg, family)
 
-    def set_crypto(self, leg: str, policy: CryptoPolicy) -> None:
+    def set_policy(self, leg: str, policy: MediaPolicy) -> None:
         """See `IMediaSession`."""
-        self._session.set_crypto(leg, policy)
+        self._session.set_policy(leg, policy)
 
     def offer(
         self, sender: str, receiver: str, description: SessionDescription, slots: Slots | None = None

@@ -13,7 +13,7 @@ from sipd.b2bua.transfer import TransferSettings
 from sipd.b2bua.trust import HistoryForStrangers, IdentityForm, IdentityPolicy
 from sipd.daemon import layers
 from sipd.daemon.certificates import CertificateFiles, make_self_signed
-from sipd.daemon.sections import Limits
+from sipd.daemon.sections import Limits, Media
 from sipd.errors import ConfigurationError
 from sipd.registrar.bindings import RegistrarSettings
 from sipd.registrar.keepalive import KeepAliveSettings, Ping, Silence
@@ -130,7 +130,7 @@ class MappingTests(ConfigCase):
         name = "s"
         refuse = [603, "No"]
         """
-        route, refusal = (layers.static_route(rule) for rule in self.load(MINIMAL + text).routes)
+        route, refusal = (layers.static_route(rule, Media()) for rule in self.load(MINIMAL + text).routes)
         assert route.user and route.host and route.caller and route.credentials
         self.assertEqual(
             (route.user.pattern, route.host.pattern, route.caller.pattern), ("1.*", "a.example", "sip:x@.*")

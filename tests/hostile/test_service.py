@@ -226,7 +226,7 @@ class MediaTests(HostileServiceCase):
     def relayed(self) -> int:
         """Give how many calls hold media."""
         assert self.service.stack is not None
-        relay = self.service.stack.relay
+        relay = self.service.stack.media.relay
         assert isinstance(relay, MediaRelay)
         return len(relay)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from sipd.errors import SdpError
-from sipd.interfaces import CryptoPolicy
+from sipd.interfaces import CryptoPolicy, MediaPolicy
 from sipd.media.libsrtp import available
 from sipd.media.srtp import InboundContext, OutboundContext
 from sipd.sdp.crypto import AES_CM_128_HMAC_SHA1_80, CryptoAttribute, SrtpKey, read_crypto
@@ -69,8 +69,8 @@ class PlainCalleeTests(CryptoTestCase):
 
     def connect(self, line: str = _LINE) -> None:
         """Negotiate."""
-        self.session.set_crypto("a", CryptoPolicy.OPTIONAL)
-        self.session.set_crypto("b1", CryptoPolicy.OFF)
+        self.session.set_policy("a", MediaPolicy(crypto=CryptoPolicy.OPTIONAL))
+        self.session.set_policy("b1", MediaPolicy(crypto=CryptoPolicy.OFF))
         self.offered = self.offer("a", "b1", self.secure(self.alice, line))
         self.answered = self.answer("b1", "a", self.plain(self.bob))
         self.to_alice, self.to_bob = place_of(self.offered), place_of(self.answered)
@@ -146,7 +146,7 @@ class BothTests(CryptoTestCase):
     def test_different_keys(self) -> None:
         """What one sends is encrypted anew for the other, whose key the first one never sees."""
         for leg in ("a", "b1"):
-            self.session.set_crypto(leg, CryptoPolicy.REQUIRED)
+            self.session.set_policy(leg, MediaPolicy(crypto=CryptoPolicy.REQUIRED))
         offered = self.offer("a", "b1", self.secure(self.alice, _LINE))
         tag = read_crypto(offered.media[0])
         chosen = next(line for line in tag if line.suite == AES_CM_128_HMAC_SHA1_80.name)
@@ -173,14 +173,14 @@ class BothTests(CryptoTestCase):
 
     def test_refused(self) -> None:
         """An encrypted offer of a leg that is not to encrypt is refused, and leaves nothing behind."""
-        self.session.set_crypto("a", CryptoPolicy.OFF)
+        self.session.set_policy("a", MediaPolicy(crypto=CryptoPolicy.OFF))
         offering = self.session.offer("a", "b1", self.secure(self.alice, _LINE))
         self.failureResultOf(offering, SdpError)
         self.assertEqual(len(self.allocator), 0)
 
     def test_callee_without(self) -> None:
         """A leg that has to encrypt and does not is refused."""
-        self.session.set_crypto("b1", CryptoPolicy.REQUIRED)
+        self.session.set_policy("b1", MediaPolicy(crypto=CryptoPolicy.REQUIRED))
         self.offer("a", "b1", self.plain(self.alice))
         answering = self.session.answer("b1", "a", self.plain(self.bob))
         self.failureResultOf(answering, SdpError)

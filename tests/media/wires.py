@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Iterable
 
 from twisted.internet.address import UNIXAddress
 from twisted.internet.error import ConnectionDone
@@ -33,6 +34,10 @@ class Wire:
         """See `ITransport`."""
         if self.is_open:
             self._queue.append(data)
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        """See `ITransport`."""
+        self.write(b"".join(data))
 
     def sendFileDescriptor(self, descriptor: int) -> None:  # noqa: N802
         """See `IUNIXTransport`. The other end gets a copy, as from the kernel."""

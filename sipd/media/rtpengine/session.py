@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from sipd.errors import InvalidStateError, LocalError, ResourcesExhaustedError, SdpError
-from sipd.interfaces import CryptoPolicy, IMediaSession, StreamStatistics
+from sipd.interfaces import IMediaSession, MediaPolicy, StreamStatistics
 from sipd.media.rewrite import is_datagrams, read_streams
 from sipd.media.rtpengine.call import DaemonCall
 from sipd.media.rtpengine.exchange import Exchange, Lines, Party, Places, put, take
@@ -94,7 +94,7 @@ class RtpengineSession:
         """See `IMediaSession`."""
         self._families[leg] = family
 
-    def set_crypto(self, leg: str, policy: CryptoPolicy) -> None:
+    def set_policy(self, leg: str, policy: MediaPolicy) -> None:
         """See `IMediaSession`."""
 
     def offer(
