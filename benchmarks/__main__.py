@@ -1,8 +1,8 @@
 """`python -m benchmarks`: every measurement, one after another; options of each are those of its own module.
 
-python -m benchmarks                      all, as they stand in docs/performance.md
-python -m benchmarks messages rtp_relay   only these
-python -m benchmarks --quick              all, short: to see that they run, not to quote
+python -m benchmarks                  all, as they stand in docs/performance.md
+python -m benchmarks messages media   only these
+python -m benchmarks --quick          all, short: to see that they run, not to quote
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from collections.abc import Sequence
 
 from sipd.sip import message
 
-MODULES = ("messages", "calls", "rtp_relay", "registrar")
+MODULES = ("messages", "calls", "media", "registrar")
 QUICK = {
     "messages": ["--repeats", "1", "--number", "1000"],
     "calls": ["--repeats", "1", "--duration", "3", "--aftermath", "1", "--rates", "100", "200", "--held", "100"],
-    "rtp_relay": ["--repeats", "1", "--calls", "50"],
+    "media": ["--quick"],
     "registrar": [],
 }
 

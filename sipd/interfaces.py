@@ -5,9 +5,9 @@ Each interface is written from the side that calls it. The values that cross a j
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zope.interface import Attribute, Interface
 
@@ -490,6 +490,8 @@ class IMediaSession(Interface):
     def leg_ended(leg: str) -> None:
         """Free what that leg holds: its branch of a fork was not the one."""
 
+    studio = Attribute("records and plays: an `IMediaStudio`; `None` where media is elsewhere")
+
     def established() -> None:
         """Take note that the call is answered: from now on both legs should hear each other."""
 
@@ -498,6 +500,52 @@ class IMediaSession(Interface):
 
     def close() -> Deferred[Sequence[StreamStatistics]]:
         """Free everything, and give the counters as they were at the end. Idempotent; never fails."""
+
+
+class IMediaStudio(Interface):
+    """Records the media of a call, and plays to its legs."""
+
+    is_recording = Attribute("whether a recording runs")
+
+    def record(format_: str = "wave", fields: Mapping[str, str] | None = None) -> None:
+        """Record from now on, unless that is so already.
+
+        Args:
+            format_: `wave` (two channels, the caller on the left) or `pcap` (RTP as it comes).
+            fields: what the name of the file may be made of beside the call's identifier.
+
+        Raises:
+            InvalidStateError: nothing can be recorded here.
+            ResourcesExhaustedError: there are too many recordings.
+        """
+
+    def pause_recording() -> None:
+        """Record silence until `resume_recording`."""
+
+    def resume_recording() -> None:
+        """Record again."""
+
+    def stop_recording() -> Deferred[Any]:
+        """Record no more; gives what became of it when the file is complete, or `None`. Never fails."""
+
+    def play(
+        leg: str, sound: str, *, times: int | None = 1, duration: float | None = None, gain: float = 0.0
+    ) -> Deferred[Any]:
+        """Play to a leg, instead of what the other one sends; to cancel stops.
+
+        Args:
+            leg: its name.
+            sound: path of a WAVE file, or a tone: `tone:de:ringback`.
+            times: how often; `None` for ever.
+            duration: seconds after which it ends in any case.
+            gain: in decibel.
+
+        Returns:
+            What was played, at the end. Fails with a `LocalError` if it cannot be.
+        """
+
+    def stop_playing(leg: str) -> None:
+        """Play no more to that leg."""
 
 
 class IMediaRelay(Interface):

@@ -44,8 +44,12 @@ class MediaPolicy:
         crypto: what it does about SRTP.
         is_asymmetric: its media comes from elsewhere than it wants it.
         is_bypassed: its media does not go through here, but straight to the other leg.
+        record: `wave` or `pcap` to record the call; empty for not.
+        hold_music: what it hears while it is on hold, as for `IMediaStudio.play`; empty for what the other leg sends.
     """
 
     crypto: CryptoPolicy = CryptoPolicy.PASS
     is_asymmetric: bool = False
     is_bypassed: bool = False
+    record: str = ""
+    hold_music: str = ""

@@ -37,6 +37,7 @@ def find_conflicts(table: Table) -> Iterator[Problem]:
     yield from _in_order(table)
     yield from _subscriptions(table)
     yield from _media(table)
+    yield from _recording(table)
 
 
 def _section(table: Table, name: str) -> Table:
@@ -234,6 +235,18 @@ def _subscriptions(table: Table) -> Iterator[Problem]:
     for path, name in named:
         if isinstance(name, str) and name not in users:
             yield Problem(("subscriptions", *path), f"the name of a user expected (got {shown(name)})")
+
+
+def _recording(table: Table) -> Iterator[Problem]:
+    """A directory is needed where anything is to be recorded."""
+    if _section(table, "recording").get("directory") is not None:
+        return
+    wanted: list[tuple[str, object]] = [("media", _section(table, "media").get("record"))]
+    wanted += [(name, one.get("record")) for name in ("users", "routes") for _, one in _tables(table, name)]
+    for where, value in wanted:
+        if value in ("wave", "pcap"):
+            yield Problem(("recording", "directory"), f"required by record = {shown(value)} in {where}, and missing")
+            return
 
 
 def _media(table: Table) -> Iterator[Problem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from sipd.b2bua.routing import StaticRoute
@@ -221,21 +222,38 @@ def static_route(rule: RouteRule, default: Media) -> StaticRoute:
 
 
 def _route_media(rule: RouteRule, default: Media) -> MediaPolicy | None:
-    if rule.srtp is None and rule.relay and not rule.asymmetric:
-        return None
+    says_something = rule.srtp or rule.record or rule.hold_music or rule.asymmetric or not rule.relay
+    return (
+        replace(_media_of(rule, default), is_asymmetric=rule.asymmetric, is_bypassed=not rule.relay)
+        if (says_something)
+        else None
+    )
+
+
+def _media_of(given: RouteRule | User, default: Media) -> MediaPolicy:
+    record = given.record or default.record
     return MediaPolicy(
-        crypto=CryptoPolicy(rule.srtp or default.srtp), is_asymmetric=rule.asymmetric, is_bypassed=not rule.relay
+        crypto=CryptoPolicy(given.srtp or default.srtp),
+        record="" if record == "no" else record,
+        hold_music=given.hold_music or default.hold_music or "",
     )
 
 
 def media_policy(config: Config) -> MediaPolicy:
     """Give how media is relayed of legs of which nothing else is said."""
-    return MediaPolicy(crypto=CryptoPolicy(config.media.srtp))
+    media = config.media
+    return MediaPolicy(
+        crypto=CryptoPolicy(media.srtp),
+        record="" if media.record == "no" else media.record,
+        hold_music=media.hold_music or "",
+    )
 
 
 def user_media(config: Config) -> dict[str, MediaPolicy]:
     """Give the same for users of whom something else is said."""
-    return {user.name: MediaPolicy(crypto=CryptoPolicy(user.srtp)) for user in config.users if user.srtp is not None}
+    return {
+        user.name: _media_of(user, config.media) for user in config.users if user.srtp or user.record or user.hold_music
+    }
 
 
 def _route_credentials(given: RouteCredentials | None) -> Credentials | None:

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from sipd.daemon import layers
 from sipd.daemon.sections import Config, Media
 from sipd.errors import ConfigurationError, MediaEngineError
 from sipd.interfaces import Entropy, IMediaRelay
+from sipd.media.announcement import Announcer
 from sipd.media.bypass import Bypass
+from sipd.media.filewriter import WriterThread
 from sipd.media.inactivity import Action, InactivityLimits, Limit
 from sipd.media.kernel.forwarder import KernelForwarder
 from sipd.media.kernel.offload import KernelOffload
 from sipd.media.libsrtp import available
 from sipd.media.monitor import Monitor, MonitorSettings
+from sipd.media.pacer import Pacer
 from sipd.media.ports import PortAllocator
 from sipd.media.reactor import ReactorEngine
+from sipd.media.recording import Recorder, RecordingSettings
 from sipd.media.relay import MediaRelay
 from sipd.media.rtpengine.engine import RtpengineRelay
 from sipd.media.rtpengine.settings import DaemonAddress, RtpengineSettings
+from sipd.media.sounds import SoundLibrary
 from sipd.media.worker.pool import WorkerPool
 
 
@@ -66,6 +72,7 @@ class MediaPlane:
         media = config.media
         _check_srtp(config)
         self._workers: WorkerPool | None = None
+        self._recorder = _make_recorder(config, reactor)
         self._engine: str = ""
         self.relay: IMediaRelay = Bypass()
         if not media.relay:
@@ -74,7 +81,7 @@ class MediaPlane:
             self.relay = RtpengineRelay(reactor=reactor, settings=_rtpengine_settings(media), entropy=entropy)
             self._engine = f"media is relayed by rtpengine: {', '.join(map(str, self.relay.settings.daemons))}"
         else:
-            self.relay = self._make_relay(config, reactor, forwarder)
+            self.relay = self._make_relay(config, reactor, entropy, forwarder)
 
     def start(self) -> None:
         """Begin."""
@@ -84,17 +91,20 @@ class MediaPlane:
             self.relay.start()
         self.log.info("{line}", line=self._engine)
 
-    def stop(self) -> Deferred[None]:
-        """End: no calls are left."""
+    async def stop(self) -> None:
+        """End: no calls are left. Recordings are complete then."""
+        if isinstance(self.relay, RtpengineRelay):
+            await self.relay.close()
+        elif isinstance(self.relay, MediaRelay):
+            self.relay.close()
         if self._workers is not None:
             self._workers.close()
-        if isinstance(self.relay, RtpengineRelay):
-            return self.relay.close()
-        assert isinstance(self.relay, MediaRelay | Bypass)
-        self.relay.close()
-        return succeed(None)
+        if self._recorder is not None:
+            await self._recorder.close()
 
-    def _make_relay(self, config: Config, reactor: Any, forwarder: KernelForwarder | None) -> MediaRelay:
+    def _make_relay(
+        self, config: Config, reactor: Any, entropy: Entropy, forwarder: KernelForwarder | None
+    ) -> MediaRelay:
         media = config.media
         addresses = layers.media_addresses(config)
         offload: KernelOffload | None = None
@@ -113,6 +123,10 @@ class MediaPlane:
             ports=PortAllocator(clock=reactor, low=media.first_port, high=media.last_port, rest=media.port_rest),
             latch_window=media.latch_window,
             monitor=Monitor(reactor, MonitorSettings(limits=_limits(media))),
+            entropy=entropy,
+            seconds=reactor.seconds,
+            recorder=self._recorder,
+            announcer=Announcer(SoundLibrary(in_thread=deferToThread), Pacer(reactor), entropy),
         )
         if media.workers:
             self._workers = WorkerPool(
@@ -126,6 +140,20 @@ class MediaPlane:
             relay.choose = self._workers.choose
             self._engine = f"media is relayed by {media.workers} worker{'s' if media.workers > 1 else ''}"
         return relay
+
+
+def _make_recorder(config: Config, reactor: Any) -> Recorder | None:
+    recording = config.recording
+    if recording.directory is None:
+        return None
+    settings = RecordingSettings(
+        directory=recording.directory,
+        template=recording.template,
+        duration_limit=recording.duration,
+        size_limit_octets=recording.size_octets,
+        count_limit=recording.count,
+    )
+    return Recorder(settings, writer=WriterThread(reactor), seconds=reactor.seconds, wall=time.time)
 
 
 def _check_srtp(config: Config) -> None:

@@ -32,6 +32,7 @@ from sipd.daemon.values import (
     Seconds,
     Secret,
     SecretText,
+    Sound,
     TransportName,
     UsablePort,
 )
@@ -85,6 +86,8 @@ class User(Section):
     ha1: Hashes | None = None
     identities: tuple[Identity, ...] = Field(default=(), strict=False)
     srtp: Literal["off", "optional", "required", "pass"] | None = None
+    record: Literal["wave", "pcap", "no"] | None = None
+    hold_music: Sound | None = None
 
     def hashes(self) -> dict[str, str]:
         """Give algorithm to H(user:realm:password)."""
@@ -136,6 +139,8 @@ class Media(Section):
     latch_window: Seconds = 5.0
     port_rest: float = Field(default=30.0, ge=0)
     srtp: Literal["off", "optional", "required", "pass"] = "pass"
+    record: Literal["wave", "pcap", "no"] = "no"
+    hold_music: Sound | None = None
     pause: float = Field(default=0.002, ge=0, le=0.02)
     kernel: Literal["auto", "on", "off"] = "auto"
     kernel_flows: Count = 16384
@@ -149,6 +154,16 @@ class Media(Section):
     media_loss_action: Literal["end", "log", "off"] = "log"
     hold_timeout: Seconds = 7200.0
     hold_action: Literal["end", "log", "off"] = "log"
+
+
+class Recording(Section):
+    """`[recording]`: files of what was said."""
+
+    directory: FilePath | None = None
+    template: str = "{date}/{time}-{call_id}"
+    duration: Seconds = 14400.0
+    size_octets: Count = 1 << 30
+    count: Count = 2000
 
 
 class Nat(Section):
@@ -199,6 +214,8 @@ class RouteRule(Section):
     srtp: Literal["off", "optional", "required", "pass"] | None = None
     relay: bool = True
     asymmetric: bool = False
+    record: Literal["wave", "pcap", "no"] | None = None
+    hold_music: Sound | None = None
 
 
 class Subscriptions(Section):
@@ -316,6 +333,7 @@ class Config(Section):
     authentication: Authentication = Authentication()
     identity: CallerIdentity = CallerIdentity()
     media: Media = Media()
+    recording: Recording = Recording()
     nat: Nat = Nat()
     transfer: Transfers = Transfers()
     routes: tuple[RouteRule, ...] = Field(default=(), strict=False)

@@ -19,6 +19,7 @@ from pydantic import Field, PlainValidator, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from sipd.errors import ParseError
+from sipd.rtp.tones import find_tone
 from sipd.sip.locate import Transport
 from sipd.sip.uri import OtherUri, SipUri, Uri, parse_uri
 
@@ -175,6 +176,19 @@ def _path(value: object, info: ValidationInfo) -> Path:
     return Path(os.path.normpath(Surroundings.of(info).directory / path))
 
 
+def _sound(value: object, info: ValidationInfo) -> str:
+    """Take a tone as it is (`tone:de:ringback`), anything else as the path of a file."""
+    if isinstance(value, str) and value.startswith("tone:"):
+        _, _, name = value.partition(":")
+        country, _, tone = name.partition(":")
+        try:
+            find_tone(country, tone)
+        except ValueError as error:
+            raise ValueError(str(error)) from None
+        return value
+    return str(_readable_file(value, info))
+
+
 def _readable_file(value: object, info: ValidationInfo) -> Path:
     path = _path(value, info)
     try:
@@ -291,6 +305,7 @@ Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, PlainValidato
 Pattern = Annotated[re.Pattern[str], PlainValidator(_pattern)]
 FilePath = Annotated[Path, PlainValidator(_path)]
 ReadableFile = Annotated[Path, PlainValidator(_readable_file)]
+Sound = Annotated[str, PlainValidator(_sound)]
 SecretText = Annotated[Secret, PlainValidator(_secret)]
 Hashes = Annotated[Mapping[str, Secret], PlainValidator(_hashes)]
 Realm = Annotated[str, PlainValidator(_realm)]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from sipd.interfaces import IMediaRelay, IMediaSession, MediaPolicy, StreamStatistics
+from sipd.interfaces import IMediaRelay, IMediaSession, IMediaStudio, MediaPolicy, StreamStatistics
 from sipd.sdp.description import AddressType, SessionDescription
 from sipd.sdp.streams import Slots
 
@@ -15,6 +15,8 @@ from sipd.sdp.streams import Slots
 @implementer(IMediaSession)
 class BypassSession:
     """See `IMediaSession`. Descriptions cross as they are; nothing is held, nothing is counted."""
+
+    studio: IMediaStudio | None = None
 
     def prefer_family(self, leg: str, family: AddressType) -> None:
         """See `IMediaSession`. The parties have to share a version of IP."""

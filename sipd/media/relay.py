@@ -14,9 +14,11 @@ from zope.interface import implementer
 
 from sipd.errors import ConfigurationError
 from sipd.interfaces import Entropy, IMediaRelay
+from sipd.media.announcement import Announcer
 from sipd.media.engine import Engine
 from sipd.media.monitor import Monitor
 from sipd.media.ports import MediaAddress, PortAllocator
+from sipd.media.recording import Recorder
 from sipd.media.session import RelaySession, RelaySettings
 
 
@@ -34,6 +36,8 @@ class MediaRelay:
         monitor: looks after the media of answered calls; nobody does without it.
         entropy: for keys of SRTP.
         seconds: the time.
+        recorder: makes recordings; nothing is recorded without it.
+        announcer: plays to legs; nothing is played without it.
 
     Attributes:
         choose: gives the engine for a new session, or `None` for the one that is always there.
@@ -55,6 +59,8 @@ class MediaRelay:
         monitor: Monitor | None = None,
         entropy: Entropy = os.urandom,
         seconds: Callable[[], float] = time.monotonic,
+        recorder: Recorder | None = None,
+        announcer: Announcer | None = None,
     ) -> None:
         by_type = {address.address_type: address for address in addresses}
         if not addresses or len(by_type) < len(addresses):
@@ -67,6 +73,8 @@ class MediaRelay:
             home=engine,
             entropy=entropy,
             seconds=seconds,
+            recorder=recorder,
+            announcer=announcer,
         )
         self._engine = engine
         self._monitor = monitor

@@ -9,20 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from twisted.internet.defer import Deferred, execute
+from twisted.internet.defer import Deferred, execute, gatherResults, succeed
 from zope.interface import implementer
 
-from sipd.errors import InvalidStateError, MediaEngineError, SdpError
+from sipd.errors import InvalidStateError, LocalError, MediaEngineError, SdpError
 from sipd.interfaces import Entropy, IMediaSession, MediaPolicy, StreamStatistics
+from sipd.media.announcement import Announcer
 from sipd.media.crypto import SessionCrypto
 from sipd.media.engine import Engine, Report
 from sipd.media.exchanges import Exchange, Leg, Line
+from sipd.media.latch import Latch
 from sipd.media.monitor import Monitor, SessionMonitor
 from sipd.media.ports import MediaAddress, PortAllocator
+from sipd.media.recording import Recorder
 from sipd.media.rewrite import SignalledStream, is_datagrams, read_streams, rewrite
 from sipd.media.securing import PLAIN
 from sipd.media.stream import RelayStream
+from sipd.media.studio import Studio
 from sipd.media.terms import Terms
 from sipd.media.treatment import Treatment
 from sipd.sdp.description import AddressType, SessionDescription
@@ -42,6 +47,8 @@ class RelaySettings:
         home: the engine that is always there, and treats packets.
         entropy: for keys.
         seconds: the time.
+        recorder: makes recordings, if any can be made.
+        announcer: plays, if anything can be played.
     """
 
     addresses: dict[AddressType, MediaAddress]
@@ -51,6 +58,8 @@ class RelaySettings:
     home: Engine
     entropy: Entropy
     seconds: Callable[[], float]
+    recorder: Recorder | None = None
+    announcer: Announcer | None = None
 
 
 @implementer(IMediaSession)
@@ -75,9 +84,12 @@ class RelaySession:
         "_is_open",
         "_legs",
         "_monitor",
+        "_recorded",
+        "_records",
         "_report",
         "_settings",
         "_statistics",
+        "_studio",
         "_watching",
         "call_id",
     )  # fmt: skip
@@ -99,6 +111,10 @@ class RelaySession:
         self._monitor = monitor
         self._watching: SessionMonitor | None = None
         self._is_open = True
+        self._studio: Studio | None = None
+        #: The format in which the call is recorded when it is answered; empty if it is not.
+        self._records = ""
+        self._recorded: Deferred[Any] = succeed(None)
         self._crypto = SessionCrypto(settings.entropy)
         #: Legs whose media does not come here, and whose offers wait for their answers, or have them.
         self._bypassed: set[str] = set()
@@ -114,8 +130,17 @@ class RelaySession:
     def set_policy(self, leg: str, policy: MediaPolicy) -> None:
         """See `IMediaSession`."""
         self._crypto.set_policy(leg, policy.crypto)
+        if policy.hold_music:
+            self.studio.set_hold_music(leg, policy.hold_music)
+        self._records = self._records or policy.record
         if policy.is_bypassed:
             self._bypassed.add(leg)
+        if policy.is_asymmetric:
+            self.set_asymmetric(leg)
+
+    def set_asymmetric(self, leg: str) -> None:
+        """Send to a leg where it said, wherever its media comes from. Only streams that begin later heed it."""
+        self._leg(leg).is_asymmetric = True
 
     def offer(
         self, sender: str, receiver: str, description: SessionDescription, slots: Slots | None = None
@@ -153,6 +178,18 @@ class RelaySession:
         if self._monitor is not None and self._is_open and self._watching is None:
             self._watching = self._monitor.begin(self, self._report)
             self._watching.negotiated()
+        if self._records and self._is_open:
+            try:
+                self.studio.record(self._records)
+            except LocalError as error:
+                self._report("recording", f"cannot begin: {error}")
+
+    @property
+    def studio(self) -> Studio:
+        """See `IMediaSession`."""
+        if self._studio is None:
+            self._studio = Studio(self, self._settings.recorder, self._settings.announcer, self._report)
+        return self._studio
 
     def streams(self) -> Sequence[RelayStream]:
         """Give the streams in force."""
@@ -204,13 +241,20 @@ class RelaySession:
             self._is_open = False
             if self._monitor is not None:
                 self._monitor.end(self)
+            if self._studio is not None:
+                self._recorded = self._studio.close()
             self._exchanges.clear()
             for leg in self._legs.values():
                 for stream in leg.streams:
                     self._release(stream)
             self._legs.clear()
             self._closed(self)
-        return self._engine.settle().addCallback(lambda _: list(self._statistics.values()))
+        ended: list[Deferred[Any]] = [self._engine.settle(), self._recorded]
+        return gatherResults(ended).addCallback(self._final)
+
+    def _final(self, _: object) -> Sequence[StreamStatistics]:
+        self._recorded = succeed(None)
+        return list(self._statistics.values())
 
     def _offer(
         self, sender: str, receiver: str, description: SessionDescription, slots: Slots | None
@@ -321,6 +365,8 @@ class RelaySession:
             outer.connect_to(inner)
         if self._watching is not None:
             self._watching.negotiated()
+        if self._studio is not None:
+            self._studio.renegotiated()
 
     def _bypass(self, sender: str, receiver: str, description: SessionDescription) -> SessionDescription:
         """Two legs send each other their media themselves: what was relayed between either and a third is over."""
@@ -340,22 +386,22 @@ class RelaySession:
         keys = self._crypto.keys(stream.leg, stream.index)
         if stream.treatment is None and keys == PLAIN:
             return
-        treatment = self._treatment(stream)
+        treatment = self.treatment(stream)
         was_secure = treatment.is_secure
         treatment.secure(keys)
         if treatment.is_secure is not was_secure:
             self._report(
                 "srtp", f"{stream.leg}/{stream.index} " + ("is encrypted" if treatment.is_secure else "is not")
             )
-        self._treat(stream)
+        self.treat(stream)
 
-    def _treatment(self, stream: RelayStream) -> Treatment:
-        """Give the treatment of a stream, to be changed; `_treat` has to follow."""
+    def treatment(self, stream: RelayStream) -> Treatment:
+        """Give the treatment of a stream, to be changed; `treat` has to follow."""
         if stream.treatment is None:
             stream.treatment = Treatment(self._settings.seconds)
         return stream.treatment
 
-    def _treat(self, stream: RelayStream) -> None:
+    def treat(self, stream: RelayStream) -> None:
         """Let a stream be treated as it says: here, if there is anything to do."""
         if stream.treatment is not None and stream.treatment.is_needed and not self._engine.treats:
             self.move(self._settings.home)
@@ -372,7 +418,8 @@ class RelaySession:
     def _stream(self, leg: str, index: int, media: str, family: AddressType) -> RelayStream:
         """Give the stream of that leg, media line and version of IP; take ports for it if there is none yet."""
         address = self._settings.addresses.get(family) or self._default_address
-        streams = self._leg(leg).streams
+        known = self._leg(leg)
+        streams = known.streams
         for stream in streams:
             if stream.index == index and stream.address is address:
                 return stream
@@ -385,6 +432,7 @@ class RelaySession:
             statistics=self._counters(leg, index, media),
             engine=self._engine,
             report=self._report,
+            latch=Latch(is_asymmetric=known.is_asymmetric),
         )
         streams.append(stream)
         self._report("port-taken", str(stream))

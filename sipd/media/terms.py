@@ -25,20 +25,24 @@ class Payloads:
 
     Args:
         encodings: of each that the leg may send, in lower case: `pcmu/8000`.
-        events: those of them that are telephone events (RFC 4733).
+        events: those of them that are telephone events (RFC 4733) and can be read here.
+        renumbered: telephone events that the leg may send under its own number, to what the other leg wants them as.
+        wanted: those under which the leg wants telephone events, and the clock rate of each in hertz.
     """
 
     encodings: dict[int, str] = field(default_factory=dict)
     events: frozenset[int] = frozenset()
+    renumbered: dict[int, int] = field(default_factory=dict)
+    wanted: dict[int, int] = field(default_factory=dict)
 
     @property
     def rates(self) -> dict[int, int]:
         """The clock rate of each, in hertz, where that is known; without telephone events and comfort noise."""
         found = {}
         for number, name in self.encodings.items():
-            rate = name.partition("/")[2].partition("/")[0]
-            if number not in self.events and not name.startswith("cn/") and rate.isdecimal() and len(rate) < 8:
-                found[number] = int(rate)
+            rate = _rate(name)
+            if rate and not name.startswith((_TELEPHONE_EVENT, "cn/")):
+                found[number] = rate
         return found
 
 
@@ -78,7 +82,11 @@ class ToldTerms:
     def of(cls, values: Mapping[str, Any]) -> ToldTerms:
         """Read what `export_terms` gave."""
         encodings = {int(number): name for number, name in values["encodings"].items()}
-        payloads = Payloads(encodings=encodings, events=frozenset(values["events"]))
+        payloads = Payloads(
+            encodings=encodings,
+            events=frozenset(values["events"]),
+            renumbered={int(own): other for own, other in values.get("renumbered", {}).items()},
+        )
         return cls(is_rtp=values["is_rtp"], payloads=payloads, sends=values["sends"], receives=values["receives"])
 
 
@@ -88,6 +96,7 @@ def export_terms(terms: StreamTerms) -> dict[str, Any]:
         "is_rtp": terms.is_rtp,
         "encodings": {str(number): name for number, name in terms.payloads.encodings.items()},
         "events": sorted(terms.payloads.events),
+        "renumbered": {str(own): other for own, other in terms.payloads.renumbered.items()},
         "sends": terms.sends,
         "receives": terms.receives,
     }
@@ -100,14 +109,18 @@ class Terms:
         own: the description of the leg whose stream it is.
         other: that of the leg it is connected with.
         index: of the media line, in both.
+        is_sealed: whether the parties encrypt end to end: there is nothing to be read, nor to be changed.
     """
 
-    __slots__ = ("_payloads", "index", "other", "own")
+    __slots__ = ("_payloads", "index", "is_sealed", "other", "own")
 
-    def __init__(self, own: SessionDescription, other: SessionDescription, index: int) -> None:
+    def __init__(
+        self, own: SessionDescription, other: SessionDescription, index: int, *, is_sealed: bool = False
+    ) -> None:
         self.own = own
         self.other = other
         self.index = index
+        self.is_sealed = is_sealed
         self._payloads: Payloads | None = None
 
     @property
@@ -122,12 +135,24 @@ class Terms:
         RFC 3264 section 5.1 says the former; many send the latter where the two differ.
         """
         if self._payloads is None:
-            found = {}
-            for description in (self.own, self.other):
-                found.update(_numbered(description.media[self.index]))
-            events = frozenset(number for number, name in found.items() if name.startswith(_TELEPHONE_EVENT))
-            self._payloads = Payloads(encodings=found, events=events)
+            own, other = (_numbered(description.media[self.index]) for description in (self.own, self.other))
+            found = own | other
+            if self.is_sealed:
+                self._payloads = Payloads(encodings=found)
+            else:
+                own_events, other_events = _events(own), _events(other)
+                self._payloads = Payloads(
+                    encodings=found,
+                    events=frozenset(_events(found)),
+                    renumbered=_renumbered(own_events, other_events, other),
+                    wanted={number: _rate(name) for number, name in own_events.items() if _rate(name)},
+                )
         return self._payloads
+
+    @property
+    def wanted(self) -> dict[int, str]:
+        """The payload types that the leg wants to be sent, the best first, with their encodings."""
+        return _numbered(self.own.media[self.index])
 
     @property
     def sends(self) -> bool:
@@ -149,3 +174,24 @@ class Terms:
 
 def _numbered(media: MediaDescription) -> dict[int, str]:
     return {int(number): name for number, name in encodings(media).items() if number.isdigit() and int(number) < 128}
+
+
+def is_encrypted(media: MediaDescription) -> bool:
+    """Say whether a party encrypts that media, or may: SRTP by its profile or by its keys, or ZRTP (RFC 6189)."""
+    return "SAVP" in media.protocol.upper() or any(name in ("crypto", "zrtp-hash") for name, _ in media.attributes)
+
+
+def _events(numbered: dict[int, str]) -> dict[int, str]:
+    return {number: name for number, name in numbered.items() if name.startswith(_TELEPHONE_EVENT)}
+
+
+def _renumbered(own: dict[int, str], other: dict[int, str], taken: dict[int, str]) -> dict[int, int]:
+    """Give what the other leg calls each of the events that have another number, or none, with it."""
+    numbers = {name: number for number, name in reversed(other.items())}
+    return {number: numbers[name] for number, name in own.items() if number not in taken and name in numbers}
+
+
+def _rate(name: str) -> int:
+    """Give the clock rate in the name of an encoding; 0 if there is none."""
+    rate = name.partition("/")[2].partition("/")[0]
+    return int(rate) if rate.isdecimal() and len(rate) < 8 else 0

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, execute, succeed
 from zope.interface import implementer
 
 from sipd.errors import InvalidStateError, ResourcesExhaustedError
-from sipd.interfaces import IMediaRelay, IMediaSession, MediaPolicy, StreamStatistics
+from sipd.interfaces import IMediaRelay, IMediaSession, IMediaStudio, MediaPolicy, StreamStatistics
 from sipd.media.rewrite import StreamPlace, rewrite
 from sipd.sdp.description import AddressType, SessionDescription
 from sipd.sdp.offer_answer import check_answer
@@ -84,6 +84,8 @@ class FakeMediaSession:
         is_open: whether it was not closed yet.
         is_established: whether the call was answered.
     """
+
+    studio: IMediaStudio | None = None
 
     def __init__(self, relay: FakeMediaRelay, call_id: str, event: Callable[[str, str], None]) -> None:
         self.call_id = call_id

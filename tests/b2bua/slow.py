@@ -9,12 +9,13 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from sipd.interfaces import (
-    MediaPolicy,
     IAuthenticator,
     IMediaRelay,
     IMediaSession,
+    IMediaStudio,
     IResolver,
     IRouter,
+    MediaPolicy,
     Route,
     RoutingRequest,
     StreamStatistics,
@@ -106,6 +107,8 @@ class SlowRelay:
 @implementer(IMediaSession)
 class SlowSession:
     """The media of one call, behind a `SlowRelay`."""
+
+    studio: IMediaStudio | None = None
 
     def __init__(self, relay: SlowRelay, session: IMediaSession) -> None:
         self._relay = relay

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from sipd.errors import InvalidStateError, LocalError, ResourcesExhaustedError, SdpError
-from sipd.interfaces import IMediaSession, MediaPolicy, StreamStatistics
+from sipd.interfaces import IMediaSession, IMediaStudio, MediaPolicy, StreamStatistics
 from sipd.media.rewrite import is_datagrams, read_streams
 from sipd.media.rtpengine.call import DaemonCall
 from sipd.media.rtpengine.exchange import Exchange, Lines, Party, Places, put, take
@@ -59,6 +59,8 @@ class RtpengineSession:
         event: told of what is worth an explanation.
         closed: called once, when everything is freed.
     """
+
+    studio: IMediaStudio | None = None
 
     _log = Logger()
 
