@@ -1,0 +1,1 @@
+The call record has loss, jitter, round trip and estimated quality of each stream, and `media_verdict`: who heard whom, and if somebody heard nothing why. Media that is missing for too long can end a call.
