@@ -20,6 +20,8 @@ from setuptools import build_meta
 
 #: Packages that are compiled as a whole: without coroutines and class decorators, which mypyc has no fast form for.
 PACKAGES = ("sip", "sdp", "transaction")
+#: Modules that are compiled of the others: what a relay does with each packet beside forwarding it.
+MODULES = ("rtp/quality.py",)
 #: The type checker's plugins read the types of what sipd imports.
 _COMPILER = ("mypy == 2.4.1", "mypy-zope == 1.0.17", "pydantic", "twisted", "zope.interface")
 
@@ -54,7 +56,8 @@ def _extensions() -> Iterator[None]:
         return
     from mypyc.build import mypycify
 
-    paths = (path for package in PACKAGES for path in sorted(Path("sipd", package).glob("*.py")))
+    paths = [path for package in PACKAGES for path in sorted(Path("sipd", package).glob("*.py"))]
+    paths += [Path("sipd", module) for module in MODULES]
     extensions: Any = mypycify([str(path) for path in paths if path.name != "__init__.py"], debug_level="0")
     setup = setuptools.setup
     setuptools.setup = functools.partial(setup, ext_modules=extensions)

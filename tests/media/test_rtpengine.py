@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from zope.interface.verify import verifyObject
 
 from sipd.errors import InvalidStateError, MediaEngineError, ResourcesExhaustedError, SdpError
-from sipd.interfaces import IMediaRelay, IMediaSession
+from sipd.interfaces import CryptoPolicy, IMediaRelay, IMediaSession, MediaPolicy
 from sipd.sdp.description import AddressType, SessionDescription, parse_description
 from tests.media.fake_rtpengine import RtpengineTestCase, describe_leg
 from tests.media.support import describe, place_of
@@ -389,6 +389,31 @@ class OptionTests(RtpengineTestCase):
         self.session.offer_rejected("b1", "a")
         self.offer("a", "b1", description)
         self.assertEqual(self.daemon.requests[-1]["transport protocol"], "RTP/SAVP")
+
+
+class PolicyTests(RtpengineTestCase):
+    """What legs do about SRTP, and those whose media goes past the daemon."""
+
+    def protocol(self, crypto: CryptoPolicy) -> str:
+        """Give what a leg of that policy is offered of a plain offer."""
+        self.session.set_policy("b1", MediaPolicy(crypto=crypto))
+        return self.offer("a", "b1", describe_leg("a")).media[0].protocol
+
+    def test_encrypts(self) -> None:
+        """A leg is offered what its policy says, whatever the other one offers."""
+        self.assertEqual(self.protocol(CryptoPolicy.REQUIRED), "RTP/SAVP")
+        self.assertEqual(self.protocol(CryptoPolicy.OFF), "RTP/AVP")
+        self.protocol(CryptoPolicy.OPTIONAL)
+        self.assertEqual(self.daemon.requests[-1]["OSRTP"], ["offer"])
+        self.assertEqual(self.daemon.requests[-1]["transport protocol"], "RTP/AVP")
+
+    def test_past_the_daemon(self) -> None:
+        """Descriptions of legs that send each other their media cross as they are."""
+        self.session.set_policy("b1", MediaPolicy(is_bypassed=True))
+        description = describe_leg("a")
+        self.assertEqual(self.offer("a", "b1", description), description)
+        self.assertEqual(self.answer("b1", "a", describe_leg("b1")), describe_leg("b1"))
+        self.assertEqual([request for request in self.daemon.requests if request["command"] != "ping"], [])
 
 
 class RubbishTests(RtpengineTestCase):

@@ -18,13 +18,14 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from sipd.errors import InvalidStateError, LocalError, ResourcesExhaustedError, SdpError
-from sipd.interfaces import IMediaSession, IMediaStudio, MediaPolicy, StreamStatistics
+from sipd.interfaces import CryptoPolicy, IMediaSession, IMediaStudio, MediaPolicy, StreamStatistics
 from sipd.media.rewrite import is_datagrams, read_streams
 from sipd.media.rtpengine.call import DaemonCall
 from sipd.media.rtpengine.exchange import Exchange, Lines, Party, Places, put, take
 from sipd.media.rtpengine.ng import Dictionary, StreamCounters
 from sipd.media.rtpengine.pool import DaemonPool
 from sipd.media.rtpengine.settings import RtpengineSettings
+from sipd.media.unheard import UnheardDigits
 from sipd.sdp.description import AddressType, SessionDescription
 from sipd.sdp.offer_answer import check_answer
 from sipd.sdp.streams import Slots
@@ -46,8 +47,16 @@ _OPTIONS: Dictionary = {
 }
 
 
+#: What a leg is offered by its policy; others what the other one offers.
+_PROTOCOLS = {
+    CryptoPolicy.OFF: "RTP/AVP",
+    CryptoPolicy.OPTIONAL: "RTP/AVP",
+    CryptoPolicy.REQUIRED: "RTP/SAVP",
+}
+
+
 @implementer(IMediaSession)
-class RtpengineSession:
+class RtpengineSession(UnheardDigits):
     """See `IMediaSession`.
 
     Before the answer to an offer its receiver is not sent anything, but what it sends is relayed by a daemon already.
@@ -76,6 +85,7 @@ class RtpengineSession:
         self._event = event
         self._daemon = DaemonCall(call, pool, event)
         self._closed = closed
+        self._policies: dict[str, MediaPolicy] = {}
         self._is_open = True
         #: One thing at a time is asked of the daemon: what it is told twice at once has no order.
         self._turns = DeferredLock()
@@ -97,7 +107,8 @@ class RtpengineSession:
         self._families[leg] = family
 
     def set_policy(self, leg: str, policy: MediaPolicy) -> None:
-        """See `IMediaSession`."""
+        """See `IMediaSession`. The daemon encrypts; it records and plays by its own configuration."""
+        self._policies[leg] = policy
 
     def offer(
         self, sender: str, receiver: str, description: SessionDescription, slots: Slots | None = None
@@ -156,6 +167,8 @@ class RtpengineSession:
         self, sender: str, receiver: str, description: SessionDescription, slots: Slots | None
     ) -> SessionDescription:
         self._check_open()
+        if self._is_bypassed(sender, receiver):
+            return description
         signalled = read_streams(description)
         wanted = sum(stream is not None for stream in signalled)
         if wanted > self._settings.stream_limit:
@@ -169,8 +182,12 @@ class RtpengineSession:
         places = self._lines.plan(description, signalled, slots, offerer, answerer)
         first = next((stream.address_type for stream in signalled if stream is not None), None)
         options = self._options(answerer.family or self._families.get(receiver) or first)
-        if self._settings.transport_protocol:
-            options["transport protocol"] = answerer.protocol or self._settings.transport_protocol
+        crypto = self._policy(receiver).crypto
+        protocol = _PROTOCOLS.get(crypto) or (answerer.protocol or self._settings.transport_protocol)
+        if self._settings.transport_protocol or crypto in _PROTOCOLS:
+            options["transport protocol"] = protocol
+        if crypto is CryptoPolicy.OPTIONAL:
+            options["OSRTP"] = ["offer"]
         if self._settings.caller_interface and self._settings.callee_interface:
             options["direction"] = [self._interface(sender), self._interface(receiver)]
         kinds = tuple(self._lines.kinds)
@@ -189,8 +206,16 @@ class RtpengineSession:
         await self._free_ended()
         return offered
 
+    def _policy(self, leg: str) -> MediaPolicy:
+        return self._policies.get(leg) or MediaPolicy()
+
+    def _is_bypassed(self, one: str, other: str) -> bool:
+        return self._policy(one).is_bypassed or self._policy(other).is_bypassed
+
     async def _answer(self, sender: str, receiver: str, description: SessionDescription) -> SessionDescription:
         self._check_open()
+        if self._is_bypassed(sender, receiver):
+            return description
         exchange = self._find_offer(receiver, sender)
         check_answer(exchange.offer, description)
         signalled = read_streams(description)
