@@ -13,6 +13,7 @@ from zope.interface import Attribute, Interface
 
 from sipd.errors import RequestRefusedError
 from sipd.policies import CryptoPolicy as CryptoPolicy
+from sipd.policies import Dtmf as Dtmf
 from sipd.policies import EarlyMedia as EarlyMedia
 from sipd.policies import MediaPolicy as MediaPolicy
 from sipd.records import CallRecord as CallRecord
@@ -387,6 +388,7 @@ class Attempt:
         user: the name of the user of ours whose contact it is.
         trusted: whether it leads into the trust domain (RFC 3325).
         media: how its media is relayed; `None` for the default.
+        dtmf: how it wants digits.
     """
 
     uri: Uri
@@ -401,6 +403,7 @@ class Attempt:
     user: str | None = None
     trusted: bool = False
     media: MediaPolicy | None = None
+    dtmf: Dtmf = Dtmf.PASS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -414,6 +417,7 @@ class Route:
         refusal: if set, `(status, reason)` to answer instead, and `rounds` is empty.
         aor: of the user of ours that it leads to, registered or not; `None` if it leads elsewhere.
         caller_credentials: for challenges of the caller, who may ask who changes or ends its call.
+        caller_dtmf: how the caller wants digits.
     """
 
     name: str
@@ -422,6 +426,7 @@ class Route:
     refusal: tuple[int, str] | None = None
     aor: str | None = None
     caller_credentials: Credentials | None = None
+    caller_dtmf: Dtmf = Dtmf.PASS
 
     def check(self) -> None:
         """Make sure that it leads somewhere.
@@ -489,6 +494,17 @@ class IMediaSession(Interface):
 
     def leg_ended(leg: str) -> None:
         """Free what that leg holds: its branch of a fork was not the one."""
+
+    on_digit = Attribute("called with the leg and the digit of each telephone event (RFC 4733) that comes; or `None`")
+
+    def send_digit(leg: str, digit: str, duration: float = 0.1) -> bool:
+        """Send a leg a telephone event, after those that wait; `False` if it wants none, or too many wait."""
+
+    def take_events(leg: str) -> None:
+        """Let the telephone events of a leg not go to the other one any more: only `on_digit` hears them."""
+
+    def pass_events(leg: str) -> None:
+        """Undo `take_events`."""
 
     studio = Attribute("records and plays: an `IMediaStudio`; `None` where media is elsewhere")
 

@@ -18,6 +18,19 @@ class EarlyMedia(Enum):
     __hash__ = object.__hash__
 
 
+class Dtmf(Enum):
+    """How a leg wants the digits that the other one sends."""
+
+    #: As they come.
+    PASS = "pass"
+    #: As SIP INFO with `application/dtmf-relay`.
+    INFO = "info"
+    #: As telephone events (RFC 4733).
+    RTP = "rtp"
+
+    __hash__ = object.__hash__
+
+
 class CryptoPolicy(Enum):
     """What a leg does about SRTP.
 

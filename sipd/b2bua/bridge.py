@@ -150,7 +150,7 @@ class Bridge:
         """Hold a leg of another call here; its session and what it has negotiated are the same."""
         self._tried += 1
         adopted = Leg(f"b{self._tried}", leg.negotiation, leg.attempt)
-        adopted.side = self.identities.adopt(leg.side)
+        adopted.side, adopted.dtmf = self.identities.adopt(leg.side), leg.dtmf
         adopted.inbox = self.inbox
         self._record_leg(adopted, f"transfer of {leg.session.call_id}", leg.session)
         self.hold_leg(adopted, leg.session)

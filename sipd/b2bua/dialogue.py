@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sipd.b2bua.changes import Answerable, Changes
+from sipd.b2bua.digits import Digits
 from sipd.b2bua.events import Again, Joins, Leaves, Lost, Returned, Stopped, TransferFailed
 from sipd.b2bua.infos import Infos
 from sipd.b2bua.joining import Joiner, Joining
@@ -79,6 +80,7 @@ class Dialogue:
         self._is_over = False
         #: By the name of the leg that they come from.
         self._infos: dict[str, Infos] = {}
+        self._digits = Digits(bridge, self._infos_of)
         #: Who has yet to be told what the other one says.
         self._misled = misled
         self._transfer: Transfer | None = None
@@ -99,6 +101,7 @@ class Dialogue:
     async def run(self) -> None:
         """Take what happens until the call is over; all legs are over then, too."""
         self._bridge.media.established()
+        self._digits.arrange(self._caller, self._callee)
         await self._tell_misled()
         while not self._is_over:
             leg, event = await self._bridge.inbox.get()
@@ -241,9 +244,13 @@ class Dialogue:
         if leg not in (self._caller, self._callee):
             requesting.answer(480)
             return
+        if not self._digits.take(leg, requesting):
+            self._infos_of(leg).take(requesting)
+
+    def _infos_of(self, leg: Leg) -> Infos:
         if leg.name not in self._infos:
             self._infos[leg.name] = Infos(self._bridge, leg, self.other(leg))
-        self._infos[leg.name].take(requesting)
+        return self._infos[leg.name]
 
     # --- other parties --------------------------------------------------------------------------------------
 
@@ -279,6 +286,7 @@ class Dialogue:
             self._changes.stop()
             self._changes = joining.changes
             self._infos.clear()
+            self._digits.arrange(self._caller, self._callee)
             self._bridge.explain("joined", f"in the place of {leaves.name}", new.name, new.user)
             if leaves.is_live:
                 self._bridge.explain("left", f"{new.name} is in its place", leaves.name, leaves.user)

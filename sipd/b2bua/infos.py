@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from sipd.b2bua.bodies import is_other_content
+from sipd.b2bua.digits import DigitInfo
 from sipd.b2bua.headers import body_fields
 from sipd.b2bua.refusals import Refusal
 from sipd.errors import LocalError, RemoteError
@@ -50,10 +51,10 @@ class Infos:
         self._bridge = bridge
         self._leg = leg
         self._other = other
-        self._waiting: deque[tuple[float, Requesting]] = deque()
+        self._waiting: deque[tuple[float, Requesting | DigitInfo]] = deque()
         self._is_busy = False
 
-    def take(self, requesting: Requesting) -> None:
+    def take(self, requesting: Requesting | DigitInfo) -> None:
         """Carry a request across, now or when those before it are answered; it is answered in any case."""
         self._waiting.append((self._now(), requesting))
         if not self._is_busy:
@@ -66,7 +67,7 @@ class Infos:
             await Deferred.fromCoroutine(self._carry(since, requesting)).addErrback(self._broke, requesting)
         self._is_busy = False
 
-    async def _carry(self, since: float, requesting: Requesting) -> None:
+    async def _carry(self, since: float, requesting: Requesting | DigitInfo) -> None:
         """Carry one. What has waited for half of its client's patience is not sent: the answer might come too late."""
         request = requesting.request
         if requesting.is_answered:
@@ -75,9 +76,10 @@ class Infos:
             self._answer(requesting, 504)
         else:
             try:
-                response = await self._other.session.request(
-                    request.method, _fields(request, self._other.side), _body(request)
-                )
+                # What begins here says nothing of who is on the other leg.
+                is_own = isinstance(requesting, DigitInfo)
+                fields = body_fields(request.headers) if is_own else _fields(request, self._other.side)
+                response = await self._other.session.request(request.method, fields, _body(request))
             except RemoteError as error:
                 refusal = Refusal.of_error(error)
                 self._answer(requesting, refusal.status, refusal.reason)
@@ -104,7 +106,12 @@ class Infos:
         return fields
 
     def _answer(
-        self, requesting: Requesting, status: int, reason: str | None = None, headers: Fields = (), body: bytes = b""
+        self,
+        requesting: Requesting | DigitInfo,
+        status: int,
+        reason: str | None = None,
+        headers: Fields = (),
+        body: bytes = b"",
     ) -> None:
         """Answer it, unless the end of the call has done so; say in one line what it was, never what it said."""
         request = requesting.request
@@ -114,7 +121,7 @@ class Infos:
         self._bridge.explain("info", text, self._other.name)
         requesting.answer(status, reason, headers, body)
 
-    def _broke(self, failure: Failure, requesting: Requesting) -> None:
+    def _broke(self, failure: Failure, requesting: Requesting | DigitInfo) -> None:
         """A bug costs this one request only."""
         self._log.failure("a request inside of call {call} broke", failure, call=self._bridge.id)
         requesting.answer(500)

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from sipd.b2bua.bodies import SDP, find_description, is_other_content, replace_description
 from sipd.b2bua.headers import body_fields
 from sipd.errors import InvalidStateError, ParseError
-from sipd.interfaces import Attempt, EarlyMedia
+from sipd.interfaces import Attempt, Dtmf, EarlyMedia
 from sipd.sdp.negotiation import Carrier, Negotiation
 from sipd.sip.glare import other_delay, owner_delay
 from sipd.sip.headers import Headers
@@ -51,12 +51,14 @@ class Leg:
         session: its user agent session; set when it is held by the call.
         side: what it is told of who is on the other legs.
         inbox: where its events go.
+        dtmf: how it wants the digits of the other side.
     """
 
     __slots__ = (
         "_early",
         "_negotiation",
         "attempt",
+        "dtmf",
         "inbox",
         "is_live",
         "name",
@@ -79,6 +81,7 @@ class Leg:
         #: Of those who may yet answer the INVITE the one that the other side is connected with, by its tag.
         self.tag: str | None = None
         self.attempt = attempt
+        self.dtmf = Dtmf.PASS if attempt is None else attempt.dtmf
         #: Whether it waits for an answer, or is up.
         self.is_live = True
         #: The last provisional status that it gave, or 0.

@@ -118,7 +118,7 @@ class Reception:
     async def _connect(self) -> None:
         route = await self._b2bua.router.route(self._asked())
         self.bridge.record.route = route.name
-        self.call.credentials = route.caller_credentials
+        self.call.credentials, self.bridge.caller.dtmf = route.caller_credentials, route.caller_dtmf
         for line in route.considered:
             self.bridge.explain("considered", line)
         route.check()

@@ -14,6 +14,7 @@ from sipd.errors import ConfigurationError, MediaEngineError
 from sipd.interfaces import Entropy, IMediaRelay
 from sipd.media.announcement import Announcer
 from sipd.media.bypass import Bypass
+from sipd.media.engine import EngineSettings
 from sipd.media.filewriter import WriterThread
 from sipd.media.inactivity import Action, InactivityLimits, Limit
 from sipd.media.kernel.forwarder import KernelForwarder
@@ -107,6 +108,7 @@ class MediaPlane:
     ) -> MediaRelay:
         media = config.media
         addresses = layers.media_addresses(config)
+        settings = EngineSettings(flood_limit=media.flood_limit, keepalive=media.keepalive)
         offload: KernelOffload | None = None
         self._engine = "media is relayed in this process"
         if forwarder is not None:
@@ -117,8 +119,9 @@ class MediaPlane:
                 if media.kernel == "on":
                     raise
                 self.log.info("media is not forwarded by the kernel: {reason}", reason=error)
+        pacer = Pacer(reactor)
         relay = MediaRelay(
-            engine=ReactorEngine(reactor, pause=media.pause, offload=offload),
+            engine=ReactorEngine(reactor, pause=media.pause, offload=offload, settings=settings),
             addresses=addresses,
             ports=PortAllocator(clock=reactor, low=media.first_port, high=media.last_port, rest=media.port_rest),
             latch_window=media.latch_window,
@@ -126,7 +129,8 @@ class MediaPlane:
             entropy=entropy,
             seconds=reactor.seconds,
             recorder=self._recorder,
-            announcer=Announcer(SoundLibrary(in_thread=deferToThread), Pacer(reactor), entropy),
+            announcer=Announcer(SoundLibrary(in_thread=deferToThread), pacer, entropy),
+            pacer=pacer,
         )
         if media.workers:
             self._workers = WorkerPool(
@@ -134,6 +138,7 @@ class MediaPlane:
                 count=media.workers,
                 pause=media.pause,
                 orphan_timeout=media.orphan_timeout,
+                settings=settings,
                 directory=config.state_directory,
                 lost=relay.engine_lost,
             )

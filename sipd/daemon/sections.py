@@ -144,6 +144,8 @@ class Media(Section):
     pause: float = Field(default=0.002, ge=0, le=0.02)
     kernel: Literal["auto", "on", "off"] = "auto"
     kernel_flows: Count = 16384
+    flood_limit: Count = 2000
+    keepalive: float = Field(default=15.0, ge=0)
     workers: int = Field(default=0, ge=0, le=64)
     orphan_timeout: Seconds = 300.0
     rtpengine: tuple[RtpengineDaemon, ...] = Field(default=(), strict=False)

@@ -8,12 +8,13 @@ from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from sipd.interfaces import IMediaRelay, IMediaSession, IMediaStudio, MediaPolicy, StreamStatistics
+from sipd.media.unheard import UnheardDigits
 from sipd.sdp.description import AddressType, SessionDescription
 from sipd.sdp.streams import Slots
 
 
 @implementer(IMediaSession)
-class BypassSession:
+class BypassSession(UnheardDigits):
     """See `IMediaSession`. Descriptions cross as they are; nothing is held, nothing is counted."""
 
     studio: IMediaStudio | None = None

@@ -5,6 +5,11 @@ socket is connected to the source, which does two things: the kernel drops what 
 anything, and neither reading nor sending handles addresses any more, which is a fifth of the processor time. The price
 is that foreign datagrams are seen, counted and reported only until then. When signalling names another address, the
 socket is disconnected and the latch decides again.
+
+Every second each socket is looked after. A socket that was given more than its limit is not read for the rest of the
+second: what comes then fills the kernel's buffer and is lost there, which costs nothing here. A leg that was sent
+nothing for a while is sent an empty datagram, which keeps the bindings of NATs alive (RFC 6263 section 4.1). One that
+comes from a party has done that for the way to here, so it goes no further; it does tell where the party is.
 """
 
 from __future__ import annotations
@@ -20,8 +25,10 @@ from sipd.media.poller import MediaReactor, Poller
 
 if TYPE_CHECKING:
     from sipd.interfaces import StreamStatistics
+    from sipd.media.engine import EngineSettings
     from sipd.media.rtp_socket import RtpSocket
     from sipd.media.stream import RelayStream
+    from sipd.media.ticker import Ticker
     from sipd.media.watch import StreamWatch
 
 #: More than the receive queue of a socket holds.
@@ -49,12 +56,16 @@ class RelayContext:
         reactor: for the time.
         poller: says when there is something to read.
         buffer: for the datagram at hand.
+        ticker: says when a second is over.
+        settings: bounds and times.
         offload: forwards streams below these sockets, if there is anything that can.
     """
 
     reactor: MediaReactor
     poller: Poller
     buffer: DatagramBuffer
+    ticker: Ticker
+    settings: EngineSettings
     offload: Offload | None = None
 
 
@@ -83,14 +94,22 @@ class RelaySocket(ABC):
         latch: decides about sources.
         watch: of the stream.
         context: of the engine.
+        flood_limit: datagrams that are read in a second at most.
     """
 
     __slots__ = (
         "_buffer",
         "_context",
+        "_flood_limit",
         "_foreign",
         "_is_connected",
+        "_is_flood_reported",
+        "_is_paused",
+        "_left",
         "_poller",
+        "_sent",
+        "_sent_at",
+        "_sent_before",
         "_socket",
         "_stream",
         "latch",
@@ -103,7 +122,14 @@ class RelaySocket(ABC):
     kind: str
 
     def __init__(
-        self, bound: socket.socket, stream: RelayStream, latch: Latch, watch: StreamWatch, context: RelayContext
+        self,
+        bound: socket.socket,
+        stream: RelayStream,
+        latch: Latch,
+        watch: StreamWatch,
+        context: RelayContext,
+        *,
+        flood_limit: int,
     ) -> None:
         self._socket = bound
         self._stream = stream
@@ -113,6 +139,15 @@ class RelaySocket(ABC):
         self._is_connected = False
         #: Foreign sources that were reported.
         self._foreign: set[Address] | None = None
+        #: Datagrams that may be read until the next tick.
+        self._left = self._flood_limit = flood_limit
+        self._is_paused = False
+        self._is_flood_reported = False
+        #: Datagrams that were sent to the party, but for those that `RtpSocket` counts for its peer. What was known of
+        #: it at the last tick, and when it was last another number than at the tick before.
+        self._sent = 0
+        self._sent_before = 0
+        self._sent_at = context.reactor.seconds()
         self.latch = latch
         self.watch = watch
         self.statistics: StreamStatistics = stream.statistics
@@ -145,6 +180,7 @@ class RelaySocket(ABC):
 
     def close(self) -> None:
         """Relay nothing any more."""
+        self._is_paused = False
         self._poller.remove(self)
         self.connect_to(None)
 
@@ -154,6 +190,10 @@ class RelaySocket(ABC):
         On a connected socket the kernel has looked at its source. There an error is news of an earlier datagram
         (ECONNREFUSED: the party does not listen yet, or no more), or that there was nothing to read.
         """
+        self._left -= 1
+        if self._left < 0:
+            self._pause()
+            return
         if not self._is_connected:
             self._receive_checked()
             return
@@ -166,16 +206,65 @@ class RelaySocket(ABC):
             return
         self._forward(size)
 
-    def transmit(self, data: memoryview) -> None:
+    def tick(self, now: float) -> None:
+        """Look after it, every second: read again, and keep its path alive."""
+        self._left = self._flood_limit
+        if self._is_paused:
+            self._is_paused = False
+            self._poller.add(self)
+        sent = self._count_sent()
+        keepalive = self._context.settings.keepalive
+        if sent != self._sent_before or self.peer is None or not keepalive:
+            self._sent_before = sent
+            self._sent_at = now
+        elif now - self._sent_at >= keepalive and self._is_kept_alive:
+            self._sent_at = now
+            self._keep_alive()
+            self._sent_before = self._count_sent()
+
+    def transmit(self, data: memoryview | bytes) -> None:
         """Send to the party behind this socket, where it is believed to be.
 
         Raises:
             OSError: nobody is there (ECONNREFUSED), there is no room, or no route.
         """
+        self._sent += 1
         if self._is_connected:
             self._socket.send(data)
         elif (remote := self.latch.remote) is not None:
             self._socket.sendto(data, remote)
+
+    @property
+    @abstractmethod
+    def _is_kept_alive(self) -> bool:
+        """Whether the path to the party is used, and nothing else keeps it alive."""
+
+    def _count_sent(self) -> int:
+        """Give a number that is another one when something was sent to the party."""
+        return self._sent
+
+    def _keep_alive(self) -> None:
+        try:
+            self.transmit(b"")
+        except OSError:
+            return  # nobody there, no route: as much of a reason to go on as any
+
+    def _pause(self) -> None:
+        """Read no more in this second, and say so once."""
+        self._is_paused = True
+        self._poller.remove(self)
+        if self._is_flood_reported:
+            return
+        self._is_flood_reported = True
+        try:
+            _, origin = self._socket.recvfrom_into(self._buffer.octets)
+        except OSError:
+            place = "the last one an error"
+        else:
+            self.statistics.dropped += 1
+            place = f"the last one from {print_address(origin[:2])}"
+        text = f"{self} gets more than {self._flood_limit} datagrams a second, {place}: the others are not read"
+        self._stream.report("flood", text)
 
     @abstractmethod
     def _forward(self, size: int) -> None:
@@ -279,8 +368,8 @@ class RelaySocket(ABC):
             return
         foreign.add(source)
         self.statistics.foreign_source = self.statistics.foreign_source or print_address(source)
-        remote = self.latch.remote
-        expected = "unknown" if remote is None else print_address(remote)
+        believed = self.latch.source or self.latch.signalled
+        expected = "unknown" if believed is None else print_address(believed)
         self._stream.report("foreign-source", f"{self} from {print_address(source)} dropped, expected from {expected}")
 
     def _report_latch(self, source: Address) -> None:
@@ -299,10 +388,22 @@ class RtcpSocket(RelaySocket):
 
     kind = "RTCP"
 
+    def __init__(
+        self, bound: socket.socket, stream: RelayStream, latch: Latch, watch: StreamWatch, context: RelayContext
+    ) -> None:
+        super().__init__(bound, stream, latch, watch, context, flood_limit=context.settings.rtcp_flood_limit)
+
+    @property
+    def _is_kept_alive(self) -> bool:
+        terms = self._stream.terms
+        return terms is not None and terms.is_rtp and not self._stream.is_muxed
+
     def _forward(self, size: int) -> None:
         if self.peer is None:
             self.statistics.dropped += 1
             return
+        if not size:
+            return  # a keep-alive
         self._pass_reports(self.peer, size)
 
 

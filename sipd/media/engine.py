@@ -7,6 +7,7 @@ waits in them: nothing is lost.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from sipd.media.latch import Address
@@ -15,6 +16,27 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from sipd.media.stream import RelayStream
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """What an engine of sipd's own does beside forwarding.
+
+    Args:
+        flood_limit: datagrams that a socket of RTP takes in a second at most; those above it are not read.
+        rtcp_flood_limit: the same for a socket of RTCP.
+        keepalive: seconds after which a leg of RTP that was sent nothing is sent an empty datagram, so that the
+            bindings of NATs on the way stay (RFC 6263); 0 for never. Less than 10 may be sent needlessly to a leg whose
+            media the kernel forwards.
+    """
+
+    flood_limit: int = 2000
+    rtcp_flood_limit: int = 200
+    keepalive: float = 15.0
+
+
+#: What an engine does if nobody says otherwise.
+DEFAULT_ENGINE_SETTINGS = EngineSettings()
 
 
 class Forwarder(Protocol):

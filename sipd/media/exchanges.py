@@ -17,10 +17,12 @@ class Leg:
     Args:
         streams: all of its streams: those in force, and those that an exchange plans with.
         family: the version of IP that it is to be offered, if somebody said so.
+        is_asymmetric: whether its media comes from elsewhere than it wants it.
     """
 
     streams: list[RelayStream] = field(default_factory=list)
     family: AddressType | None = None
+    is_asymmetric: bool = False
 
     def current(self, index: int) -> RelayStream | None:
         """Give the stream in force on a media line."""

@@ -39,14 +39,20 @@ class Latch:
     After it, the latched source alone is taken. If none was latched, the signalled host may still come late (silence
     suppression, hold), and so may the host that the companion has latched on to.
 
+    A party whose media comes from elsewhere than it wants it is believed in the same way, but sent to where it said,
+    whatever comes. This has to be asked for: to a party behind NAT it would mean silence.
+
     Args:
         companion: the latch of the RTP socket, for that of RTCP: reports are rare, so the first one often comes too
             late for the window.
+        is_asymmetric: whether the party's media comes from elsewhere than it wants it; as with the companion if there
+            is one.
     """
 
-    __slots__ = ("_closes_at", "_companion", "_previous", "signalled", "source")
+    __slots__ = ("_closes_at", "_companion", "_previous", "is_asymmetric", "signalled", "source")
 
-    def __init__(self, companion: Latch | None = None) -> None:
+    def __init__(self, companion: Latch | None = None, *, is_asymmetric: bool = False) -> None:
+        self.is_asymmetric: bool = is_asymmetric if companion is None else companion.is_asymmetric
         self.signalled: Address | None = None
         self.source: Address | None = None
         self._companion = companion
@@ -56,16 +62,17 @@ class Latch:
     @property
     def remote(self) -> Address | None:
         """Where to send: to the latched source, before that to what was signalled; `None` if nobody knows yet."""
-        return self.source or self.signalled
+        return self.signalled if self.is_asymmetric else self.source or self.signalled
 
     def export(self, now: float) -> list[object]:
         """Give what it knows as values for JSON, for `restore`."""
-        return [self.signalled, self.source, self._previous, max(0.0, self._closes_at - now)]
+        return [self.signalled, self.source, self._previous, max(0.0, self._closes_at - now), self.is_asymmetric]
 
     def restore(self, values: Sequence[Any], now: float) -> None:
         """Know what another one has exported."""
         self.signalled, self.source, self._previous = (None if one is None else (one[0], one[1]) for one in values[:3])
         self._closes_at = now + values[3]
+        self.is_asymmetric = values[4]
 
     def signal(self, address: Address | None, closes_at: float) -> bool:
         """Take note of an offer or answer that has come into force.
@@ -115,8 +122,8 @@ class Latch:
         return Verdict.LATCHED
 
     def is_settled(self, now: float) -> bool:
-        """Say whether a source is latched on to that nothing but signalling can change any more."""
-        return self.source is not None and now >= self._closes_at
+        """Say whether a source is latched on to that nothing but signalling can change, and that is sent to as well."""
+        return self.source is not None and now >= self._closes_at and not self.is_asymmetric
 
     def _is_trusted(self, source: Address) -> bool:
         """Say whether a datagram comes from a host that the party named, or sends its RTP from."""

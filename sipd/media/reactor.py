@@ -5,13 +5,20 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred, succeed
 
 from sipd.media.datagrams import DatagramBuffer, Offload, RelayContext, RtcpSocket
-from sipd.media.engine import Forwarder
+from sipd.media.engine import DEFAULT_ENGINE_SETTINGS, EngineSettings, Forwarder
 from sipd.media.latch import Address
 from sipd.media.poller import MediaReactor, make_poller
 from sipd.media.rtp_socket import RtpSocket
 from sipd.media.stream import RelayStream
+from sipd.media.ticker import Ticker
 from sipd.media.watch import StreamWatch
 from sipd.rtp.roundtrip import RoundTrip
+
+#: Ticks after which is asked what somebody else has forwarded.
+_COUNTING = 5
+
+#: Changes of the source of RTP that one stream reports; all of them are counted.
+_REPORT_LIMIT = 8
 
 
 class ReactorEngine:
@@ -22,13 +29,22 @@ class ReactorEngine:
         pause: seconds for which datagrams are gathered at most before they are relayed together; 0 for no delay and
             more processor time.
         offload: forwards what it can before it comes to the sockets; it is the engine's from now on.
+        settings: bounds and times.
     """
 
     name = "reactor"
     treats = True
 
-    def __init__(self, reactor: MediaReactor, *, pause: float = 0.002, offload: Offload | None = None) -> None:
-        self._context = RelayContext(reactor, make_poller(reactor, pause=pause), DatagramBuffer(), offload)
+    def __init__(
+        self,
+        reactor: MediaReactor,
+        *,
+        pause: float = 0.002,
+        offload: Offload | None = None,
+        settings: EngineSettings = DEFAULT_ENGINE_SETTINGS,
+    ) -> None:
+        poller = make_poller(reactor, pause=pause)
+        self._context = RelayContext(reactor, poller, DatagramBuffer(), Ticker(reactor), settings, offload)
 
     def forward(self, stream: RelayStream) -> SocketForwarder:
         """See `Engine`."""
@@ -47,7 +63,7 @@ class ReactorEngine:
 class SocketForwarder:
     """The two sockets of a stream. See `Forwarder`."""
 
-    __slots__ = ("_context", "_engine", "_stream", "_watch", "rtcp", "rtp")
+    __slots__ = ("_context", "_engine", "_reports", "_ssrc_changes", "_stream", "_ticks", "_watch", "rtcp", "rtp")
 
     def __init__(self, stream: RelayStream, context: RelayContext, engine: str) -> None:
         self._stream = stream
@@ -56,6 +72,11 @@ class SocketForwarder:
         self._watch = StreamWatch(stream)
         self.rtp = RtpSocket(stream.pair.rtp, stream, stream.latch, self._watch, context)
         self.rtcp = RtcpSocket(stream.pair.rtcp, stream, stream.rtcp_latch, self._watch, context)
+        #: Of different streams, these are different: not all of them do everything in the same tick.
+        self._ticks = stream.pair.port // 2
+        self._ssrc_changes = stream.statistics.ssrc_changes
+        self._reports = 0
+        context.ticker.add(self)
 
     def signal(self, rtp: Address | None, rtcp: Address | None, window: float) -> None:
         """See `Forwarder`."""
@@ -78,8 +99,11 @@ class SocketForwarder:
 
     def adapt(self) -> None:
         """See `Forwarder`."""
-        self._stream.statistics.engine = self._engine
+        statistics = self._stream.statistics
+        statistics.engine = self._engine
         self._watch.restart()
+        if self.rtp.statistics is not statistics:
+            self._ssrc_changes = statistics.ssrc_changes
         self.rtp.adapt()
         self.rtcp.adapt()
 
@@ -96,7 +120,29 @@ class SocketForwarder:
         self.rtp.count()
         self._watch.count()
 
+    def tick(self, now: float) -> None:
+        """See `Ticked`."""
+        self._ticks += 1
+        if self._ticks % _COUNTING == 0:
+            self.rtp.count()
+        self.rtp.tick(now)
+        self.rtcp.tick(now)
+        changes = self._watch.ssrc_changes
+        if changes != self._ssrc_changes:
+            more, self._ssrc_changes = changes - self._ssrc_changes, changes
+            self._report_source(more)
+
     def close(self) -> None:
         """See `Forwarder`."""
+        self._context.ticker.remove(self)
         self.rtp.close()
         self.rtcp.close()
+
+    def _report_source(self, changes: int) -> None:
+        """Say that the source of RTP has changed, so many times since it was looked at."""
+        if self._reports >= _REPORT_LIMIT:
+            return
+        self._reports += 1
+        self._watch.count()
+        times = "" if changes == 1 else f", the last of {changes} changes"
+        self._stream.report("ssrc", f"{self.rtp} has another source now, SSRC {self._stream.statistics.ssrc}{times}")

@@ -17,6 +17,7 @@ from sipd.interfaces import Entropy, IMediaRelay
 from sipd.media.announcement import Announcer
 from sipd.media.engine import Engine
 from sipd.media.monitor import Monitor
+from sipd.media.pacer import Pacer
 from sipd.media.ports import MediaAddress, PortAllocator
 from sipd.media.recording import Recorder
 from sipd.media.session import RelaySession, RelaySettings
@@ -38,6 +39,7 @@ class MediaRelay:
         seconds: the time.
         recorder: makes recordings; nothing is recorded without it.
         announcer: plays to legs; nothing is played without it.
+        pacer: for telephone events; none can be sent without it.
 
     Attributes:
         choose: gives the engine for a new session, or `None` for the one that is always there.
@@ -61,6 +63,7 @@ class MediaRelay:
         seconds: Callable[[], float] = time.monotonic,
         recorder: Recorder | None = None,
         announcer: Announcer | None = None,
+        pacer: Pacer | None = None,
     ) -> None:
         by_type = {address.address_type: address for address in addresses}
         if not addresses or len(by_type) < len(addresses):
@@ -75,6 +78,7 @@ class MediaRelay:
             seconds=seconds,
             recorder=recorder,
             announcer=announcer,
+            pacer=pacer,
         )
         self._engine = engine
         self._monitor = monitor

@@ -34,7 +34,7 @@ class RtpSocket(RelaySocket):
         self.rtcp_peer: RelaySocket | None = None
         self._is_rtp = stream.terms is not None and stream.terms.is_rtp
         self._is_treated = False
-        super().__init__(bound, stream, latch, watch, context)
+        super().__init__(bound, stream, latch, watch, context, flood_limit=context.settings.flood_limit)
 
     @property
     def rtp_peer(self) -> RtpSocket | None:
@@ -95,6 +95,15 @@ class RtpSocket(RelaySocket):
         self._end_offload()
         super().close()
 
+    @property
+    def _is_kept_alive(self) -> bool:
+        return self._is_rtp
+
+    def _count_sent(self) -> int:
+        # What is treated does not always go out, but it is counted where it does.
+        peer = self.rtp_peer
+        return self._sent if peer is None or self._is_treated else self._sent + peer.statistics.packets
+
     def _settled(self) -> None:
         offload = self._context.offload
         if offload is not None and self._is_connected:
@@ -115,6 +124,8 @@ class RtpSocket(RelaySocket):
         if peer is None:
             statistics.dropped += 1
             return
+        if size < _HEADER_SIZE and self._is_rtp and self._take_short(size):
+            return
         if self._is_treated:
             self._treat(peer, size)
             return
@@ -125,8 +136,8 @@ class RtpSocket(RelaySocket):
                 self._pass_reports(self.rtcp_peer, size)
                 return
             if first & 0xC0 == 0x80:
-                if second & 0x7F != watch.payload_type:
-                    watch.look_at(second & 0x7F)
+                if second & 0x7F != watch.payload_type and not self._look_at(peer, second, size):
+                    return
                 watch.packet(second, sequence, timestamp, ssrc, self._poller.now)
         statistics.packets += 1
         statistics.size_octets += size
@@ -139,6 +150,30 @@ class RtpSocket(RelaySocket):
             return  # no room
         except OSError:
             peer.statistics.unreachable += 1  # nobody there (ECONNREFUSED), no route
+
+    def _look_at(self, peer: RelaySocket, second: int, size: int) -> bool:
+        """Look into the packet in the buffer, and give it the payload type that the other leg knows.
+
+        Returns:
+            Whether it still goes there: who was told of a digit may have changed that.
+        """
+        buffer = self._buffer
+        number = self.watch.look_at(second & 0x7F, buffer.view[:size], self._poller.now)
+        buffer.octets[1] = second & 0x80 | number
+        if self.peer is peer:
+            return True
+        self.statistics.dropped += 1
+        return False
+
+    def _take_short(self, size: int) -> bool:
+        """Take a datagram that is too short for RTP if it is a keep-alive or a report; say whether it was."""
+        if not size:
+            return True
+        reports = self.rtcp_peer
+        if reports is None or size == 1 or not FIRST_RTCP_OCTET <= self._buffer.octets[1] <= LAST_RTCP_OCTET:
+            return False
+        self._pass_reports(reports, size)
+        return True
 
     def _treat(self, peer: RelaySocket, size: int) -> None:
         """Do with a datagram what has to be done before it is passed on, and after."""
@@ -161,11 +196,20 @@ class RtpSocket(RelaySocket):
         if self._is_rtp and len(packet) >= _HEADER_SIZE:
             first, second, sequence, timestamp, ssrc = _read_header(packet)
             if first & 0xC0 == 0x80:
-                if second & 0x7F != self.watch.payload_type:
-                    self.watch.look_at(second & 0x7F)
+                number = second & 0x7F
+                if number != self.watch.payload_type:
+                    number = self.watch.look_at(number, packet, now)
+                    if self.peer is not peer:
+                        return  # who was told of a digit has changed that
                 self.watch.packet(second, sequence, timestamp, ssrc, now)
                 for tap in () if own is None else own.taps:
                     tap(packet, now)
+                if self.watch.is_event and own is not None and own.takes_events:
+                    if theirs is not None:
+                        theirs.leave_out(packet)
+                    return
+                if number != second & 0x7F:
+                    packet = packet[:1] + bytes((second & 0x80 | number,)) + packet[2:]
         if (own is not None and own.is_muted) or (theirs is not None and theirs.is_deaf):
             return
         peer.inject(packet)

@@ -25,6 +25,11 @@ class SecuredOffer:
         self._taken = taken
         self.description = description
 
+    @property
+    def passes_keys(self) -> bool:
+        """Whether the keys are those of the parties, who encrypt end to end if they do."""
+        return self._taken is None
+
     def answer(self, description: SessionDescription) -> SessionDescription:
         """Give an answer of the one leg as the other one sees it. Its keys are in force on both.
 

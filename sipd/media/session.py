@@ -18,17 +18,19 @@ from sipd.errors import InvalidStateError, LocalError, MediaEngineError, SdpErro
 from sipd.interfaces import Entropy, IMediaSession, MediaPolicy, StreamStatistics
 from sipd.media.announcement import Announcer
 from sipd.media.crypto import SessionCrypto
+from sipd.media.digits import Hear, SessionDigits
 from sipd.media.engine import Engine, Report
 from sipd.media.exchanges import Exchange, Leg, Line
 from sipd.media.latch import Latch
 from sipd.media.monitor import Monitor, SessionMonitor
+from sipd.media.pacer import Pacer
 from sipd.media.ports import MediaAddress, PortAllocator
 from sipd.media.recording import Recorder
 from sipd.media.rewrite import SignalledStream, is_datagrams, read_streams, rewrite
 from sipd.media.securing import PLAIN
 from sipd.media.stream import RelayStream
 from sipd.media.studio import Studio
-from sipd.media.terms import Terms
+from sipd.media.terms import Terms, is_encrypted
 from sipd.media.treatment import Treatment
 from sipd.sdp.description import AddressType, SessionDescription
 from sipd.sdp.offer_answer import check_answer
@@ -49,6 +51,7 @@ class RelaySettings:
         seconds: the time.
         recorder: makes recordings, if any can be made.
         announcer: plays, if anything can be played.
+        pacer: for telephone events, if any can be sent.
     """
 
     addresses: dict[AddressType, MediaAddress]
@@ -60,6 +63,7 @@ class RelaySettings:
     seconds: Callable[[], float]
     recorder: Recorder | None = None
     announcer: Announcer | None = None
+    pacer: Pacer | None = None
 
 
 @implementer(IMediaSession)
@@ -79,6 +83,7 @@ class RelaySession:
         "_bypassed",
         "_closed",
         "_crypto",
+        "_digits",
         "_engine",
         "_exchanges",
         "_is_open",
@@ -106,7 +111,8 @@ class RelaySession:
         self.call_id = call_id
         self._settings = settings
         self._engine = engine
-        self._report = report
+        self._digits = SessionDigits(report, settings.seconds)
+        self._report = self._digits.report
         self._closed = closed
         self._monitor = monitor
         self._watching: SessionMonitor | None = None
@@ -172,6 +178,33 @@ class RelaySession:
             for stream in ended.streams:
                 self._release(stream)
         self._release_unused()
+
+    @property
+    def on_digit(self) -> Hear | None:
+        """See `IMediaSession`."""
+        return self._digits.heard
+
+    @on_digit.setter
+    def on_digit(self, heard: Hear | None) -> None:
+        self._digits.heard = heard
+
+    @property
+    def digit_counts(self) -> dict[str, int]:
+        """How many digits came as telephone events, by leg."""
+        return dict(self._digits.counts)
+
+    def send_digit(self, leg: str, digit: str, duration: float = 0.1) -> bool:
+        """See `IMediaSession`."""
+        settings = self._settings
+        return self._digits.send(self, leg, digit, duration, settings.pacer, settings.entropy)
+
+    def take_events(self, leg: str) -> None:
+        """See `IMediaSession`."""
+        self._digits.take(self, leg)
+
+    def pass_events(self, leg: str) -> None:
+        """See `IMediaSession`."""
+        self._digits.leave(self, leg)
 
     def established(self) -> None:
         """See `IMediaSession`."""
@@ -239,6 +272,7 @@ class RelaySession:
         """See `IMediaSession`."""
         if self._is_open:
             self._is_open = False
+            self._digits.heard = None
             if self._monitor is not None:
                 self._monitor.end(self)
             if self._studio is not None:
@@ -345,14 +379,16 @@ class RelaySession:
                     stream.is_in_force = False
                     stream.disconnect()
         offer, window = exchange.offer, self._settings.latch_window
+        is_passed = exchange.secured is None or exchange.secured.passes_keys
         for index, (media, line) in enumerate(zip(offer.media, lines, strict=True)):
             outer, inner, asked, given = line.outer, line.inner, line.asked, line.given
             if outer is None or inner is None or asked is None or given is None:
                 continue
             is_muxed = asked.wants_mux
+            is_sealed = is_passed and is_encrypted(media) and is_encrypted(answer.media[index])
             for stream, signalled, terms in (
-                (outer, asked, Terms(offer, answer, index)),
-                (inner, given, Terms(answer, offer, index)),
+                (outer, asked, Terms(offer, answer, index, is_sealed=is_sealed)),
+                (inner, given, Terms(answer, offer, index, is_sealed=is_sealed)),
             ):
                 stream.is_in_force = True
                 is_muxed = is_muxed and signalled.wants_mux
@@ -363,6 +399,7 @@ class RelaySession:
                 stream.signal(signalled, window)
                 self._secure(stream)
             outer.connect_to(inner)
+        self._digits.connected(self)
         if self._watching is not None:
             self._watching.negotiated()
         if self._studio is not None:

@@ -23,7 +23,8 @@ class RelayStream:
         statistics: to count in.
         engine: forwards what comes.
         report: for the call's explanation.
-        latch, rtcp_latch, terms: those of a stream that comes from another process.
+        latch: begun, or that of a stream that comes from another process.
+        rtcp_latch, terms: those of a stream that comes from another process.
 
     Attributes:
         latch: decides where RTP comes from; `rtcp_latch` the same for RTCP.

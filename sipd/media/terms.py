@@ -178,7 +178,8 @@ def _numbered(media: MediaDescription) -> dict[int, str]:
 
 def is_encrypted(media: MediaDescription) -> bool:
     """Say whether a party encrypts that media, or may: SRTP by its profile or by its keys, or ZRTP (RFC 6189)."""
-    return "SAVP" in media.protocol.upper() or any(name in ("crypto", "zrtp-hash") for name, _ in media.attributes)
+    text = media.text
+    return "SAVP" in media.protocol.upper() or "\r\na=crypto:" in text or "\r\na=zrtp-hash:" in text
 
 
 def _events(numbered: dict[int, str]) -> dict[int, str]:

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sipd.errors import ParseError
+from sipd.rtp.dtmf import DigitReceiver
 from sipd.rtp.emodel import equipment_of, estimate_mos
+from sipd.rtp.packet import parse_packet
 from sipd.rtp.quality import StreamQuality
 from sipd.rtp.roundtrip import RoundTrip
 from sipd.rtp.rtcp import parse_compound
@@ -18,8 +20,13 @@ if TYPE_CHECKING:
 #: What a `StreamQuality` counts, as `StreamStatistics` calls it.
 _COUNTED = ("lost", "late", "duplicates", "bursts", "ssrc_changes")
 
+_SSRC_CHANGES = _COUNTED.index("ssrc_changes")
+
 #: Reports of a stream are read this far apart, in seconds, or they would be a way to keep the relay busy.
 _REPORT_PAUSE = 0.1
+
+#: More digits than that within a second are not told of: nobody can press them, and each is work for others.
+_DIGITS_PER_SECOND = 50
 
 
 class StreamWatch:
@@ -30,17 +37,24 @@ class StreamWatch:
 
     Attributes:
         packet: takes the second octet, sequence number, timestamp, SSRC and time of arrival of each RTP packet.
-        payload_type: that of the last one; `look_at` has to be told before `packet` is when it is another one.
+        payload_type: that of the last one; `look_at` has to be told before `packet` is when it is another one. It is
+            none while telephone events come: each of them is looked at.
+        is_event: whether the last one was a telephone event.
         round_trips: between this leg and the one that it is connected with; `None` if nobody measures.
     """
 
     __slots__ = (
         "_base",
+        "_digits",
+        "_heard",
+        "_heard_since",
         "_is_offloaded",
+        "_is_renumbering",
         "_last_report",
         "_payloads",
         "_quality",
         "_stream",
+        "is_event",
         "packet",
         "payload_type",
         "risen",
@@ -51,16 +65,30 @@ class StreamWatch:
         self._stream = stream
         self.packet: Callable[[int, int, int, int, float], object] = _ignore
         self.payload_type = -1
+        self.is_event = False
         self.round_trips: RoundTrip | None = None
         #: Packets that came here although somebody else forwards and counts.
         self.risen = 0
         self._is_offloaded = False
         self._last_report = -_REPORT_PAUSE
         self._payloads: Payloads | None = None
+        #: Begun with the first telephone event; it outlives new terms, since an event may.
+        self._digits: DigitReceiver | None = None
+        #: How many digits were told of in the second that began then.
+        self._heard = 0
+        self._heard_since = 0.0
+        self._is_renumbering = False
         #: Begun with the first packet.
         self._quality: StreamQuality | None = None
         #: What the statistics had counted before that.
         self._base: tuple[int, ...] = ()
+
+    @property
+    def ssrc_changes(self) -> int:
+        """How often another source took over, as far as that is counted by now."""
+        if self._quality is None:
+            return self._stream.statistics.ssrc_changes
+        return self._base[_SSRC_CHANGES] + self._quality.ssrc_changes
 
     def restart(self) -> None:
         """Take note that something else is agreed on: what is known so far is counted."""
@@ -75,8 +103,14 @@ class StreamWatch:
         self.risen = 0
         self.restart()
 
-    def look_at(self, payload_type: int) -> None:
-        """Take note of a payload type that is not the last one's."""
+    def look_at(self, payload_type: int, packet: bytes | memoryview, now: float) -> int:
+        """Take note of a packet whose payload type is not the last one's, or that is a telephone event.
+
+        Whoever is told of a digit may change anything, even end the call.
+
+        Returns:
+            What the other leg calls that payload type.
+        """
         stream, payloads = self._stream, self._payloads
         assert stream.terms is not None
         if payloads is None or (self._quality is None and not self._is_offloaded):
@@ -85,11 +119,24 @@ class StreamWatch:
             self._base = tuple(getattr(stream.statistics, name) for name in _COUNTED)
             self._quality = StreamQuality(payloads.rates)
             self.packet = self._quality.packet
+        self.is_event = payload_type in payloads.events
+        if self.is_event:
+            self.payload_type = -1
+            number = payloads.renumbered.get(payload_type, payload_type)
+            if number != payload_type and not self._is_renumbering:
+                self._is_renumbering = True
+                stream.report(
+                    "payload-type",
+                    f"{stream.leg}/{stream.index} sends telephone events as {payload_type}; passed on as {number}",
+                )
+            self._hear(packet, now)
+            return number
         self.payload_type = stream.statistics.payload_type = payload_type
         if payload_type not in payloads.encodings:
             # The next one is looked at again, and counted.
             self.payload_type = -1
             stream.statistics.unexpected += 1
+        return payload_type
 
     def report(self, octets: bytes, now: float) -> None:
         """Take RTCP that the leg sends and that is passed on to the other one at this moment."""
@@ -121,6 +168,22 @@ class StreamWatch:
             self._estimate(known.burst_ratio)
         elif self._is_offloaded:
             self._estimate(1.0)
+
+    def _hear(self, packet: bytes | memoryview, now: float) -> None:
+        """Tell of the digit that begins with a packet, if one does. Explanations must not contain it: it is secret."""
+        if self._digits is None:
+            self._digits = DigitReceiver()
+        try:
+            digit = self._digits.feed(parse_packet(bytes(packet)))
+        except ParseError:
+            return
+        if digit is None:
+            return
+        if not 0.0 <= now - self._heard_since < 1.0:
+            self._heard, self._heard_since = 0, now
+        self._heard += 1
+        if self._heard <= _DIGITS_PER_SECOND:
+            self._stream.report("digit", f"{self._stream.leg} {digit}")
 
     def _estimate(self, burst_ratio: float) -> None:
         """Estimate what the other party thinks of what it hears."""

@@ -71,12 +71,12 @@ class DigitReceiver:
     goes on with another timestamp (section 2.5.1.3).
 
     Args:
-        payload_type: that `a=rtpmap` calls `telephone-event`.
+        payload_type: that `a=rtpmap` calls `telephone-event`; `None` if nothing but events is fed.
     """
 
     __slots__ = ("_event", "_payload_type", "_ssrc", "_timestamp")
 
-    def __init__(self, payload_type: int) -> None:
+    def __init__(self, payload_type: int | None = None) -> None:
         self._payload_type = payload_type
         self._ssrc = 0
         self._timestamp = 0
@@ -88,7 +88,7 @@ class DigitReceiver:
         Raises:
             ParseError: it should be an event and is not.
         """
-        if packet.payload_type != self._payload_type:
+        if packet.payload_type != self._payload_type and self._payload_type is not None:
             return None
         event = TelephoneEvent.parse(packet.payload)
         last = self._event

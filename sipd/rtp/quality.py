@@ -229,6 +229,11 @@ class StreamQuality:
         self._is_paused = True
         self._limit = 0
 
+    @property
+    def ssrc_changes(self) -> int:
+        """How often another source took over; without the price of a `snapshot`."""
+        return self._ssrc_changes
+
     def snapshot(self) -> Quality:
         """Say what is known by now."""
         has_begun = self._first_arrival is not None

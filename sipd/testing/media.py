@@ -83,6 +83,11 @@ class FakeMediaSession:
         connected: the pairs of legs whose media flows, as (who offered, who answered).
         is_open: whether it was not closed yet.
         is_established: whether the call was answered.
+        policies: what was said of legs.
+        on_digit: see `IMediaSession`; the test calls it.
+        sent_digits: what was to be sent, as (leg, digit, seconds).
+        taken_events: the legs whose telephone events do not pass.
+        wants_events: whether legs can be sent telephone events.
     """
 
     studio: IMediaStudio | None = None
@@ -92,6 +97,11 @@ class FakeMediaSession:
         self.connected: set[_Pair] = set()
         self.is_open = True
         self.is_established = False
+        self.on_digit: Callable[[str, str], object] | None = None
+        self.sent_digits: list[tuple[str, str, float]] = []
+        self.taken_events: set[str] = set()
+        self.wants_events = True
+        self.policies: dict[str, MediaPolicy] = {}
         self._relay = relay
         self._event = event
         self._ports: dict[_Key, int] = {}
@@ -111,6 +121,7 @@ class FakeMediaSession:
 
     def set_policy(self, leg: str, policy: MediaPolicy) -> None:
         """See `IMediaSession`."""
+        self.policies[leg] = policy
 
     def offer(
         self, sender: str, receiver: str, description: SessionDescription, slots: Slots | None = None
@@ -138,6 +149,20 @@ class FakeMediaSession:
     def statistics(self) -> Sequence[StreamStatistics]:
         """See `IMediaSession`. Nothing flows, so the counters stay at 0."""
         return list(self._statistics.values())
+
+    def send_digit(self, leg: str, digit: str, duration: float = 0.1) -> bool:
+        """See `IMediaSession`."""
+        if self.wants_events:
+            self.sent_digits.append((leg, digit, duration))
+        return self.wants_events
+
+    def take_events(self, leg: str) -> None:
+        """See `IMediaSession`."""
+        self.taken_events.add(leg)
+
+    def pass_events(self, leg: str) -> None:
+        """See `IMediaSession`."""
+        self.taken_events.discard(leg)
 
     def established(self) -> None:
         """See `IMediaSession`."""

@@ -144,6 +144,28 @@ class SlowSession:
         """See `IMediaSession`."""
         return self._session.statistics()
 
+    @property
+    def on_digit(self) -> Callable[[str, str], object] | None:
+        """See `IMediaSession`."""
+        heard: Callable[[str, str], object] | None = self._session.on_digit
+        return heard
+
+    @on_digit.setter
+    def on_digit(self, heard: Callable[[str, str], object] | None) -> None:
+        self._session.on_digit = heard
+
+    def send_digit(self, leg: str, digit: str, duration: float = 0.1) -> bool:
+        """See `IMediaSession`."""
+        return self._session.send_digit(leg, digit, duration)
+
+    def take_events(self, leg: str) -> None:
+        """See `IMediaSession`."""
+        self._session.take_events(leg)
+
+    def pass_events(self, leg: str) -> None:
+        """See `IMediaSession`."""
+        self._session.pass_events(leg)
+
     def established(self) -> None:
         """See `IMediaSession`."""
         self._session.established()

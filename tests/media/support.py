@@ -12,8 +12,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from sipd.interfaces import StreamStatistics
-from sipd.media.engine import Engine
+from sipd.media.engine import DEFAULT_ENGINE_SETTINGS, Engine, EngineSettings
 from sipd.media.monitor import Monitor
+from sipd.media.pacer import Pacer
 from sipd.media.ports import MediaAddress, PortAllocator
 from sipd.media.reactor import ReactorEngine
 from sipd.media.relay import MediaRelay
@@ -132,6 +133,7 @@ class RelayTestCase(SynchronousTestCase):
     latch_window = 5.0
     stream_limit = 16
     ports = (LOW, HIGH)
+    engine_settings: EngineSettings = DEFAULT_ENGINE_SETTINGS
 
     def setUp(self) -> None:
         """Make the relay and one session."""
@@ -144,6 +146,8 @@ class RelayTestCase(SynchronousTestCase):
             latch_window=self.latch_window,
             stream_limit=self.stream_limit,
             monitor=self.make_monitor(),
+            seconds=self.reactor.seconds,
+            pacer=Pacer(self.reactor),
         )
         self.events: list[tuple[str, str]] = []
         self.session = self.open_session()
@@ -155,7 +159,7 @@ class RelayTestCase(SynchronousTestCase):
 
     def make_engine(self) -> Engine:
         """Make what forwards; other classes test another one."""
-        return ReactorEngine(self.reactor, pause=0)
+        return ReactorEngine(self.reactor, pause=0, settings=self.engine_settings)
 
     def make_monitor(self) -> Monitor | None:
         """Make what looks after calls; most tests do without."""

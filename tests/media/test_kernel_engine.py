@@ -8,7 +8,7 @@ from sipd.media.engine import Engine
 from sipd.media.kernel.forwarder import explain_unavailable
 from sipd.media.kernel.offload import KernelOffload, make_offload
 from sipd.media.reactor import ReactorEngine
-from tests.media import namespaces, test_datagrams, test_session
+from tests.media import namespaces, test_datagrams, test_looking_after, test_session
 from tests.media.support import IP4, IP6, RelayTestCase, describe, place_of
 
 
@@ -33,7 +33,7 @@ class KernelTestCase(RelayTestCase):
     def make_engine(self) -> Engine:
         """See `RelayTestCase`."""
         self.offload = make_offload((IP4, IP6), max_flows=1024)
-        return ReactorEngine(self.reactor, pause=0, offload=self.offload)
+        return ReactorEngine(self.reactor, pause=0, offload=self.offload, settings=self.engine_settings)
 
 
 class RelayingTests(test_datagrams.RelayingTests, KernelTestCase):
@@ -50,6 +50,26 @@ class RtcpTests(test_datagrams.RtcpTests, KernelTestCase):
 
 class MuxTests(test_datagrams.MuxTests, KernelTestCase):
     """See `tests.media.test_datagrams`."""
+
+
+class FloodTests(test_looking_after.FloodTests, KernelTestCase):
+    """See `tests.media.test_looking_after`."""
+
+
+class KeepaliveTests(test_looking_after.KeepaliveTests, KernelTestCase):
+    """See `tests.media.test_looking_after`."""
+
+
+class ReportsTests(test_looking_after.ReportsTests, KernelTestCase):
+    """See `tests.media.test_looking_after`."""
+
+
+class AsymmetricTests(test_looking_after.AsymmetricTests, KernelTestCase):
+    """See `tests.media.test_looking_after`."""
+
+
+class RtpSourceTests(test_looking_after.RtpSourceTests, KernelTestCase):
+    """See `tests.media.test_looking_after`."""
 
 
 class NegotiationTests(test_session.NegotiationTests, KernelTestCase):
@@ -113,6 +133,30 @@ class OffloadTests(test_datagrams.CallTestCase, KernelTestCase):
         self.assertEqual(self.bob.received(), [_rtp(6, 101)])
         self.stream(7, 3)
         self.assertEqual([entry.lost for entry in self.statistics()], [0, 1])
+
+    def test_no_keepalive(self) -> None:
+        """What the kernel forwards keeps the path alive; when it stops, empty datagrams do."""
+        self.talk()
+        for second in range(60):
+            self.stream(6 + second, 1)
+            self.reactor.advance(1.0)
+        self.assertEqual((self.alice.received(), self.bob.received()), ([], []))
+        self.reactor.pump([1.0] * 25)
+        self.assertEqual((self.alice.received(), self.bob.received()), ([b""], [b""]))
+
+    def test_asymmetric(self) -> None:
+        """A leg that is sent to elsewhere than it comes from stays here, and so does the other one."""
+        self.session = self.open_session()
+        self.session.set_asymmetric("a")
+        self.bob, ear = self.party(), self.party()
+        self.connect(ear.port, self.bob.port)
+        for sequence in range(1, 20):
+            self.alice.send(_rtp(sequence), self.to_bob)
+            self.bob.expect(_rtp(sequence))
+            self.bob.send(_rtp(sequence, ssrc=8), self.to_alice)
+            ear.expect(_rtp(sequence, ssrc=8))
+            self.reactor.advance(1.0)
+        self.assertEqual(len(self.offload), 0)
 
     def test_new_address(self) -> None:
         """A re-INVITE with new ports takes the stream back from the kernel; when it is settled it goes there again."""

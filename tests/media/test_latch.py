@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -124,6 +126,42 @@ class RowTests(SynchronousTestCase):
         self.rows(rtp, (NAT, 1.0, LATCHED), remote=NAT)
         same_nat = (NAT[0], 61001)
         self.rows(rtcp, (FOREIGN, 7.0, DROP), (same_nat, 7.0, LATCHED), (NAT, 8.0, DROP), remote=same_nat)
+
+
+class AsymmetricTests(SynchronousTestCase):
+    """A party whose media comes from elsewhere than it wants it."""
+
+    def setUp(self) -> None:
+        """Latch on to the source; the window is over at 5."""
+        self.latch = Latch(is_asymmetric=True)
+        self.latch.signal(SIGNALLED, WINDOW)
+        self.assertIs(self.latch.accept(NAT, 0.0), LATCHED)
+
+    def test_sent_where_signalled(self) -> None:
+        """Sources are believed as ever, and nothing moves where is sent to, so the source is never all there is."""
+        for now in (0.1, WINDOW, 100.0):
+            self.assertIs(self.latch.accept(NAT, now), PASS)
+            self.assertIs(self.latch.accept(FOREIGN, now), DROP)
+            self.assertEqual(self.latch.remote, SIGNALLED)
+            self.assertFalse(self.latch.is_settled(now))
+
+    def test_new_address(self) -> None:
+        """A new address is sent to at once, and opens the window."""
+        self.assertTrue(self.latch.signal(SAME_HOST, 15.0))
+        self.assertEqual(self.latch.remote, SAME_HOST)
+        self.assertIs(self.latch.accept(FOREIGN, 10.0), LATCHED)
+        self.assertEqual(self.latch.remote, SAME_HOST)
+        self.latch.signal(None, 15.0)
+        self.assertIsNone(self.latch.remote)
+
+    def test_goes_along(self) -> None:
+        """It is exported and restored with all else, and holds for the latch of RTCP as well."""
+        other = Latch()
+        other.restore(json.loads(json.dumps(self.latch.export(1.0))), 101.0)
+        self.assertEqual((other.remote, other.source, other.is_asymmetric), (SIGNALLED, NAT, True))
+        self.assertIs(other.accept(FOREIGN, 102.0), DROP)
+        self.assertTrue(Latch(self.latch).is_asymmetric)
+        self.assertFalse(Latch(Latch()).is_asymmetric)
 
 
 class SignallingTests(SynchronousTestCase):

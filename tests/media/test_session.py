@@ -282,9 +282,7 @@ class NegotiationTests(RelayTestCase):
         self.assertEqual(to_carol.media[0].port, 0)
         self.alice.send(RTP, place_of(to_alice, 1))
         carol.expect(RTP, source=place_of(to_carol, 1))
-        self.assertEqual(
-            {(entry.leg, entry.stream) for entry in self.statistics() if entry.packets}, {("a", 1)}
-        )
+        self.assertEqual({(entry.leg, entry.stream) for entry in self.statistics() if entry.packets}, {("a", 1)})
         # Her offer, a second time and the other way round, uses the same ports.
         again = self.result(self.session.offer("a", "c", describe(("video", self.alice.port)), (1,)))
         self.assertEqual(place_of(again), place_of(to_carol, 1))

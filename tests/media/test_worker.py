@@ -13,7 +13,7 @@ from sipd.media.engine import Engine
 from sipd.media.reactor import ReactorEngine
 from sipd.media.worker.commands import Adopt, Do, List
 from sipd.media.worker.engine import WorkerEngine
-from tests.media import test_datagrams, test_session
+from tests.media import test_datagrams, test_looking_after, test_session
 from tests.media.support import PumpedReactor, RelayTestCase, describe, place_of
 from tests.media.wires import LocalWorker, WiredReactor
 
@@ -30,7 +30,7 @@ class WorkerTestCase(RelayTestCase):
     def make_engine(self) -> Engine:
         """See `RelayTestCase`."""
         assert isinstance(self.reactor, WiredReactor)
-        self.worker = LocalWorker(self.reactor)
+        self.worker = LocalWorker(self.reactor, self.engine_settings)
         return self.worker.engine
 
 
@@ -48,6 +48,26 @@ class RtcpTests(test_datagrams.RtcpTests, WorkerTestCase):
 
 class MuxTests(test_datagrams.MuxTests, WorkerTestCase):
     """See `tests.media.test_datagrams`."""
+
+
+class FloodTests(test_looking_after.FloodTests, WorkerTestCase):
+    """See `tests.media.test_looking_after`."""
+
+
+class KeepaliveTests(test_looking_after.KeepaliveTests, WorkerTestCase):
+    """See `tests.media.test_looking_after`."""
+
+
+class ReportsTests(test_looking_after.ReportsTests, WorkerTestCase):
+    """See `tests.media.test_looking_after`."""
+
+
+class AsymmetricTests(test_looking_after.AsymmetricTests, WorkerTestCase):
+    """See `tests.media.test_looking_after`."""
+
+
+class RtpSourceTests(test_looking_after.RtpSourceTests, WorkerTestCase):
+    """See `tests.media.test_looking_after`."""
 
 
 class NegotiationTests(test_session.NegotiationTests, WorkerTestCase):

@@ -17,6 +17,7 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
+from sipd.media.engine import EngineSettings
 from sipd.media.ports import PortAllocator
 from sipd.media.reactor import ReactorEngine
 from sipd.media.relay import MediaRelay
@@ -61,9 +62,16 @@ class PoolTests(TestCase):
         self.ports = PortAllocator(clock=reactor, low=LOW, high=HIGH)
         self.relay = MediaRelay(engine=ReactorEngine(reactor), addresses=[IP4], ports=self.ports, latch_window=0.2)
         self.pool = WorkerPool(
-            reactor, count=2, pause=0.0, orphan_timeout=60.0, directory=None, lost=self.relay.engine_lost
+            reactor,
+            count=2,
+            pause=0.0,
+            orphan_timeout=60.0,
+            directory=None,
+            lost=self.relay.engine_lost,
+            settings=EngineSettings(flood_limit=100),
         )
         self.pool.start()
+        self.events: list[str] = []
         self.relay.choose = self.pool.choose
         self.alice, self.bob = phone(), phone()
         self.addCleanup(self.alice.close)
@@ -87,7 +95,7 @@ class PoolTests(TestCase):
 
     async def call(self) -> Any:
         """Set a call up; `to_alice` and `to_bob` are where the other one sends."""
-        session = self.relay.open_session("call", lambda kind, text: None)
+        session = self.relay.open_session("call", lambda kind, text: self.events.append(kind))
         offered = await session.offer("a", "b1", describe(("audio", self.alice.getsockname()[1])))
         answered = await session.answer("b1", "a", describe(("audio", self.bob.getsockname()[1])))
         self.to_alice, self.to_bob = place_of(offered), place_of(answered)
@@ -112,6 +120,13 @@ class PoolTests(TestCase):
             [(entry.leg, entry.packets, entry.engine) for entry in counted], [("a", 5, "worker"), ("b1", 5, "worker")]
         )
         self.assertEqual(len(self.ports), 0)
+
+    async def test_settings(self) -> None:
+        """A worker has the bounds that it is given, and tells what happens."""
+        await self.call()
+        for _ in range(200):
+            self.alice.sendto(b"flood", self.to_bob)
+        await self.until(lambda: "flood" in self.events)
 
     async def test_worker_that_is_killed(self) -> None:
         """The call goes on in this process, what waited in the sockets included; new calls get a new worker."""
@@ -148,9 +163,9 @@ class PoolTests(TestCase):
     async def test_interrupt(self) -> None:
         """SIGTERM and SIGINT that are meant for sipd do not end a worker that it still needs."""
         await self.call()
+        await self.until(lambda: all(os.getpgid(pid) != os.getpgrp() for pid in self.pool.pids))
         for pid in self.pool.pids:
             os.kill(pid, signal.SIGTERM)
-            self.assertNotEqual(os.getpgid(pid), os.getpgrp())
         await self.check_flows()
         self.assertTrue(all(is_running(pid) for pid in self.pool.pids))
 

@@ -13,6 +13,7 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from sipd.media.engine import DEFAULT_ENGINE_SETTINGS, EngineSettings
 from sipd.media.reactor import ReactorEngine
 from sipd.media.worker.child import WorkerLife
 from sipd.media.worker.engine import WorkerEngine
@@ -107,6 +108,7 @@ class LocalWorker:
 
     Args:
         reactor: of both.
+        settings: of the worker's engine.
 
     Attributes:
         engine: the controller's side.
@@ -115,11 +117,11 @@ class LocalWorker:
         lost: how often the engine said that the worker is gone.
     """
 
-    def __init__(self, reactor: WiredReactor) -> None:
+    def __init__(self, reactor: WiredReactor, settings: EngineSettings = DEFAULT_ENGINE_SETTINGS) -> None:
         self.reactor = reactor
         self.is_stopped = False
         self.lost: list[WorkerEngine] = []
-        self.streams = HeldStreams(ReactorEngine(reactor, pause=0), reactor)
+        self.streams = HeldStreams(ReactorEngine(reactor, pause=0, settings=settings), reactor)
         self.life = WorkerLife(self.streams, reactor, orphan_timeout=300.0, stop=self._stop)
         self.engine = self.connect()
 

@@ -20,6 +20,7 @@ from twisted.logger import (
     textFileLogObserver,
 )
 
+from sipd.media.engine import EngineSettings
 from sipd.media.reactor import ReactorEngine
 from sipd.media.worker.child import WorkerLife
 from sipd.media.worker.streams import HeldStreams
@@ -33,8 +34,15 @@ def main() -> None:
     parser.add_argument("--pause", type=float, required=True, help="seconds for which datagrams are gathered")
     parser.add_argument("--orphan-timeout", type=float, required=True, help="seconds to live without a controller")
     parser.add_argument("--listen", help="path of a Unix socket for controllers that come later")
+    parser.add_argument("--flood-limit", type=int, required=True, help="datagrams that a socket of RTP takes in 1 s")
+    parser.add_argument("--rtcp-flood-limit", type=int, required=True, help="the same for a socket of RTCP")
+    parser.add_argument("--keepalive", type=float, required=True, help="seconds until an empty datagram is sent, or 0")
     options = parser.parse_args()
-    # A process group of its own: Ctrl-C is for the signalling, and calls outlive that.
+    settings = EngineSettings(
+        flood_limit=options.flood_limit, rtcp_flood_limit=options.rtcp_flood_limit, keepalive=options.keepalive
+    )
+    # A process group of its own: Ctrl-C is for the signalling, and calls outlive that. What ends sipd does not end this.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.setsid()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -42,7 +50,7 @@ def main() -> None:
     observer = FilteringLogObserver(textFileLogObserver(sys.stderr), [failures])
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
     reactor = EPollReactor()
-    streams = HeldStreams(ReactorEngine(reactor, pause=options.pause), reactor)
+    streams = HeldStreams(ReactorEngine(reactor, pause=options.pause, settings=settings), reactor)
     life = WorkerLife(streams, reactor, orphan_timeout=options.orphan_timeout, stop=reactor.stop)
 
     def terminate(number: int, frame: FrameType | None) -> None:

@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import Factory, ProcessProtocol
 from twisted.logger import Logger
 
+from sipd.media.engine import DEFAULT_ENGINE_SETTINGS, EngineSettings
 from sipd.media.poller import MediaReactor
 from sipd.media.worker.__main__ import CONTROL
 from sipd.media.worker.engine import WorkerEngine
@@ -42,6 +43,7 @@ class WorkerPool:
         orphan_timeout: seconds for which they go on when this process has ended without closing its calls.
         directory: where the sockets for controllers that come later are; `None` for none of them.
         lost: called with the engine of a worker that has ended: its sessions have to go elsewhere.
+        settings: of the engine in each of them.
     """
 
     _log = Logger()
@@ -55,6 +57,7 @@ class WorkerPool:
         orphan_timeout: float,
         directory: Path | None,
         lost: Callable[[WorkerEngine], object],
+        settings: EngineSettings = DEFAULT_ENGINE_SETTINGS,
     ) -> None:
         self._reactor = reactor
         self._count = count
@@ -62,6 +65,7 @@ class WorkerPool:
         self._orphan_timeout = orphan_timeout
         self._directory = directory
         self._lost = lost
+        self._settings = settings
         self._engines: dict[int, WorkerEngine] = {}
         self._pids: dict[int, int] = {}
         self._restarts: dict[int, IDelayedCall] = {}
@@ -101,6 +105,9 @@ class WorkerPool:
         mine.setblocking(False)
         command = [sys.executable, "-m", "sipd.media.worker", f"--pause={self._pause}"]
         command.append(f"--orphan-timeout={self._orphan_timeout}")
+        settings = self._settings
+        command += [f"--flood-limit={settings.flood_limit}", f"--rtcp-flood-limit={settings.rtcp_flood_limit}"]
+        command.append(f"--keepalive={settings.keepalive}")
         if self._directory is not None:
             command.append(f"--listen={self._directory / f'media-worker-{os.getpid()}-{place}.sock'}")
         engine = WorkerEngine(self._reactor, lambda engine: self._ended(place, engine))

@@ -1,0 +1,1 @@
+Telephone events and SIP INFO are turned into each other for a callee or caller that wants digits in one of the two ways; by default they cross as they come. Which digits were sent is in no log, record or explanation.
