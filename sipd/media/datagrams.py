@@ -20,6 +20,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from sipd.media.express import DatagramBuffer
 from sipd.media.latch import Address, Latch, Verdict
 from sipd.media.poller import MediaReactor, Poller
 
@@ -36,16 +37,6 @@ _QUEUE_LIMIT = 4096
 
 #: Foreign sources that one socket reports; it counts all of them.
 _REPORT_LIMIT = 8
-
-
-class DatagramBuffer:
-    """Where datagrams are while they are relayed: one at a time, so all sockets share it."""
-
-    __slots__ = ("octets", "view")
-
-    def __init__(self) -> None:
-        self.octets = bytearray(65536)
-        self.view = memoryview(self.octets)
 
 
 @dataclass(slots=True)
@@ -272,7 +263,7 @@ class RelaySocket(ABC):
 
     def _send(self, peer: RelaySocket, size: int) -> None:
         """Pass the datagram in the buffer on."""
-        self._send_octets(peer, self._buffer.view[:size])
+        self._send_octets(peer, self._buffer.beginning(size))
 
     @staticmethod
     def _send_octets(peer: RelaySocket, octets: memoryview) -> None:
@@ -290,7 +281,7 @@ class RelaySocket(ABC):
     def _pass_reports(self, peer: RelaySocket, size: int) -> None:
         """Pass the RTCP in the buffer on."""
         self.statistics.rtcp_packets += 1
-        packet: bytes | None = bytes(self._buffer.view[:size])
+        packet: bytes | None = bytes(self._buffer.beginning(size))
         assert packet is not None
         own, theirs = self._stream.treatment, peer._stream.treatment
         if own is not None:

@@ -11,12 +11,17 @@ from __future__ import annotations
 
 import select
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReadDescriptor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
+
+from sipd.media.express import HEADER_SIZE, DatagramBuffer, Path, read_header
+
+if TYPE_CHECKING:
+    from sipd.media.rtp_socket import RtpSocket
 
 #: Datagrams taken in one turn before the reactor looks after everything else again.
 _TURN = 256
@@ -53,9 +58,11 @@ class Poller(Protocol):
 
     Attributes:
         now: the reactor's time, when it last looked.
+        paths: of sockets whose packets need no thought, by their descriptors.
     """
 
     now: float
+    paths: dict[int, Path]
 
     def add(self, receiver: Receiver) -> None:
         """Begin to watch."""
@@ -72,15 +79,18 @@ class EpollPoller:
 
     Args:
         reactor: which waits.
+        buffer: for the datagram at hand.
         pause: seconds to rest after a turn: the most by which a datagram is delayed; 0 for never.
     """
 
     _log = Logger()
 
-    def __init__(self, reactor: MediaReactor, *, pause: float) -> None:
+    def __init__(self, reactor: MediaReactor, buffer: DatagramBuffer, *, pause: float) -> None:
         self._reactor = reactor
         self._pause = pause
+        self._buffer = buffer
         self.now = 0.0
+        self.paths: dict[int, Path] = {}
         self._epoll: select.epoll | None = None
         self._receivers: dict[int, Receiver] = {}
         #: Begins the next turn; while there is one, the reactor does not watch.
@@ -138,23 +148,60 @@ class EpollPoller:
 
         To let one take several at once costs more than it saves: nearly always the second attempt finds nothing.
         """
-        receivers = self._receivers
+        receivers, paths = self._receivers, self.paths
+        octets, views = self._buffer.octets, self._buffer.views
         count = 0
         while count < _TURN and self._epoll is not None:
             events = self._epoll.poll(0, _TURN)
             if not events:
                 break
-            self.now = self._reactor.seconds()
+            self.now = now = self._reactor.seconds()
             count += len(events)
             for descriptor, _ in events:
-                receiver = receivers.get(descriptor)
-                if receiver is None:
-                    continue  # closed by one before it
+                path = paths.get(descriptor)
+                if path is None:
+                    self._receive(receivers.get(descriptor))
+                    continue
+                read, send, watch, statistics, others, limit, socket = path
                 try:
-                    receiver.receive()
-                except Exception:
-                    self._log.failure("a media datagram could not be relayed")
+                    size = read(octets)
+                except BlockingIOError:
+                    continue
+                except OSError:
+                    # News of an earlier datagram: nobody was there.
+                    statistics.unreachable += 1
+                    continue
+                if HEADER_SIZE <= size < 2048:
+                    first, second, sequence, timestamp, ssrc = read_header(octets)
+                    packets = statistics.packets
+                    if first & 0xC0 == 0x80 and second & 0x7F == watch.payload_type and packets < limit:
+                        watch.packet(second, sequence, timestamp, ssrc, now)
+                        statistics.packets = packets + 1
+                        statistics.size_octets += size
+                        try:
+                            send(views[size])
+                        except BlockingIOError:
+                            continue
+                        except OSError:
+                            others.unreachable += 1
+                        continue
+                self._forward(socket, size)
         return count
+
+    def _receive(self, receiver: Receiver | None) -> None:
+        if receiver is None:
+            return  # closed by one before it
+        try:
+            receiver.receive()
+        except Exception:
+            self._log.failure("a media datagram could not be relayed")
+
+    def _forward(self, socket: RtpSocket, size: int) -> None:
+        """Let a socket do what is unusual."""
+        try:
+            socket.forward(size)
+        except Exception:
+            self._log.failure("a media datagram could not be relayed")
 
     def _rested(self) -> None:
         """Take the next turn; when it finds nothing, or more than it may take, let the reactor watch again."""
@@ -202,6 +249,7 @@ class ReaderPoller:
     def __init__(self, reactor: MediaReactor) -> None:
         self._reactor = reactor
         self.now = 0.0
+        self.paths: dict[int, Path] = {}
         self._readers: dict[int, _Reader] = {}
 
     def __len__(self) -> int:
@@ -224,6 +272,6 @@ class ReaderPoller:
             self._reactor.removeReader(reader)
 
 
-def make_poller(reactor: MediaReactor, *, pause: float) -> Poller:
+def make_poller(reactor: MediaReactor, buffer: DatagramBuffer, *, pause: float) -> Poller:
     """Give the poller that is best on this system."""
-    return EpollPoller(reactor, pause=pause) if hasattr(select, "epoll") else ReaderPoller(reactor)
+    return EpollPoller(reactor, buffer, pause=pause) if hasattr(select, "epoll") else ReaderPoller(reactor)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred, succeed
 
-from sipd.media.datagrams import DatagramBuffer, Offload, RelayContext, RtcpSocket
+from sipd.media.datagrams import Offload, RelayContext, RtcpSocket
 from sipd.media.engine import DEFAULT_ENGINE_SETTINGS, EngineSettings, Forwarder
+from sipd.media.express import DatagramBuffer
 from sipd.media.latch import Address
 from sipd.media.poller import MediaReactor, make_poller
 from sipd.media.rtp_socket import RtpSocket
@@ -43,8 +44,9 @@ class ReactorEngine:
         offload: Offload | None = None,
         settings: EngineSettings = DEFAULT_ENGINE_SETTINGS,
     ) -> None:
-        poller = make_poller(reactor, pause=pause)
-        self._context = RelayContext(reactor, poller, DatagramBuffer(), Ticker(reactor), settings, offload)
+        buffer = DatagramBuffer()
+        poller = make_poller(reactor, buffer, pause=pause)
+        self._context = RelayContext(reactor, poller, buffer, Ticker(reactor), settings, offload)
 
     def forward(self, stream: RelayStream) -> SocketForwarder:
         """See `Engine`."""

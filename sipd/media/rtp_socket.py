@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import socket
-import struct
 from typing import TYPE_CHECKING
 
 from sipd.media.datagrams import RelayContext, RelaySocket, print_address
+from sipd.media.express import HEADER_SIZE, read_header
 from sipd.media.latch import Address, Latch
 from sipd.media.watch import StreamWatch
 from sipd.rtp.rtcp import FIRST_RTCP_OCTET, LAST_RTCP_OCTET
@@ -14,10 +14,6 @@ from sipd.rtp.rtcp import FIRST_RTCP_OCTET, LAST_RTCP_OCTET
 if TYPE_CHECKING:
     from sipd.media.stream import RelayStream
     from sipd.media.terms import Payloads
-
-#: The fixed part of the header of an RTP packet (RFC 3550 section 5.1).
-_read_header = struct.Struct("!BBHII").unpack_from
-_HEADER_SIZE = 12
 
 
 class RtpSocket(RelaySocket):
@@ -63,8 +59,10 @@ class RtpSocket(RelaySocket):
     def connect_to(self, peer: RelaySocket | None, rtcp_peer: RelaySocket | None = None) -> None:
         """Choose where datagrams go from now on; those of RTCP to `rtcp_peer` if it is given."""
         self._end_offload()
-        self.peer = peer
+        before, self.peer = self.rtp_peer, peer
         self.rtcp_peer = rtcp_peer
+        if before is not None:
+            before._lay_path()
         self.treat()
 
     def treat(self) -> None:
@@ -74,6 +72,7 @@ class RtpSocket(RelaySocket):
         self._is_treated = any(treatment is not None and treatment.is_needed for treatment in treatments)
         if self._is_treated:
             self._end_offload()
+            self._lay_paths()
         else:
             self._settled()
 
@@ -90,9 +89,15 @@ class RtpSocket(RelaySocket):
         if self._context.offload is not None:
             self._context.offload.count(self)
 
+    def tick(self, now: float) -> None:
+        """See `RelaySocket`."""
+        super().tick(now)
+        self._lay_path()
+
     def close(self) -> None:
         """See `RelaySocket`."""
         self._end_offload()
+        self._poller.paths.pop(self.fileno(), None)
         super().close()
 
     @property
@@ -104,7 +109,32 @@ class RtpSocket(RelaySocket):
         peer = self.rtp_peer
         return self._sent if peer is None or self._is_treated else self._sent + peer.statistics.packets
 
+    def _lay_paths(self) -> None:
+        """Let packets from here and to here go the short way, if they may by now."""
+        self._lay_path()
+        peer = self.rtp_peer
+        if peer is not None:
+            peer._lay_path()
+
+    def _lay_path(self) -> None:
+        peer = self.rtp_peer
+        paths, descriptor = self._poller.paths, self.fileno()
+        if peer is None or not (self.is_settled and peer._is_connected):
+            paths.pop(descriptor, None)
+            return
+        statistics = self.statistics
+        paths[descriptor] = (
+            self._socket.recv_into,
+            peer._socket.send,
+            self.watch,
+            statistics,
+            peer.statistics,
+            statistics.packets + self._flood_limit,
+            self,
+        )
+
     def _settled(self) -> None:
+        self._lay_paths()
         offload = self._context.offload
         if offload is not None and self._is_connected:
             offload.begin(self)
@@ -112,6 +142,7 @@ class RtpSocket(RelaySocket):
     def _disconnect(self) -> None:
         self._end_offload()
         super()._disconnect()
+        self._lay_paths()
 
     def _end_offload(self) -> None:
         offload = self._context.offload
@@ -124,13 +155,13 @@ class RtpSocket(RelaySocket):
         if peer is None:
             statistics.dropped += 1
             return
-        if size < _HEADER_SIZE and self._is_rtp and self._take_short(size):
+        if size < HEADER_SIZE and self._is_rtp and self._take_short(size):
             return
         if self._is_treated:
             self._treat(peer, size)
             return
-        if self._is_rtp and size >= _HEADER_SIZE:
-            first, second, sequence, timestamp, ssrc = _read_header(self._buffer.octets)
+        if self._is_rtp and size >= HEADER_SIZE:
+            first, second, sequence, timestamp, ssrc = read_header(self._buffer.octets)
             watch = self.watch
             if self.rtcp_peer is not None and FIRST_RTCP_OCTET <= second <= LAST_RTCP_OCTET:
                 self._pass_reports(self.rtcp_peer, size)
@@ -143,13 +174,23 @@ class RtpSocket(RelaySocket):
         statistics.size_octets += size
         try:
             if peer._is_connected:
-                peer._socket.send(self._buffer.view[:size])  # what `transmit` does, without a call for each packet
+                peer._socket.send(self._buffer.beginning(size))  # what `transmit` does, without a call for each packet
             else:
-                peer.transmit(self._buffer.view[:size])
+                peer.transmit(self._buffer.beginning(size))
         except BlockingIOError:
             return  # no room
         except OSError:
             peer.statistics.unreachable += 1  # nobody there (ECONNREFUSED), no route
+
+    def forward(self, size: int) -> None:
+        """Take a datagram that came on the short way, and cannot go on on it."""
+        path = self._poller.paths.get(self.fileno())
+        self._left -= 1
+        if self._left < 0 or (path is not None and self.statistics.packets >= path[5]):
+            self.statistics.dropped += 1
+            self._pause()
+            return
+        self._forward(size)
 
     def _look_at(self, peer: RelaySocket, second: int, size: int) -> bool:
         """Look into the packet in the buffer, and give it the payload type that the other leg knows.
@@ -158,7 +199,7 @@ class RtpSocket(RelaySocket):
             Whether it still goes there: who was told of a digit may have changed that.
         """
         buffer = self._buffer
-        number = self.watch.look_at(second & 0x7F, buffer.view[:size], self._poller.now)
+        number = self.watch.look_at(second & 0x7F, buffer.beginning(size), self._poller.now)
         buffer.octets[1] = second & 0x80 | number
         if self.peer is peer:
             return True
@@ -179,7 +220,7 @@ class RtpSocket(RelaySocket):
         """Do with a datagram what has to be done before it is passed on, and after."""
         statistics, now = self.statistics, self._poller.now
         own, theirs = self._stream.treatment, peer._stream.treatment
-        packet: bytes | None = bytes(self._buffer.view[:size])
+        packet: bytes | None = bytes(self._buffer.beginning(size))
         assert packet is not None
         is_muxed = self._is_rtp and self.rtcp_peer is not None and size > 1
         if is_muxed and FIRST_RTCP_OCTET <= packet[1] <= LAST_RTCP_OCTET:
@@ -193,8 +234,8 @@ class RtpSocket(RelaySocket):
             statistics.failures = own.failures
             if packet is None:
                 return
-        if self._is_rtp and len(packet) >= _HEADER_SIZE:
-            first, second, sequence, timestamp, ssrc = _read_header(packet)
+        if self._is_rtp and len(packet) >= HEADER_SIZE:
+            first, second, sequence, timestamp, ssrc = read_header(packet)
             if first & 0xC0 == 0x80:
                 number = second & 0x7F
                 if number != self.watch.payload_type:

@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from sipd.media.express import DatagramBuffer
 from sipd.media.poller import EpollPoller, Poller, ReaderPoller, make_poller
 from tests.media.support import PumpedReactor
 
@@ -104,15 +105,15 @@ class EpollPollerTests(PollerTestCase):
 
     def test_reads(self) -> None:
         """Each socket is read when it has something, until it is removed."""
-        self.check_reads(EpollPoller(self.reactor, pause=0))
+        self.check_reads(EpollPoller(self.reactor, DatagramBuffer(), pause=0))
 
     def test_survives_bugs(self) -> None:
         """A receiver that raises is logged, and neither it nor others are lost."""
-        self.check_survives_bugs(EpollPoller(self.reactor, pause=0))
+        self.check_survives_bugs(EpollPoller(self.reactor, DatagramBuffer(), pause=0))
 
     def test_is_one_reader(self) -> None:
         """However many sockets there are, the reactor has one reader, and without sockets none."""
-        poller = EpollPoller(self.reactor, pause=0)
+        poller = EpollPoller(self.reactor, DatagramBuffer(), pause=0)
         self.assertEqual((poller.fileno(), self.reactor.readers), (-1, set()))
         mailboxes = [self.make_mailbox() for _ in range(10)]
         for mailbox in mailboxes:
@@ -126,7 +127,7 @@ class EpollPollerTests(PollerTestCase):
 
     def test_rests_after_a_batch(self) -> None:
         """What comes while it rests waits for the end of the rest, and is then read."""
-        poller = EpollPoller(self.reactor, pause=0.002)
+        poller = EpollPoller(self.reactor, DatagramBuffer(), pause=0.002)
         poller.add(self.mailbox)
         self.mailbox.put(b"1")
         self.reactor.read_all()
@@ -141,7 +142,7 @@ class EpollPollerTests(PollerTestCase):
 
     def test_stays_at_it_while_something_comes(self) -> None:
         """While every rest ends with something to read the timer goes on; then the reactor watches again."""
-        poller = EpollPoller(self.reactor, pause=0.002)
+        poller = EpollPoller(self.reactor, DatagramBuffer(), pause=0.002)
         poller.add(self.mailbox)
         self.mailbox.put(b"1")
         self.reactor.read_all()
@@ -156,7 +157,7 @@ class EpollPollerTests(PollerTestCase):
 
     def test_takes_all_of_a_burst_in_one_turn(self) -> None:
         """Several datagrams of one sender do not wait for a rest each."""
-        poller = EpollPoller(self.reactor, pause=0.002)
+        poller = EpollPoller(self.reactor, DatagramBuffer(), pause=0.002)
         poller.add(self.mailbox)
         self.mailbox.put(b"1", b"2", b"3")
         self.reactor.read_all()
@@ -165,7 +166,7 @@ class EpollPollerTests(PollerTestCase):
 
     def test_last_one_removes_itself_after_a_rest(self) -> None:
         """When a turn that the timer began leaves no socket, nothing goes on; and one that comes then is watched."""
-        poller = EpollPoller(self.reactor, pause=0.002)
+        poller = EpollPoller(self.reactor, DatagramBuffer(), pause=0.002)
         other = self.make_mailbox()
 
         def replace() -> None:
@@ -186,7 +187,7 @@ class EpollPollerTests(PollerTestCase):
 
     def test_does_not_rest_with_more_to_do(self) -> None:
         """When more sockets have something than one batch takes, the next batch follows at once."""
-        poller = EpollPoller(self.reactor, pause=0.002)
+        poller = EpollPoller(self.reactor, DatagramBuffer(), pause=0.002)
         mailboxes = [self.make_mailbox() for _ in range(300)]
         for mailbox in mailboxes:
             poller.add(mailbox)
@@ -202,7 +203,7 @@ class EpollPollerTests(PollerTestCase):
 
     def test_added_while_it_rests(self) -> None:
         """A socket added while it rests is read afterwards."""
-        poller = EpollPoller(self.reactor, pause=0.002)
+        poller = EpollPoller(self.reactor, DatagramBuffer(), pause=0.002)
         poller.add(self.mailbox)
         self.mailbox.put(b"1")
         self.reactor.read_all()
@@ -218,7 +219,7 @@ class EpollPollerTests(PollerTestCase):
 
     def test_removed_by_one_read_before(self) -> None:
         """A socket that another one's datagram removes is not read in the same batch; nor are others missed."""
-        poller = EpollPoller(self.reactor, pause=0)
+        poller = EpollPoller(self.reactor, DatagramBuffer(), pause=0)
         other, third = self.make_mailbox(), self.make_mailbox()
 
         def remove_other() -> None:
@@ -237,7 +238,7 @@ class EpollPollerTests(PollerTestCase):
 
     def test_last_one_removes_itself(self) -> None:
         """When reading leaves no socket there is nothing to rest for."""
-        poller = EpollPoller(self.reactor, pause=0.002)
+        poller = EpollPoller(self.reactor, DatagramBuffer(), pause=0.002)
         self.mailbox.receive = lambda: poller.remove(self.mailbox)
         poller.add(self.mailbox)
         self.mailbox.put(b"1")
@@ -268,4 +269,4 @@ class ReaderPollerTests(PollerTestCase):
     def test_choice(self) -> None:
         """Epoll is taken where there is one."""
         expected = EpollPoller if hasattr(select, "epoll") else ReaderPoller
-        self.assertIsInstance(make_poller(self.reactor, pause=0.002), expected)
+        self.assertIsInstance(make_poller(self.reactor, DatagramBuffer(), pause=0.002), expected)

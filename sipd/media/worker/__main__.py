@@ -41,7 +41,7 @@ def main() -> None:
     settings = EngineSettings(
         flood_limit=options.flood_limit, rtcp_flood_limit=options.rtcp_flood_limit, keepalive=options.keepalive
     )
-    # A process group of its own: Ctrl-C is for the signalling, and calls outlive that. What ends sipd does not end this.
+    # A process group of its own: Ctrl-C is for the signalling. What ends that does not end calls.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.setsid()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
