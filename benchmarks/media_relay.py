@@ -27,6 +27,7 @@ from sipd.media.ports import MediaAddress, PortAllocator
 from sipd.media.reactor import ReactorEngine
 from sipd.media.relay import MediaRelay
 from sipd.media.session import RelaySession
+from sipd.media.timer import make_timer
 from sipd.media.worker.pool import WorkerPool
 from sipd.sdp.description import SessionDescription, parse_description
 
@@ -36,14 +37,14 @@ _ORPHAN_TIMEOUT = 1.0
 
 
 def _in_reactor(reactor: EPollReactor, address: MediaAddress, ports: PortAllocator, pause: float) -> MediaRelay:
-    engine = ReactorEngine(reactor, pause=pause)
+    engine = ReactorEngine(reactor, pause=pause, timer=make_timer(reactor))
     return MediaRelay(engine=engine, addresses=[address], ports=ports, latch_window=_LATCH_WINDOW)
 
 
 def _in_worker(reactor: EPollReactor, address: MediaAddress, ports: PortAllocator, pause: float) -> MediaRelay:
     relay = _in_reactor(reactor, address, ports, pause)
     workers = WorkerPool(
-        reactor, count=1, pause=pause, orphan_timeout=_ORPHAN_TIMEOUT, directory=None, lost=relay.engine_lost
+        reactor, count=1, pause=pause / 4, orphan_timeout=_ORPHAN_TIMEOUT, directory=None, lost=relay.engine_lost
     )
     workers.start()
     relay.choose = workers.choose
@@ -52,7 +53,7 @@ def _in_worker(reactor: EPollReactor, address: MediaAddress, ports: PortAllocato
 
 
 def _in_kernel(reactor: EPollReactor, address: MediaAddress, ports: PortAllocator, pause: float) -> MediaRelay:
-    engine = ReactorEngine(reactor, pause=pause, offload=make_offload((address,)))
+    engine = ReactorEngine(reactor, pause=pause, timer=make_timer(reactor), offload=make_offload((address,)))
     return MediaRelay(engine=engine, addresses=[address], ports=ports, latch_window=_LATCH_WINDOW)
 
 

@@ -29,6 +29,7 @@ from sipd.media.relay import MediaRelay
 from sipd.media.rtpengine.engine import RtpengineRelay
 from sipd.media.rtpengine.settings import DaemonAddress, RtpengineSettings
 from sipd.media.sounds import SoundLibrary
+from sipd.media.timer import make_timer
 from sipd.media.worker.pool import WorkerPool
 
 
@@ -121,7 +122,9 @@ class MediaPlane:
                 self.log.info("media is not forwarded by the kernel: {reason}", reason=error)
         pacer = Pacer(reactor)
         relay = MediaRelay(
-            engine=ReactorEngine(reactor, pause=media.pause, offload=offload, settings=settings),
+            engine=ReactorEngine(
+                reactor, pause=media.pause, timer=make_timer(reactor), offload=offload, settings=settings
+            ),
             addresses=addresses,
             ports=PortAllocator(clock=reactor, low=media.first_port, high=media.last_port, rest=media.port_rest),
             latch_window=media.latch_window,
@@ -136,7 +139,7 @@ class MediaPlane:
             self._workers = WorkerPool(
                 reactor,
                 count=media.workers,
-                pause=media.pause,
+                pause=media.worker_pause,
                 orphan_timeout=media.orphan_timeout,
                 settings=settings,
                 directory=config.state_directory,

@@ -147,6 +147,7 @@ class Media(Section):
     flood_limit: Count = 2000
     keepalive: float = Field(default=15.0, ge=0)
     workers: int = Field(default=0, ge=0, le=64)
+    worker_pause: float = Field(default=0.0005, ge=0, le=0.02)
     orphan_timeout: Seconds = 300.0
     rtpengine: tuple[RtpengineDaemon, ...] = Field(default=(), strict=False)
     rtpengine_flags: tuple[str, ...] = Field(default=("strict-source",), strict=False)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Datagrams taken in one turn before the reactor looks after everything else again.
 _TURN = 256
+#: Turns in a row of a process that does nothing else.
+_TURNS = 8
 
 
 class MediaReactor(Protocol):
@@ -41,6 +43,17 @@ class MediaReactor(Protocol):
 
     def callLater(self, delay: float, callable: Callable[..., Any], *args: object, **kwargs: object) -> IDelayedCall:
         """See `IReactorTime`."""
+
+
+class Cancellable(Protocol):
+    """Something that may still be called off, such as `IDelayedCall`."""
+
+    def cancel(self) -> None:
+        """Call it off."""
+
+
+#: Calls a function after so many seconds.
+Later = Callable[[float, Callable[[], object]], Cancellable]
 
 
 class Receiver(Protocol):
@@ -81,12 +94,24 @@ class EpollPoller:
         reactor: which waits.
         buffer: for the datagram at hand.
         pause: seconds to rest after a turn: the most by which a datagram is delayed; 0 for never.
+        sleep: how to rest, for a process that does nothing else: blocks. It costs less than a timer, and can be shorter
+            than a millisecond. `None` to let the reactor do other things.
+        later: begins the next turn after a rest; the reactor's `callLater` if `None`.
     """
 
     _log = Logger()
 
-    def __init__(self, reactor: MediaReactor, buffer: DatagramBuffer, *, pause: float) -> None:
+    def __init__(
+        self,
+        reactor: MediaReactor,
+        buffer: DatagramBuffer,
+        *,
+        pause: float,
+        sleep: Callable[[float], object] | None = None,
+        later: Later | None = None,
+    ) -> None:
         self._reactor = reactor
+        self._sleep = sleep
         self._pause = pause
         self._buffer = buffer
         self.now = 0.0
@@ -94,7 +119,8 @@ class EpollPoller:
         self._epoll: select.epoll | None = None
         self._receivers: dict[int, Receiver] = {}
         #: Begins the next turn; while there is one, the reactor does not watch.
-        self._next: IDelayedCall | None = None
+        self._next: Cancellable | None = None
+        self._later: Later = reactor.callLater if later is None else later
 
     def __len__(self) -> int:
         """Count the sockets."""
@@ -130,11 +156,14 @@ class EpollPoller:
 
     def doRead(self) -> None:
         """Take a turn, and rest after it unless there may be more already."""
+        if self._sleep is not None:
+            self._take_turns(self._sleep)
+            return
         epoll = self._epoll
         count = self._take_turn()
         if self._pause and count < _TURN and epoll is not None and epoll is self._epoll:
             self._reactor.removeReader(self)
-            self._next = self._reactor.callLater(self._pause, self._rested)
+            self._next = self._later(self._pause, self._rested)
 
     def logPrefix(self) -> str:
         """See `twisted.internet.interfaces.ILoggingContext`."""
@@ -142,6 +171,13 @@ class EpollPoller:
 
     def connectionLost(self, reason: Failure) -> None:
         """See `twisted.internet.interfaces.IFileDescriptor`. An epoll set does not hang up."""
+
+    def _take_turns(self, sleep: Callable[[float], object]) -> None:
+        """Take some turns, rest after each, and let the reactor look after everything else then."""
+        for _ in range(_TURNS):
+            if not self._take_turn() or self._epoll is None:
+                return
+            sleep(self._pause)
 
     def _take_turn(self) -> int:
         """Let sockets that have something take one datagram each, again and again; give how many turns they had.
@@ -211,7 +247,7 @@ class EpollPoller:
         if epoll is not self._epoll:
             return  # the last socket went away, and for one that came after it the reactor watches already
         if 0 < count < _TURN:
-            self._next = self._reactor.callLater(self._pause, self._rested)
+            self._next = self._later(self._pause, self._rested)
         else:
             self._reactor.addReader(self)
 
@@ -272,6 +308,15 @@ class ReaderPoller:
             self._reactor.removeReader(reader)
 
 
-def make_poller(reactor: MediaReactor, buffer: DatagramBuffer, *, pause: float) -> Poller:
-    """Give the poller that is best on this system."""
-    return EpollPoller(reactor, buffer, pause=pause) if hasattr(select, "epoll") else ReaderPoller(reactor)
+def make_poller(
+    reactor: MediaReactor,
+    buffer: DatagramBuffer,
+    *,
+    pause: float,
+    sleep: Callable[[float], object] | None = None,
+    later: Later | None = None,
+) -> Poller:
+    """Give the poller that is best on this system; see `EpollPoller`."""
+    if hasattr(select, "epoll"):
+        return EpollPoller(reactor, buffer, pause=pause, sleep=sleep, later=later)
+    return ReaderPoller(reactor)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.internet.defer import Deferred, succeed
 
 from sipd.media.datagrams import Offload, RelayContext, RtcpSocket
@@ -12,6 +14,7 @@ from sipd.media.poller import MediaReactor, make_poller
 from sipd.media.rtp_socket import RtpSocket
 from sipd.media.stream import RelayStream
 from sipd.media.ticker import Ticker
+from sipd.media.timer import FineTimer
 from sipd.media.watch import StreamWatch
 from sipd.rtp.roundtrip import RoundTrip
 
@@ -29,6 +32,8 @@ class ReactorEngine:
         reactor: which waits for datagrams and gives the time.
         pause: seconds for which datagrams are gathered at most before they are relayed together; 0 for no delay and
             more processor time.
+        sleep: how to rest in between, for a process that does nothing else; see `EpollPoller`.
+        timer: for pauses that are no whole milliseconds; it is the engine's from now on.
         offload: forwards what it can before it comes to the sockets; it is the engine's from now on.
         settings: bounds and times.
     """
@@ -41,11 +46,14 @@ class ReactorEngine:
         reactor: MediaReactor,
         *,
         pause: float = 0.002,
+        sleep: Callable[[float], object] | None = None,
+        timer: FineTimer | None = None,
         offload: Offload | None = None,
         settings: EngineSettings = DEFAULT_ENGINE_SETTINGS,
     ) -> None:
         buffer = DatagramBuffer()
-        poller = make_poller(reactor, buffer, pause=pause)
+        poller = make_poller(reactor, buffer, pause=pause, sleep=sleep, later=timer)
+        self._timer = timer
         self._context = RelayContext(reactor, poller, buffer, Ticker(reactor), settings, offload)
 
     def forward(self, stream: RelayStream) -> SocketForwarder:
@@ -60,6 +68,8 @@ class ReactorEngine:
         """See `Engine`. Without sockets there is nothing else to free."""
         if self._context.offload is not None:
             self._context.offload.close()
+        if self._timer is not None:
+            self._timer.close()
 
 
 class SocketForwarder:

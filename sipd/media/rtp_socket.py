@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from sipd.media.terms import Payloads
 
 
+#: More than the receive queue of a socket holds.
+_QUEUE_LIMIT = 4096
+
+
 class RtpSocket(RelaySocket):
     """The socket of RTP, and of RTCP if that is multiplexed on it (RFC 5761); of any other datagrams, too."""
 
@@ -181,6 +185,18 @@ class RtpSocket(RelaySocket):
             return  # no room
         except OSError:
             peer.statistics.unreachable += 1  # nobody there (ECONNREFUSED), no route
+
+    def drain(self) -> None:
+        """Forward what waits; the source is settled."""
+        for _ in range(_QUEUE_LIMIT):
+            try:
+                size = self._socket.recv_into(self._buffer.octets)
+            except BlockingIOError:
+                return
+            except OSError:
+                self.statistics.unreachable += 1
+                continue
+            self._forward(size)
 
     def forward(self, size: int) -> None:
         """Take a datagram that came on the short way, and cannot go on on it."""

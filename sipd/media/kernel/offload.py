@@ -120,6 +120,10 @@ class KernelOffload:
             upward_payload_types=tuple(sorted(payloads.events)),
             tick_nanoseconds=tick if tick <= _LONGEST_TICK else 0,
         )
+        # What waits in the socket would be overtaken by what the kernel forwards.
+        one.drain()
+        if one.rtp_peer is not other or one in self._flows:
+            return
         try:
             self._forwarder.add(flow)
         except MediaEngineError as error:

@@ -9,6 +9,7 @@ import resource
 import signal
 import socket
 import sys
+import time
 from types import FrameType
 
 from twisted.internet.epollreactor import EPollReactor
@@ -26,6 +27,8 @@ from sipd.media.worker.child import WorkerLife
 from sipd.media.worker.streams import HeldStreams
 
 CONTROL = 3
+#: This process has nothing better to do.
+sleep = time.sleep  # noqa: TID251
 
 
 def main() -> None:
@@ -50,7 +53,7 @@ def main() -> None:
     observer = FilteringLogObserver(textFileLogObserver(sys.stderr), [failures])
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
     reactor = EPollReactor()
-    streams = HeldStreams(ReactorEngine(reactor, pause=options.pause, settings=settings), reactor)
+    streams = HeldStreams(ReactorEngine(reactor, pause=options.pause, sleep=sleep, settings=settings), reactor)
     life = WorkerLife(streams, reactor, orphan_timeout=options.orphan_timeout, stop=reactor.stop)
 
     def terminate(number: int, frame: FrameType | None) -> None:
