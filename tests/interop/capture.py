@@ -18,5 +18,7 @@ async def read_capture(case: InteropTestCase, server: Server, *arguments: str) -
 
 
 async def find_faults(case: InteropTestCase, server: Server) -> list[list[str]]:
-    """Give the messages, SIP and SDP, that are malformed."""
-    return await read_capture(case, server, "-Y", _FAULTY)
+    """Give the messages, SIP and SDP, that are malformed: number, first line, and what is wrong."""
+    fields = ("frame.number", "sip.Request-Line", "sip.Status-Line", "_ws.expert.message")
+    options = [option for field in fields for option in ("-e", field)]
+    return await read_capture(case, server, "-Y", _FAULTY, "-T", "fields", *options)
