@@ -106,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, default=3, help="runs of each relay for each number of calls")
     parser.add_argument("--duration", type=float, default=5.0, help="seconds that are measured in each run")
     parser.add_argument("--warm-up", type=float, default=2.0, help="seconds before that; latching takes 0.5")
-    parser.add_argument("--pause", type=float, default=0.002, help="seconds for which sipd's engines gather packets")
+    parser.add_argument("--pause", type=float, default=0.001, help="seconds for which sipd's engines gather packets")
     parser.add_argument("--quick", action="store_true", help="one short run each, to see that it works")
     options = parser.parse_args(arguments)
     if options.quick:

@@ -12,7 +12,7 @@ from sipd.b2bua.digits import Digits
 from sipd.b2bua.events import Again, Joins, Leaves, Lost, Returned, Stopped, TransferFailed
 from sipd.b2bua.infos import Infos
 from sipd.b2bua.joining import Joiner, Joining
-from sipd.b2bua.reasons import CALLER_GAVE_UP, OTHER_SIDE_GONE, SHUTDOWN, Reasons, reasons_of
+from sipd.b2bua.reasons import CALLER_GAVE_UP, MEDIA_LOST, OTHER_SIDE_GONE, SHUTDOWN, Reasons, reasons_of
 from sipd.b2bua.refusals import Refusal
 from sipd.b2bua.transfer import Transfer, TransferPolicy
 from sipd.errors import LocalError, RemoteError
@@ -160,7 +160,7 @@ class Dialogue:
                 self._ended(leg, by, text, request)
             case Stopped(text, cause):
                 self._bridge.ended("sipd", cause, text)
-                self._end(SHUTDOWN if cause == "stopped" else OTHER_SIDE_GONE)
+                self._end(SHUTDOWN if cause == "stopped" else MEDIA_LOST)
             case Acknowledged(_, ack):
                 await self._acknowledged(leg, ack)
             case Reinvited(answering):

@@ -23,5 +23,6 @@ def reasons_of(request: Request | None) -> Reasons:
 ANSWERED_ELSEWHERE = reason(200, "Call completed elsewhere")
 NO_ANSWER = reason(408, "No answer")
 OTHER_SIDE_GONE = reason(480, "The other side is gone")
+MEDIA_LOST = reason(480, "No media")
 CALLER_GAVE_UP = reason(487, "The caller gave up")
 SHUTDOWN = reason(503, "Service unavailable")

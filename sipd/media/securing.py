@@ -223,7 +223,8 @@ class LegCrypto:
     def make_offer(self, description: SessionDescription) -> SessionDescription:
         """Give what to offer the leg. Nothing is in force by that.
 
-        What was offered before is offered again, with the same keys, so that nothing changes for who keeps it.
+        What was offered before is offered again, with the same keys, and what is in force before anything else, so that
+        nothing changes for who keeps it.
 
         Args:
             description: without keying.
@@ -239,7 +240,7 @@ class LegCrypto:
             if is_known and self.policy is not CryptoPolicy.OFF:
                 line = self._line(index)
                 line.retire_keys()
-                line.said = {tag: self._own_key(line, suite) for tag, suite in enumerate(self._suites, 1)}
+                line.said = {tag: self._own_key(line, suite) for tag, suite in enumerate(self._ordered(line), 1)}
                 if self._offers_secure(line):
                     offer = as_secure(offer)
                 offer = with_crypto(offer, [_say(tag, key) for tag, key in line.said.items()])
@@ -249,6 +250,11 @@ class LegCrypto:
                 known.said = {}
             media.append(offer)
         return with_streams(description, media)
+
+    def _ordered(self, line: _Line) -> list[Suite]:
+        """Give the suites to offer: what is in force first, so that a change of something else does not change that."""
+        current = line.keys.outbound
+        return sorted(self._suites, key=lambda suite: current is None or suite is not current.suite)
 
     def take_answer(self, description: SessionDescription) -> SessionDescription:
         """Take the answer of the leg to what this side said last; give it without keying. Its keys are in force.
@@ -265,6 +271,11 @@ class LegCrypto:
                 line.is_secure = stream.protocol.upper() in SECURE_PROFILES
         self._release_except(range(len(agreed)))
         return with_streams(description, [without_keying(stream) for stream in description.media])
+
+    def rest(self) -> None:
+        """Put no key into force, until something is agreed on again."""
+        for line in self._lines.values():
+            line.put_into_force(PLAIN)
 
     def release(self) -> None:
         """Forget all keys: the leg has ended, or its media is not encrypted here any more."""

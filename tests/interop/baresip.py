@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from tests.interop.case import InteropTestCase
 from tests.interop.ports import HOST
 from tests.interop.programs import Program, ProgramError
-from tests.interop.tones import read_wave, samples_of_tone, write_wave
+from tests.interop.tones import RATE_HZ, read_wave, samples_of_tone, write_wave
 
 _MODULES = Path("/usr/lib/baresip/modules")
 _TONE_DURATION = 60
@@ -33,7 +33,7 @@ snd_path {name}
 ctrl_tcp_listen {host}:{control}
 module_path {modules}
 module g711.so
-module aufile.so
+{more}module aufile.so
 module aubridge.so
 module sndfile.so
 module_app account.so
@@ -70,6 +70,7 @@ class Account:
         password: for digest; without it the phone does not register.
         authority: file of certificates that the phone trusts; TLS only.
         parameters: more of them, each with its semicolon.
+        codecs: of audio, as baresip calls them, separated by commas.
     """
 
     user: str
@@ -79,12 +80,13 @@ class Account:
     password: str = ""
     authority: Path | None = None
     parameters: str = ""
+    codecs: str = "PCMU"
 
     def __str__(self) -> str:
         """Print it as baresip's `accounts` file wants it."""
         registration = f";auth_pass={self.password};regint=60" if self.password else ";regint=0"
         outbound = f';outbound="sip:{self.server};transport={self.transport}"' if self.server else ""
-        return f"<sip:{self.user}@{self.host}>{outbound}{registration}{self.parameters};audio_codecs=PCMU\n"
+        return f"<sip:{self.user}@{self.host}>{outbound}{registration}{self.parameters};audio_codecs={self.codecs}\n"
 
 
 class Phone:
@@ -97,6 +99,8 @@ class Phone:
         port: where it listens for SIP.
         modules: more of them, without `.so`.
         watched: URIs whose presence it subscribes to; needs the modules `contact` and `presence`.
+        media: modules that its account needs: of codecs, of encryption.
+        settings: more lines of its configuration.
     """
 
     def __init__(
@@ -108,10 +112,14 @@ class Phone:
         *,
         modules: tuple[str, ...] = (),
         watched: tuple[str, ...] = (),
+        media: tuple[str, ...] = (),
+        settings: tuple[str, ...] = (),
     ) -> None:
         self.account = account
         self._modules = modules
         self._watched = watched
+        self._media = media
+        self._settings = settings
         self.tone_hz = tone_hz
         self.port = port or case.ports.take()
         self.media_ports = case.ports.take_range(20)
@@ -136,12 +144,14 @@ class Phone:
                 name=self._directory.name,
                 control=self._control_port,
                 modules=_MODULES,
+                more="".join(f"module {module}.so\n" for module in self._media),
                 first_rtp=self.media_ports[0],
                 last_rtp=self.media_ports[-1],
             )
         )
         with (self._directory / "config").open("a") as config:
             config.writelines(f"module_app {module}.so\n" for module in self._modules)
+            config.writelines(f"{line}\n" for line in self._settings)
         (self._directory / "contacts").write_text("".join(f'"{uri}" <{uri}>;presence=p2p\n' for uri in self._watched))
         (self._directory / "accounts").write_text(str(self.account))
         write_wave(self._directory / "tone.wav", samples_of_tone(self.tone_hz, _TONE_DURATION))
@@ -212,8 +222,8 @@ class Phone:
             self._waiting.append(waiting)
             await waiting.addTimeout(deadline - self._case.reactor.seconds(), self._case.reactor, timed_out)
 
-    def take_recording(self) -> list[int]:
-        """Give what it heard in the call that just ended, and forget it.
+    def take_recording(self, rate_hz: int = RATE_HZ) -> list[int]:
+        """Give what it heard in the call that just ended, and forget it; the codec says at which rate.
 
         Raises:
             ProgramError: it recorded nothing, or more than one call.
@@ -221,7 +231,7 @@ class Phone:
         recordings = sorted(self._directory.glob("dump-*-dec.wav"))
         if len(recordings) != 1:
             raise ProgramError(f"{self.account.user} has {len(recordings)} recordings")
-        samples = read_wave(recordings[0])
+        samples = read_wave(recordings[0], rate_hz)
         for path in self._directory.glob("dump-*.wav"):
             path.unlink()
         return samples

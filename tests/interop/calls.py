@@ -39,12 +39,12 @@ async def talk(case: InteropTestCase, caller: Phone, callee: Phone, target: str,
         assert_heard(case, phone, other.tone_hz)
 
 
-def assert_heard(case: InteropTestCase, phone: Phone, tone_hz: float) -> None:
+def assert_heard(case: InteropTestCase, phone: Phone, tone_hz: float, rate_hz: int = RATE_HZ) -> None:
     """Check that a phone heard one tone, for long enough, and nothing else: above all, not itself."""
-    samples = phone.take_recording()
+    samples = phone.take_recording(rate_hz)
     name = phone.account.user
-    case.assertGreater(len(samples), _LEAST_HEARD * TALK * RATE_HZ, f"{name} heard too little{case.explain()}")
-    share = share_of_tone(samples, tone_hz)
+    case.assertGreater(len(samples), _LEAST_HEARD * TALK * rate_hz, f"{name} heard too little{case.explain()}")
+    share = share_of_tone(samples, tone_hz, rate_hz)
     case.assertGreater(share, _LEAST_SHARE, f"{name} did not hear {tone_hz} Hz{case.explain()}")
-    echo = share_of_tone(samples, phone.tone_hz)
+    echo = share_of_tone(samples, phone.tone_hz, rate_hz)
     case.assertLess(echo, 1 - _LEAST_SHARE, f"{name} heard itself{case.explain()}")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from twisted.internet.interfaces import IReactorUDP
 
 from sipd.errors import ParseError
-from sipd.rtp.g711 import decode_ulaw
+from sipd.rtp.g711 import decode_alaw, decode_ulaw
 from sipd.rtp.packet import parse_packet
 from tests.interop.baresip import Phone
 from tests.interop.case import InteropTestCase
@@ -22,7 +22,7 @@ from tests.interop.wire import Address, End
 
 #: Where phones send their audio to; sipd itself is at `HOST`.
 ADVERTISED = "127.0.0.2"
-_PCMU = 0
+_DECODERS = {0: decode_ulaw, 8: decode_alaw}
 #: The share of one tone in what is taken for it, and how long it has to be there.
 _PURE = 0.9
 _LISTENS = 0.6
@@ -34,11 +34,17 @@ class Ears:
     Args:
         case: the test that it runs in.
         ports: sipd's.
+
+    Attributes:
+        said: by the port of each phone, all that came from it.
+        told: the same for all that went to it.
     """
 
     def __init__(self, case: InteropTestCase, ports: Iterable[int]) -> None:
         self._case = case
         self._reactor = IReactorUDP(case.reactor)
+        self.said: defaultdict[int, list[bytes]] = defaultdict(list)
+        self.told: defaultdict[int, list[bytes]] = defaultdict(list)
         self._heard: defaultdict[int, list[int]] = defaultdict(list)
         for port in ports:
             self._forward(port)
@@ -49,10 +55,12 @@ class Ears:
 
         def to_sipd(datagram: bytes, source: Address) -> None:
             phone[:] = [source]
+            self.said[source[1]].append(datagram)
             back.send(datagram, (HOST, port))
 
         def to_phone(datagram: bytes, _: Address) -> None:
             if phone:
+                self.told[phone[0][1]].append(datagram)
                 self._take(datagram, phone[0][1])
                 front.send(datagram, phone[0])
 
@@ -66,8 +74,8 @@ class Ears:
             packet = parse_packet(datagram)
         except ParseError:
             return
-        if packet.payload_type == _PCMU:
-            self._heard[port].extend(decode_ulaw(packet.payload))
+        if (decode := _DECODERS.get(packet.payload_type)) is not None:
+            self._heard[port].extend(decode(packet.payload))
 
     async def hear(self, phone: Phone, tone_hz: float, limit: float = 10.0) -> None:
         """Wait until a phone gets that tone, for a while, and nothing else.

@@ -149,8 +149,8 @@ class Program(ProcessProtocol):
             except ProgramError:
                 continue
 
-    def send_signal(self, signal: str) -> None:
-        """Send a signal (`TERM`, `INT`, ...) to this process alone."""
+    def send_signal(self, signal: str | int) -> None:
+        """Send a signal (`TERM`, `INT`, ... or a number) to this process alone."""
         assert self.transport is not None
         self.transport.signalProcess(signal)
 

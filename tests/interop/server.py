@@ -2,7 +2,9 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tests.interop.case import InteropTestCase
@@ -21,7 +23,7 @@ USERS = {"alice": "wonderland", "bob": "builder", "carol": "singer"}
 # MD5 alone, since baresip 1.0 and SIPp 3.6 refuse a response that offers another algorithm beside it.
 _CONFIGURATION = """\
 domains = ["{name}"]
-state_directory = "state"
+state_directory = "{state}"
 
 [[listen]]
 name = "udp"
@@ -49,6 +51,7 @@ algorithms = ["MD5"]
 first_port = {first_media_port}
 last_port = {last_media_port}
 addresses = [{{ address = "{host}", advertised_address = "{media_host}" }}]
+{media}
 
 [cdr]
 fsync = "never"
@@ -82,11 +85,23 @@ class Server:
         host: the address that it listens on.
         media_host: where it tells phones to send media.
         media_ports: how many it has.
+        media: more lines of the section `[media]`.
+        users: more lines of a user, by name.
+        state: its state directory.
     """
 
     def __init__(
-        self, case: InteropTestCase, host: str = HOST, media_host: str = "", media_ports: int = _MEDIA_PORTS
+        self,
+        case: InteropTestCase,
+        host: str = HOST,
+        media_host: str = "",
+        media_ports: int = _MEDIA_PORTS,
+        *,
+        media: str = "",
+        users: Mapping[str, str] = MappingProxyType({}),
+        state: Path | None = None,
     ) -> None:
+        self.state = state or case.directory / "state"
         self.port = case.ports.take(host)
         self.tls_port = case.ports.take(host)
         self.host = host
@@ -100,8 +115,11 @@ class Server:
             tls_port=self.tls_port,
             first_media_port=self.media_ports[0],
             last_media_port=self.media_ports[-1],
+            media=media,
+            state=self.state,
         )
-        self._text += "".join(_USER.format(name=name, password=password) for name, password in USERS.items())
+        for name, password in USERS.items():
+            self._text += _USER.format(name=name, password=password) + users.get(name, "") + "\n"
         self._program: Program | None = None
         #: What twistd is told to run.
         self.command: tuple[str, ...] = ("sipd", "--config", "sipd.toml")
@@ -114,7 +132,7 @@ class Server:
     @property
     def certificate(self) -> Path:
         """The certificate that it made for itself."""
-        return self._case.directory / "state" / "tls" / "certificate.pem"
+        return self.state / "tls" / "certificate.pem"
 
     @property
     def capture(self) -> Path:
@@ -131,6 +149,12 @@ class Server:
         """Add sections to its configuration; to be called before `start`."""
         self._text += text
 
+    @property
+    def program(self) -> Program:
+        """Its process; to be asked for after `start`."""
+        assert self._program is not None
+        return self._program
+
     async def start(self) -> None:
         """Start it, and wait until it listens."""
         (self._case.directory / "sipd.toml").write_text(self._text)
@@ -146,17 +170,25 @@ class Server:
         for transport in ("UDP", "TCP", "TLS"):
             await self._program.says(f"listening on {transport} ", _START_LIMIT)
 
-    async def finish(self) -> list[dict[str, Any]]:
+    async def finish(self, expected: str = "") -> list[dict[str, Any]]:
         """End it as systemd would, and give the records of its calls.
+
+        Args:
+            expected: what may be in a line of an error.
 
         Raises:
             ProgramError: it did not end well, or logged a failure.
         """
-        program = self._program
-        assert program is not None
+        program = self.program
         program.send_signal("TERM")
         status = await program.ends(10)
-        if status != _TERMINATED or b"Traceback" in program.output or b" error " in program.output:
+        lines = program.output.decode(errors="replace").splitlines()
+        errors = [line for line in lines if " error " in line and not (expected and expected in line)]
+        if status != _TERMINATED or b"Traceback" in program.output or errors:
             raise ProgramError(f"sipd did not end well\n{program.explain()}")
-        records = self._case.directory / "state" / "calls.jsonl"
+        return self.records()
+
+    def records(self) -> list[dict[str, Any]]:
+        """Give the records of the calls that are over."""
+        records = self.state / "calls.jsonl"
         return [json.loads(line) for line in records.read_text().splitlines()] if records.exists() else []

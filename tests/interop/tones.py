@@ -25,19 +25,19 @@ def write_wave(path: Path, samples: Sequence[int]) -> None:
         file.writeframes(array("h", samples).tobytes())
 
 
-def read_wave(path: Path) -> list[int]:
-    """Read the samples of a 16-bit mono WAVE file at 8 kHz.
+def read_wave(path: Path, rate_hz: int = RATE_HZ) -> list[int]:
+    """Read the samples of a 16-bit mono WAVE file.
 
     Raises:
         ValueError: the file is of another format.
     """
     with wave.open(str(path), "rb") as file:
-        if (file.getnchannels(), file.getsampwidth(), file.getframerate()) != (1, 2, RATE_HZ):
+        if (file.getnchannels(), file.getsampwidth(), file.getframerate()) != (1, 2, rate_hz):
             raise ValueError(f"{path}: {file.getparams()}")
         return array("h", file.readframes(file.getnframes())).tolist()
 
 
-def share_of_tone(samples: Sequence[int], frequency_hz: float) -> float:
+def share_of_tone(samples: Sequence[int], frequency_hz: float, rate_hz: int = RATE_HZ) -> float:
     """Give the share of the energy of `samples` that lies at one frequency: 1.0 for a pure tone, 0.0 for none.
 
     Goertzel's algorithm: one bin of a discrete Fourier transform, compared with the whole energy (Parseval).
@@ -45,7 +45,7 @@ def share_of_tone(samples: Sequence[int], frequency_hz: float) -> float:
     energy = sum(sample * sample for sample in samples)
     if not energy:
         return 0.0
-    coefficient = 2 * math.cos(2 * math.pi * frequency_hz / RATE_HZ)
+    coefficient = 2 * math.cos(2 * math.pi * frequency_hz / rate_hz)
     last = before = 0.0
     for sample in samples:
         last, before = sample + coefficient * last - before, last

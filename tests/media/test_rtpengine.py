@@ -407,6 +407,15 @@ class PolicyTests(RtpengineTestCase):
         self.assertEqual(self.daemon.requests[-1]["OSRTP"], ["offer"])
         self.assertEqual(self.daemon.requests[-1]["transport protocol"], "RTP/AVP")
 
+    def test_demands(self) -> None:
+        """A leg that has to encrypt and does not is refused, and one that must not and does; no daemon is asked."""
+        self.session.set_policy("a", MediaPolicy(crypto=CryptoPolicy.REQUIRED))
+        self.failureResultOf(self.session.offer("a", "b1", describe_leg("a")), SdpError)
+        self.session.set_policy("b2", MediaPolicy(crypto=CryptoPolicy.OFF))
+        secure = describe("m=audio 4100 RTP/SAVP 0", address="203.0.113.5", extra=("a=crypto:1 x inline:phone",))
+        self.failureResultOf(self.session.offer("b2", "b1", secure), SdpError)
+        self.assertEqual([request for request in self.daemon.requests if request["command"] != "ping"], [])
+
     def test_past_the_daemon(self) -> None:
         """Descriptions of legs that send each other their media cross as they are."""
         self.session.set_policy("b1", MediaPolicy(is_bypassed=True))

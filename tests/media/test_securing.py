@@ -382,14 +382,20 @@ class ChangeTests(CryptoTestCase):
         return secured.answer(self.accept(secured.description, suite, seed))
 
     def test_the_same_again(self) -> None:
-        """With the same keys of theirs, everything is as it was: keys, tags, and each octet that is said."""
+        """With the same keys of theirs ours stay, and what is in force is offered first, so that nothing changes."""
         first = secure_offer(self.alice, self.bob, self.offer)
         answered = first.answer(self.accept(first.description))
         before = self.alice.keys(0), self.bob.keys(0)
         second = secure_offer(self.alice, self.bob, self.offer)
-        self.assertEqual(second.description, first.description)
+        offered = [
+            [(one.suite, one.keys) for one in read_crypto(each.description.media[0])] for each in (first, second)
+        ]
+        self.assertEqual(offered[1][0][0], COMMON.name)
+        self.assertCountEqual(offered[1], offered[0])
         self.assertEqual(second.answer(self.accept(second.description)), answered)
         self.assertEqual((self.alice.keys(0), self.bob.keys(0)), before)
+        third = secure_offer(self.alice, self.bob, self.offer)
+        self.assertEqual(third.description, second.description)
 
     def test_a_new_key_of_theirs(self) -> None:
         """It replaces what comes in from that leg, and nothing else."""

@@ -131,6 +131,7 @@ class KernelOffload:
             return
         self._flows[one] = _Offloaded(flow)
         one.watch.offload(True)
+        one.statistics.engine = "kernel"
         one.report("kernel", f"forwards {one}")
 
     def _remove(self, socket: RtpSocket) -> None:

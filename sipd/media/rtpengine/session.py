@@ -169,6 +169,7 @@ class RtpengineSession(UnheardDigits):
         self._check_open()
         if self._is_bypassed(sender, receiver):
             return description
+        self._check_secure(sender, description)
         signalled = read_streams(description)
         wanted = sum(stream is not None for stream in signalled)
         if wanted > self._settings.stream_limit:
@@ -209,6 +210,22 @@ class RtpengineSession(UnheardDigits):
     def _policy(self, leg: str) -> MediaPolicy:
         return self._policies.get(leg) or MediaPolicy()
 
+    def _check_secure(self, leg: str, description: SessionDescription) -> None:
+        """See that what a leg says is encrypted if it has to be, and is not if it may not be.
+
+        Raises:
+            SdpError: it is the other way round.
+        """
+        crypto = self._policy(leg).crypto
+        for media in description.media:
+            if not media.is_rtp or media.is_disabled:
+                continue
+            is_secure = "SAVP" in media.protocol.upper()
+            if crypto is CryptoPolicy.REQUIRED and not (is_secure or media.attribute("crypto")):
+                raise SdpError(f"{media.media} of leg {leg} is not encrypted, and has to be")
+            if crypto is CryptoPolicy.OFF and is_secure:
+                raise SdpError(f"{media.media} of leg {leg} is encrypted, and is not to be")
+
     def _is_bypassed(self, one: str, other: str) -> bool:
         return self._policy(one).is_bypassed or self._policy(other).is_bypassed
 
@@ -216,6 +233,7 @@ class RtpengineSession(UnheardDigits):
         self._check_open()
         if self._is_bypassed(sender, receiver):
             return description
+        self._check_secure(sender, description)
         exchange = self._find_offer(receiver, sender)
         check_answer(exchange.offer, description)
         signalled = read_streams(description)

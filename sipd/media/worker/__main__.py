@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import time
+from contextlib import suppress
 from types import FrameType
 
 from twisted.internet.epollreactor import EPollReactor
@@ -63,6 +64,9 @@ def main() -> None:
     reactor.adoptStreamConnection(CONTROL, socket.AF_UNIX, life.factory())
     os.close(CONTROL)
     if options.listen:
+        # That of a worker that was killed may still be there.
+        with suppress(FileNotFoundError):
+            os.unlink(options.listen)
         reactor.listenUNIX(options.listen, life.factory(), mode=0o600)
     gc.collect()
     gc.freeze()

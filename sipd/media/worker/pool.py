@@ -22,6 +22,9 @@ from sipd.media.worker.engine import WorkerEngine
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 
+#: What the system takes as the path of a Unix socket, in octets.
+_LONGEST_PATH = 107
+
 
 class SpawningReactor(MediaReactor, Protocol):
     """What workers need of a reactor, beside that: parts of `IReactorProcess` and `IReactorSocket`."""
@@ -108,8 +111,13 @@ class WorkerPool:
         settings = self._settings
         command += [f"--flood-limit={settings.flood_limit}", f"--rtcp-flood-limit={settings.rtcp_flood_limit}"]
         command.append(f"--keepalive={settings.keepalive}")
-        if self._directory is not None:
-            command.append(f"--listen={self._directory / f'media-worker-{os.getpid()}-{place}.sock'}")
+        path = None if self._directory is None else self._directory / f"media-worker-{os.getpid()}-{place}.sock"
+        if path is not None and len(os.fsencode(path)) <= _LONGEST_PATH:
+            command.append(f"--listen={path}")
+        elif path is not None:
+            self._log.warn(
+                "{path} is too long for a socket: nobody can take over from worker {place}", path=path, place=place
+            )
         engine = WorkerEngine(self._reactor, lambda engine: self._ended(place, engine))
         try:
             descriptors = {0: "w", 1: "r", 2: "r", CONTROL: theirs.fileno()}
