@@ -531,8 +531,7 @@ class IMediaStudio(Interface):
             fields: what the name of the file may be made of beside the call's identifier.
 
         Raises:
-            InvalidStateError: nothing can be recorded here.
-            ResourcesExhaustedError: there are too many recordings.
+            LocalError: nothing can be recorded here, or there are too many recordings.
         """
 
     def pause_recording() -> None:
@@ -544,20 +543,22 @@ class IMediaStudio(Interface):
     def stop_recording() -> Deferred[Any]:
         """Record no more; gives what became of it when the file is complete, or `None`. Never fails."""
 
+    def greet(leg: str, offer: SessionDescription) -> Deferred[SessionDescription]:
+        """Answer a leg's offer for nobody, so that it can be played to until somebody does; give what it is to be told.
+
+        It lasts until `IMediaSession.leg_ended` of `~` and the leg's name. Fails with `SdpError` or `LocalError`.
+        """
+
     def play(
         leg: str, sound: str, *, times: int | None = 1, duration: float | None = None, gain: float = 0.0
     ) -> Deferred[Any]:
-        """Play to a leg, instead of what the other one sends; to cancel stops.
+        """Play to a leg, instead of what the other one sends; to cancel stops. Gives what was played, or `LocalError`.
 
         Args:
-            leg: its name.
             sound: path of a WAVE file, or a tone: `tone:de:ringback`.
             times: how often; `None` for ever.
             duration: seconds after which it ends in any case.
             gain: in decibel.
-
-        Returns:
-            What was played, at the end. Fails with a `LocalError` if it cannot be.
         """
 
     def stop_playing(leg: str) -> None:

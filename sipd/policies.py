@@ -59,6 +59,8 @@ class MediaPolicy:
         is_bypassed: its media does not go through here, but straight to the other leg.
         record: `wave` or `pcap` to record the call; empty for not.
         hold_music: what it hears while it is on hold, as for `IMediaStudio.play`; empty for what the other leg sends.
+        ringback: what the caller hears while it rings there and nobody sends early media, in the same way; empty for
+            nothing.
     """
 
     crypto: CryptoPolicy = CryptoPolicy.PASS
@@ -66,3 +68,4 @@ class MediaPolicy:
     is_bypassed: bool = False
     record: str = ""
     hold_music: str = ""
+    ringback: str = ""

@@ -9,6 +9,7 @@ from sipd.b2bua.bodies import find_description
 from sipd.b2bua.changes import Changes
 from sipd.b2bua.events import Stopped
 from sipd.b2bua.refusals import Refusal
+from sipd.b2bua.ringback import Ringback
 from sipd.errors import LocalError, ParseError, RemoteError, SdpError
 from sipd.interfaces import EarlyMedia
 from sipd.sdp.negotiation import Carrier, Meaning
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from sipd.interfaces import Attempt
     from sipd.sdp.description import SessionDescription
     from sipd.sip.message import Request, Response
+
+#: What says that somebody is called, in whatever words.
+_RINGING = frozenset((180, 183))
 
 
 class Asker(Protocol):
@@ -109,6 +113,7 @@ class CallerAsking:
         self._has_strayed = False
         self._is_late = reception.offer is None
         self._wanted = reliability(reception.call.invite)
+        self._ringback = Ringback(bridge, reception.offer, self._wanted)
         reception.call.takes_early_updates = True
 
     @property
@@ -156,7 +161,10 @@ class CallerAsking:
         except ParseError as error:
             bridge.explain("early-media", f"ignored: {error.reason}", leg.name)
         status, reason = response.status, response.reason
-        if said is not None and leg.early_media is EarlyMedia.AS_183:
+        if said is None and self._heard is None and status in _RINGING:
+            said = await self._ringback.begin(leg)
+        is_tone = self._ringback.is_heard and status in _RINGING
+        if is_tone or (said is not None and leg.early_media is EarlyMedia.AS_183):
             status, reason = 183, "Session Progress"
         elif leg.early_media is EarlyMedia.AS_180 and status == 183:
             status, reason = 180, "Ringing"
@@ -174,6 +182,7 @@ class CallerAsking:
             return None
         if leg.early_media is EarlyMedia.AS_180:
             return None
+        self._ringback.stop()
         answer = await self._agreements[leg.name].answer(leg, description)
         self._hear(leg, tag)
         carrier = Carrier.PROVISIONAL if self._wanted is Reliability.NONE else Carrier.RELIABLE
@@ -260,6 +269,9 @@ class CallerAsking:
         mine, theirs = self.leg.negotiation, leg.negotiation
         #: A caller that was told something reliably is told no other thing in the 2xx.
         is_told = mine.local is not None
+        #: It may have been told that it hears nobody.
+        is_known = is_heard and not self._ringback.is_believed
+        self._ringback.stop()
         agreement = self._agreements[leg.name]
         meaning = theirs.receive(Carrier.SUCCESS, find_description(response) or theirs.preview)
         crossed = None
@@ -267,7 +279,7 @@ class CallerAsking:
             assert theirs.offer is not None
             crossed = await agreement.offer(leg, theirs.offer)
             self.owes_answer = self.leg
-        elif meaning is not Meaning.OFFER and not self._is_late and not (is_told and is_heard):
+        elif meaning is not Meaning.OFFER and not self._is_late and not (is_told and is_known):
             assert theirs.remote is not None
             crossed = await agreement.answer(leg, theirs.remote)
         elif not is_told:
@@ -281,7 +293,7 @@ class CallerAsking:
             # Its CANCEL is in the inbox: the callee is let go when it is taken out.
             return False
         self.agreement = agreement
-        if is_told and not is_heard:
+        if is_told and not is_known:
             if crossed is None:
                 self.misled = leg
             elif self._has_strayed or not agree_alike(crossed, mine.local, mine.remote):
@@ -304,6 +316,7 @@ class CallerAsking:
 
     def left(self, event: object) -> None:
         """See `Asker`."""
+        self._ringback.stop()
         if isinstance(event, Stopped):
             self._reception.refuse(Refusal(503, "Service Unavailable", None, "stopped"), (("Retry-After", "30"),))
         else:
@@ -311,4 +324,5 @@ class CallerAsking:
 
     def refused(self, refusal: Refusal) -> None:
         """See `Asker`."""
+        self._ringback.stop()
         self._reception.refuse(refusal)

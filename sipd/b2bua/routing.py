@@ -16,6 +16,7 @@ from sipd.interfaces import (
     Attempt,
     Binding,
     Credentials,
+    Dtmf,
     EarlyMedia,
     ILocationService,
     IRouter,
@@ -50,6 +51,8 @@ class StaticRoute:
         early_media: what the caller is told of media before the answer.
         codecs: those that may be used with the other side; any if empty.
         media: how the other side's media is relayed; `None` for the default.
+        dtmf: how the other side wants digits.
+        caller_dtmf: how the caller wants them.
     """
 
     name: str
@@ -68,6 +71,8 @@ class StaticRoute:
     early_media: EarlyMedia = EarlyMedia.PASS
     codecs: tuple[str, ...] = ()
     media: MediaPolicy | None = None
+    dtmf: Dtmf = Dtmf.PASS
+    caller_dtmf: Dtmf = Dtmf.PASS
 
 
 @implementer(IRouter)
@@ -114,7 +119,7 @@ class RouteTable:
                 continue
             considered.append(f"route {route.name}: taken")
             found = self._static(route, match, tuple(considered))
-            return succeed(replace(found, caller_credentials=route.caller_credentials))
+            return succeed(replace(found, caller_credentials=route.caller_credentials, caller_dtmf=route.caller_dtmf))
         return succeed(self._registered(routing_request.request.uri, considered))
 
     def _static(self, route: StaticRoute, match: _Matched, considered: tuple[str, ...]) -> Route:
@@ -141,6 +146,7 @@ class RouteTable:
             early_media=route.early_media,
             codecs=route.codecs,
             media=route.media,
+            dtmf=route.dtmf,
         )
         return Route(name=route.name, rounds=((attempt,),), considered=considered)
 
@@ -225,7 +231,7 @@ def _caller(routing_request: RoutingRequest) -> str:
 
 def _as_of(route: StaticRoute, attempt: Attempt) -> Attempt:
     """Give an attempt of a user of ours as a route wants it that has led to the user."""
-    return replace(attempt, early_media=route.early_media, codecs=route.codecs, media=route.media)
+    return replace(attempt, early_media=route.early_media, codecs=route.codecs, media=route.media, dtmf=route.dtmf)
 
 
 def _attempt(binding: Binding, user: str, timeout: float) -> Attempt:

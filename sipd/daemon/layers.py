@@ -10,7 +10,7 @@ from sipd.b2bua.transfer import TransferPolicy, TransferSettings
 from sipd.b2bua.trust import HistoryForStrangers, IdentityForm, IdentityPolicy
 from sipd.daemon.certificates import CertificateFiles
 from sipd.daemon.sections import Config, Limits, Listen, Media, RouteCredentials, RouteRule, Tls, User
-from sipd.interfaces import Credentials, CryptoPolicy, EarlyMedia, Entropy, ListeningPoint, MediaPolicy
+from sipd.interfaces import Credentials, CryptoPolicy, Dtmf, EarlyMedia, Entropy, ListeningPoint, MediaPolicy
 from sipd.media.ports import MediaAddress
 from sipd.registrar.bindings import RegistrarSettings
 from sipd.registrar.keepalive import KeepAliveSettings, Ping, Silence
@@ -218,11 +218,13 @@ def static_route(rule: RouteRule, default: Media) -> StaticRoute:
         early_media=EarlyMedia(rule.early_media),
         codecs=tuple(name.lower() for name in rule.codecs),
         media=_route_media(rule, default),
+        dtmf=Dtmf(rule.dtmf),
+        caller_dtmf=Dtmf(rule.caller_dtmf),
     )
 
 
 def _route_media(rule: RouteRule, default: Media) -> MediaPolicy | None:
-    says_something = rule.srtp or rule.record or rule.hold_music or rule.asymmetric or not rule.relay
+    says_something = rule.srtp or rule.record or rule.hold_music or rule.ringback or rule.asymmetric or not rule.relay
     return (
         replace(_media_of(rule, default), is_asymmetric=rule.asymmetric, is_bypassed=not rule.relay)
         if (says_something)
@@ -232,10 +234,12 @@ def _route_media(rule: RouteRule, default: Media) -> MediaPolicy | None:
 
 def _media_of(given: RouteRule | User, default: Media) -> MediaPolicy:
     record = given.record or default.record
+    ringback = given.ringback if isinstance(given, RouteRule) else None
     return MediaPolicy(
         crypto=CryptoPolicy(given.srtp or default.srtp),
         record="" if record == "no" else record,
         hold_music=given.hold_music or default.hold_music or "",
+        ringback=ringback or default.ringback or "",
     )
 
 
@@ -246,6 +250,7 @@ def media_policy(config: Config) -> MediaPolicy:
         crypto=CryptoPolicy(media.srtp),
         record="" if media.record == "no" else media.record,
         hold_music=media.hold_music or "",
+        ringback=media.ringback or "",
     )
 
 

@@ -141,7 +141,8 @@ class Media(Section):
     srtp: Literal["off", "optional", "required", "pass"] = "pass"
     record: Literal["wave", "pcap", "no"] = "no"
     hold_music: Sound | None = None
-    pause: float = Field(default=0.002, ge=0, le=0.02)
+    ringback: Sound | None = None
+    pause: float = Field(default=0.001, ge=0, le=0.02)
     kernel: Literal["auto", "on", "off"] = "auto"
     kernel_flows: Count = 16384
     flood_limit: Count = 2000
@@ -219,6 +220,9 @@ class RouteRule(Section):
     asymmetric: bool = False
     record: Literal["wave", "pcap", "no"] | None = None
     hold_music: Sound | None = None
+    ringback: Sound | None = None
+    dtmf: Literal["pass", "info", "rtp"] = "pass"
+    caller_dtmf: Literal["pass", "info", "rtp"] = "pass"
 
 
 class Subscriptions(Section):

@@ -18,16 +18,23 @@ class SessionCrypto:
         entropy: for ours.
     """
 
-    __slots__ = ("_entropy", "_legs", "_policies")
+    __slots__ = ("_entropy", "_legs", "_lent", "_policies")
 
     def __init__(self, entropy: Entropy) -> None:
         self._entropy = entropy
         self._policies: dict[str, CryptoPolicy] = {}
         self._legs: dict[str, LegCrypto] = {}
+        #: Legs that nobody is behind, and to whom they talk.
+        self._lent: dict[str, str] = {}
 
     def set_policy(self, leg: str, policy: CryptoPolicy) -> None:
         """Say what a leg does."""
         self._policies[leg] = policy
+
+    def lend(self, leg: str, greeter: str) -> None:
+        """Let a leg have keys with one that nobody is behind, until `forget` of that one."""
+        self._policies[greeter] = CryptoPolicy.OFF
+        self._lent[greeter] = leg
 
     def secure(
         self, sender: str, receiver: str, description: SessionDescription, slots: Slots | None
@@ -51,6 +58,9 @@ class SessionCrypto:
         """A leg is gone."""
         self._legs.pop(leg, None)
         self._policies.pop(leg, None)
+        borrower = self._lent.pop(leg, None)
+        if borrower is not None and borrower in self._legs:
+            self._legs[borrower].rest()
 
     def _leg(self, name: str) -> LegCrypto:
         leg = self._legs.get(name)

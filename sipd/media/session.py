@@ -14,13 +14,14 @@ from typing import Any
 from twisted.internet.defer import Deferred, execute, gatherResults, succeed
 from zope.interface import implementer
 
-from sipd.errors import InvalidStateError, LocalError, MediaEngineError, SdpError
+from sipd.errors import InvalidStateError, LocalError, MediaEngineError, RemoteError, SdpError
 from sipd.interfaces import Entropy, IMediaSession, MediaPolicy, StreamStatistics
 from sipd.media.announcement import Announcer
 from sipd.media.crypto import SessionCrypto
 from sipd.media.digits import Hear, SessionDigits
 from sipd.media.engine import Engine, Report
 from sipd.media.exchanges import Exchange, Leg, Line
+from sipd.media.greeting import answer_to, greeter_of, hearing_part, is_greeter
 from sipd.media.latch import Latch
 from sipd.media.monitor import Monitor, SessionMonitor
 from sipd.media.pacer import Pacer
@@ -162,6 +163,10 @@ class RelaySession:
         """
         return execute(self._answer, sender, receiver, description)
 
+    def greet(self, leg: str, offer: SessionDescription) -> Deferred[SessionDescription]:
+        """See `IMediaStudio`."""
+        return execute(self._greet, leg, offer)
+
     def offer_rejected(self, sender: str, receiver: str) -> None:
         """See `IMediaSession`."""
         self._forget_offer(sender, receiver)
@@ -177,6 +182,8 @@ class RelaySession:
         if ended is not None:
             for stream in ended.streams:
                 self._release(stream)
+        if is_greeter(leg):
+            self._statistics = {key: counters for key, counters in self._statistics.items() if key[0] != leg}
         self._release_unused()
 
     @property
@@ -351,6 +358,20 @@ class RelaySession:
         self._release_unused()
         return answered
 
+    def _greet(self, leg: str, offer: SessionDescription) -> SessionDescription:
+        """Let a leg that nobody is behind answer."""
+        greeter = greeter_of(leg)
+        if leg in self._bypassed or self._settings.announcer is None:
+            raise InvalidStateError(f"nothing can be played to leg {leg} here")
+        heard = hearing_part(offer)
+        if any(is_encrypted(stream) for stream in heard.media):
+            self._crypto.lend(leg, greeter)
+        try:
+            return self._answer(greeter, leg, answer_to(self._offer(leg, greeter, heard, None)))
+        except (RemoteError, LocalError):
+            self.leg_ended(greeter)
+            raise
+
     def _forget_offer(self, offerer: str, answerer: str) -> None:
         """Forget an offer that waits for an answer, if there is one."""
         for exchange in self._exchanges:
@@ -396,7 +417,8 @@ class RelaySession:
                 if statistics.media != media.media:
                     statistics = self._counters(stream.leg, stream.index, media.media)
                 stream.adapt(statistics, terms, is_muxed=is_muxed)
-                stream.signal(signalled, window)
+                # Nobody is behind a greeter, so nothing that comes is its.
+                stream.signal(signalled, 0.0 if is_greeter(stream.leg) else window)
                 self._secure(stream)
             outer.connect_to(inner)
         self._digits.connected(self)

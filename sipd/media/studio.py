@@ -15,6 +15,7 @@ from zope.interface import implementer
 from sipd.errors import InvalidStateError, LocalError
 from sipd.interfaces import IMediaStudio
 from sipd.media.engine import Report
+from sipd.media.greeting import is_greeter
 from sipd.media.recorded import RecordedLeg
 from sipd.media.recording import RecordingFormat
 from sipd.media.sounds import FileSound, Sound, ToneSound
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from sipd.media.recording import Recorder, Recording
     from sipd.media.stream import RelayStream
     from sipd.media.treatment import Treatment
+    from sipd.sdp.description import SessionDescription
 
 #: What is played of what a leg wants, the first that it names first.
 _PLAYED = ("pcmu", "pcma", "g722", "opus")
@@ -44,6 +46,9 @@ class StudioSession(Protocol):
 
     def treat(self, stream: RelayStream) -> None:
         """Let a stream be treated as its treatment says by now."""
+
+    def greet(self, leg: str, offer: SessionDescription) -> Deferred[SessionDescription]:
+        """See `IMediaStudio`."""
 
 
 @implementer(IMediaStudio)
@@ -153,6 +158,10 @@ class Studio:
 
     # --- playing --------------------------------------------------------------------------------------------
 
+    def greet(self, leg: str, offer: SessionDescription) -> Deferred[SessionDescription]:
+        """See `IMediaStudio`."""
+        return self._session.greet(leg, offer)
+
     def play(
         self, leg: str, sound: str, *, times: int | None = 1, duration: float | None = None, gain: float = 0.0
     ) -> Deferred[Any]:
@@ -224,6 +233,8 @@ class Studio:
         for stream in self._session.streams():
             terms = stream.terms
             if stream.leg not in self._hold_music or stream.statistics.media != "audio" or terms is None:
+                continue
+            if stream.peer is not None and is_greeter(stream.peer.leg):
                 continue
             if terms.receives and not terms.sends:
                 held.add(stream.leg)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from twisted.internet.defer import Deferred, execute, succeed
+from twisted.internet.defer import Deferred, execute, fail, succeed
 from zope.interface import implementer
 
 from sipd.errors import InvalidStateError, ResourcesExhaustedError
 from sipd.interfaces import IMediaRelay, IMediaSession, IMediaStudio, MediaPolicy, StreamStatistics
+from sipd.media.greeting import answer_to, greeter_of, hearing_part
 from sipd.media.rewrite import StreamPlace, rewrite
 from sipd.sdp.description import AddressType, SessionDescription
 from sipd.sdp.offer_answer import check_answer
@@ -32,6 +34,7 @@ class FakeMediaRelay:
         sessions: those that are open.
         taken: the even port of each pair that is held.
         released: how many pairs were given back.
+        plays: whether sessions that are opened from now on have a studio.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class FakeMediaRelay:
         self.sessions: list[FakeMediaSession] = []
         self.taken: set[int] = set()
         self.released = 0
+        self.plays = False
         self._next_port = first_port
         self._max_pairs = max_pairs
 
@@ -88,9 +92,8 @@ class FakeMediaSession:
         sent_digits: what was to be sent, as (leg, digit, seconds).
         taken_events: the legs whose telephone events do not pass.
         wants_events: whether legs can be sent telephone events.
+        studio: see `IMediaSession`; `None` unless the relay plays.
     """
-
-    studio: IMediaStudio | None = None
 
     def __init__(self, relay: FakeMediaRelay, call_id: str, event: Callable[[str, str], None]) -> None:
         self.call_id = call_id
@@ -102,6 +105,7 @@ class FakeMediaSession:
         self.taken_events: set[str] = set()
         self.wants_events = True
         self.policies: dict[str, MediaPolicy] = {}
+        self.studio: FakeMediaStudio | None = FakeMediaStudio(self) if relay.plays else None
         self._relay = relay
         self._event = event
         self._ports: dict[_Key, int] = {}
@@ -175,6 +179,8 @@ class FakeMediaSession:
             self._pending.clear()
             self._agreed.clear()
             self.connected.clear()
+            if self.studio is not None:
+                self.studio.close()
             self._release_unused()
             self._relay.sessions.remove(self)
         return succeed(self.statistics())
@@ -239,6 +245,73 @@ class FakeMediaSession:
     def _check_open(self) -> None:
         if not self.is_open:
             raise InvalidStateError("the media of this call has ended")
+
+
+@implementer(IMediaStudio)
+class FakeMediaStudio:
+    """Records nothing, and plays nothing, but knows what should be heard.
+
+    Args:
+        session: whose legs it plays to.
+
+    Attributes:
+        is_recording: see `IMediaStudio`.
+        playing: the sound that each leg hears.
+        broken: sounds that cannot be played.
+    """
+
+    def __init__(self, session: FakeMediaSession) -> None:
+        self.is_recording = False
+        self.playing: dict[str, str] = {}
+        self.broken: set[str] = set()
+        self._session = session
+        self._played: dict[str, Deferred[Any]] = {}
+
+    def record(self, format_: str = "wave", fields: Mapping[str, str] | None = None) -> None:
+        """See `IMediaStudio`."""
+        self.is_recording = True
+
+    def pause_recording(self) -> None:
+        """See `IMediaStudio`."""
+
+    def resume_recording(self) -> None:
+        """See `IMediaStudio`."""
+
+    def stop_recording(self) -> Deferred[Any]:
+        """See `IMediaStudio`."""
+        self.is_recording = False
+        return succeed(None)
+
+    def greet(self, leg: str, offer: SessionDescription) -> Deferred[SessionDescription]:
+        """See `IMediaStudio`."""
+        return execute(self._greet, leg, offer)
+
+    def play(
+        self, leg: str, sound: str, *, times: int | None = 1, duration: float | None = None, gain: float = 0.0
+    ) -> Deferred[Any]:
+        """See `IMediaStudio`. It lasts until it is stopped."""
+        if sound in self.broken or not any(leg in pair for pair in self._session.connected):
+            return fail(InvalidStateError(f"{sound} cannot be played to {leg}"))
+        self.stop_playing(leg)
+        self.playing[leg] = sound
+        played = self._played[leg] = Deferred(lambda _: self.stop_playing(leg))
+        return played
+
+    def stop_playing(self, leg: str) -> None:
+        """See `IMediaStudio`."""
+        sound = self.playing.pop(leg, None)
+        if sound is not None:
+            self._played.pop(leg).callback(sound)
+
+    def close(self) -> None:
+        """Play nothing any more."""
+        for leg in list(self.playing):
+            self.stop_playing(leg)
+
+    def _greet(self, leg: str, offer: SessionDescription) -> SessionDescription:
+        greeter, heard = greeter_of(leg), hearing_part(offer)
+        answer = answer_to(self._session._offer(leg, greeter, heard, None))
+        return self._session._answer(greeter, leg, answer)
 
 
 def _name(key: _Key, port: int) -> str:

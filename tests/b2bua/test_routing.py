@@ -11,7 +11,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from sipd.b2bua.routing import RouteTable, StaticRoute
-from sipd.interfaces import Binding, Credentials, EarlyMedia, ILocationService, IRouter, Route, RoutingRequest
+from sipd.interfaces import Binding, Credentials, Dtmf, EarlyMedia, ILocationService, IRouter, Route, RoutingRequest
 from sipd.sip.locate import Target, Transport
 from sipd.sip.uri import parse_uri
 from sipd.testing import builders
@@ -103,6 +103,8 @@ class RouteTableTests(SynchronousTestCase):
             to="sip:{name}@example.com",
             early_media=EarlyMedia.AS_180,
             codecs=("pcma",),
+            dtmf=Dtmf.RTP,
+            caller_dtmf=Dtmf.INFO,
         )
         table = _table(inbound, bindings=[_binding("sip:b@192.0.2.2")])
         route = self._route(table, _asked("sip:49305550bob@trunk.example"))
@@ -110,6 +112,16 @@ class RouteTableTests(SynchronousTestCase):
         self.assertEqual(route.considered[0], "route in: taken")
         ((attempt,),) = route.rounds
         self.assertEqual((attempt.early_media, attempt.codecs), (EarlyMedia.AS_180, ("pcma",)))
+        self.assertEqual((attempt.dtmf, route.caller_dtmf), (Dtmf.RTP, Dtmf.INFO))
+
+    def test_digits(self) -> None:
+        """A route out of here says how both sides want digits; without a word they stay what they are."""
+        out = StaticRoute(name="out", user=re.compile("9"), to="sip:9@a.example", dtmf=Dtmf.INFO, caller_dtmf=Dtmf.RTP)
+        other = StaticRoute(name="other", to="sip:8@a.example")
+        for user, expected in (("9", (Dtmf.INFO, Dtmf.RTP)), ("8", (Dtmf.PASS, Dtmf.PASS))):
+            route = self._route(_table(out, other), _asked(f"sip:{user}@elsewhere.example"))
+            ((attempt,),) = route.rounds
+            self.assertEqual((attempt.dtmf, route.caller_dtmf), expected)
 
     def test_rings_all_contacts_by_preference(self) -> None:
         """Contacts of the same q are one round, lower ones a later round."""

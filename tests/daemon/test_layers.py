@@ -15,6 +15,7 @@ from sipd.daemon import layers
 from sipd.daemon.certificates import CertificateFiles, make_self_signed
 from sipd.daemon.sections import Limits, Media
 from sipd.errors import ConfigurationError
+from sipd.interfaces import Dtmf
 from sipd.registrar.bindings import RegistrarSettings
 from sipd.registrar.keepalive import KeepAliveSettings, Ping, Silence
 from sipd.sip.locate import Transport
@@ -146,6 +147,50 @@ class MappingTests(ConfigCase):
         self.assertEqual((back.username, back.password, back.realm), ("v", "q", ""))
         self.assertIsNone(refusal.caller_credentials)
         self.assertEqual((refusal.refusal, refusal.to, refusal.authenticate), ((603, "No"), None, True))
+
+    def test_ringback(self) -> None:
+        """What a caller hears while it rings is set for all, for a route, and with anything else that a user has."""
+        text = """
+        [media]
+        ringback = "tone:eu:ringback"
+        [[users]]
+        name = "a"
+        password = "p"
+        hold_music = "tone:eu:dial"
+        [[routes]]
+        name = "r"
+        to = "sip:b@b.example"
+        ringback = "tone:uk:ringback"
+        [[routes]]
+        name = "s"
+        to = "sip:b@b.example"
+        srtp = "off"
+        [[routes]]
+        name = "t"
+        to = "sip:b@b.example"
+        """
+        config = self.load(MINIMAL + text)
+        self.assertEqual(layers.media_policy(config).ringback, "tone:eu:ringback")
+        self.assertEqual(layers.user_media(config)["a"].ringback, "tone:eu:ringback")
+        media = [layers.static_route(rule, config.media).media for rule in config.routes]
+        self.assertEqual([one and one.ringback for one in media], ["tone:uk:ringback", "tone:eu:ringback", None])
+
+    def test_digits(self) -> None:
+        """How each side wants digits reaches the router; as they come, if nothing is said."""
+        text = """
+        [[routes]]
+        name = "r"
+        to = "sip:b@b.example"
+        dtmf = "info"
+        caller_dtmf = "rtp"
+        [[routes]]
+        name = "s"
+        to = "sip:b@b.example"
+        """
+        routes = [layers.static_route(rule, Media()) for rule in self.load(MINIMAL + text).routes]
+        self.assertEqual(
+            [(route.dtmf, route.caller_dtmf) for route in routes], [(Dtmf.INFO, Dtmf.RTP), (Dtmf.PASS, Dtmf.PASS)]
+        )
 
     def test_media(self) -> None:
         """Media is received on an address and announced on another."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from sipd.rtp.dtmf import DigitReceiver
 from sipd.rtp.packet import parse_packet
 from tests.interop.baresip import Account, Phone
@@ -25,13 +23,13 @@ class DigitTests(InteropTestCase):
     async def begin(self, wish: str, sends: str) -> tuple[Server, Phone, Phone]:
         """Start sipd, with ears in front of it, and the two phones, and let them talk."""
         server = Server(self, media_host=ADVERTISED, media_ports=40)
-        server.command = ("-y", str(Path(__file__).with_name("wishing.py")))
         self.ears = Ears(self, server.media_ports)
         alice, bob = (
             Phone(self, Account(user="alice", server=server.address, password=USERS["alice"], parameters=sends), 440.0),
             Phone(self, Account(user="bob"), TONES_HZ["bob"]),
         )
         server.add_route(wish, "bob", bob.port)
+        server.configure(f'dtmf = "{wish}"\n')
         await server.start()
         await all_of(alice.start(), bob.start())
         await alice.registered()

@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from sipd.errors import InvalidStateError, ResourcesExhaustedError, SdpError
-from sipd.interfaces import IMediaRelay, IMediaSession
+from sipd.interfaces import IMediaRelay, IMediaSession, IMediaStudio
 from sipd.sdp.description import AddressType, SessionDescription, parse_description
 from sipd.testing.builders import sdp, sdp_answer
 from sipd.testing.media import FakeMediaRelay
@@ -107,6 +107,23 @@ class FakeMediaTests(SynchronousTestCase):
         self.failureResultOf(self.session.answer("b1", "a", ANSWER), InvalidStateError)
         self.session.offer("a", "b1", OFFER)
         self.failureResultOf(self.session.answer("b1", "a", parse_description(sdp())), SdpError)
+
+    def test_studio(self) -> None:
+        """If the relay plays, who is greeted can be played to, until the greeter has ended; then its pair is free."""
+        self.assertIsNone(self.session.studio)
+        self.relay.plays = True
+        session = self.relay.open_session("call", lambda kind, text: None)
+        studio = session.studio
+        assert studio is not None
+        verifyObject(IMediaStudio, studio)
+        self.failureResultOf(studio.play("a", "tone"), InvalidStateError)
+        self.assertEqual(self.ports(studio.greet("a", OFFER)), [20000, 0])
+        played = studio.play("a", "tone")
+        self.assertEqual(studio.playing, {"a": "tone"})
+        studio.stop_playing("a")
+        self.assertEqual(self.successResultOf(played), "tone")
+        session.leg_ended("~a")
+        self.assertEqual((session.connected, self.relay.taken), (set(), set()))
 
     def test_close(self) -> None:
         """A close gives everything back, once; afterwards nothing works."""
