@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.threads import deferToThread
@@ -17,12 +18,12 @@ from sipd.media.bypass import Bypass
 from sipd.media.engine import EngineSettings
 from sipd.media.filewriter import WriterThread
 from sipd.media.inactivity import Action, InactivityLimits, Limit
-from sipd.media.kernel.forwarder import KernelForwarder
+from sipd.media.kernel.forwarder import KernelForwarder, explain_unavailable
 from sipd.media.kernel.offload import KernelOffload
 from sipd.media.libsrtp import available
 from sipd.media.monitor import Monitor, MonitorSettings
 from sipd.media.pacer import Pacer
-from sipd.media.ports import PortAllocator
+from sipd.media.ports import MediaAddress, PortAllocator
 from sipd.media.reactor import ReactorEngine
 from sipd.media.recording import Recorder, RecordingSettings
 from sipd.media.relay import MediaRelay
@@ -144,10 +145,23 @@ class MediaPlane:
                 settings=settings,
                 directory=config.state_directory,
                 lost=relay.engine_lost,
+                kernel=self._kernel_of_workers(media, addresses),
             )
             relay.choose = self._workers.choose
             self._engine = f"media is relayed by {media.workers} worker{'s' if media.workers > 1 else ''}"
         return relay
+
+    def _kernel_of_workers(self, media: Media, addresses: Sequence[MediaAddress]) -> Sequence[str]:
+        """Give the addresses on which workers are to let the kernel forward: it is they who have the sockets."""
+        if media.kernel == "off":
+            return ()
+        reason = explain_unavailable()
+        if reason is None:
+            return [address.host for address in addresses]
+        if media.kernel == "on":
+            raise MediaEngineError(reason)
+        self.log.info("media is not forwarded by the kernel: {reason}", reason=reason)
+        return ()
 
 
 def _make_recorder(config: Config, reactor: Any) -> Recorder | None:

@@ -204,7 +204,7 @@ class LifeTests(WorkerTestCase):
         self.reactor.advance(400.0)
         self.assertFalse(self.worker.is_stopped)
         results = self.ask(engine, Do, operations=[["close", 1], ["close", 2], ["close", 3]])["results"]
-        self.assertEqual([number for number, _, _ in results], [1, 2])
+        self.assertEqual([number for number, *_ in results], [1, 2])
         engine.close()
         self.reactor.settle()
         self.assertTrue(self.worker.is_stopped)

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from typing import Any, cast
@@ -18,6 +19,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from sipd.media.engine import EngineSettings
+from sipd.media.kernel.forwarder import explain_unavailable
 from sipd.media.ports import PortAllocator
 from sipd.media.reactor import ReactorEngine
 from sipd.media.relay import MediaRelay
@@ -53,10 +55,11 @@ def is_running(pid: int) -> bool:
         raise
 
 
-class PoolTests(TestCase):
+class PoolCase(TestCase):
     """A relay with workers."""
 
     timeout = 60
+    kernel: tuple[str, ...] = ()
 
     def setUp(self) -> None:
         self.ports = PortAllocator(clock=reactor, low=LOW, high=HIGH)
@@ -69,6 +72,7 @@ class PoolTests(TestCase):
             directory=None,
             lost=self.relay.engine_lost,
             settings=EngineSettings(flood_limit=100),
+            kernel=self.kernel,
         )
         self.pool.start()
         self.events: list[str] = []
@@ -108,6 +112,10 @@ class PoolTests(TestCase):
         self.assertEqual(await receive(self.bob), b"there")
         self.bob.sendto(b"back", self.to_alice)
         self.assertEqual(await receive(self.alice), b"back")
+
+
+class PoolTests(PoolCase):
+    """Workers that relay by themselves."""
 
     async def test_call(self) -> None:
         """A worker relays, and the counters come with the end."""
@@ -168,6 +176,37 @@ class PoolTests(TestCase):
             os.kill(pid, signal.SIGTERM)
         await self.check_flows()
         self.assertTrue(all(is_running(pid) for pid in self.pool.pids))
+
+
+class KernelTests(PoolCase):
+    """Workers with the kernel below their sockets."""
+
+    skip = explain_unavailable()
+    kernel = (IP4.host,)
+
+    async def test_kernel_forwards(self) -> None:
+        """When its sources are settled a stream of RTP passes a worker by that does not run, and its end is told."""
+        session = await self.call()
+        for sequence in range(60):
+            await self.talk(sequence)
+            await deferLater(reactor, 0.02)
+        for pid in self.pool.pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            await self.talk(60)
+        finally:
+            for pid in self.pool.pids:
+                os.kill(pid, signal.SIGCONT)
+        counted = await session.close()
+        self.assertEqual([(entry.packets, entry.lost, entry.engine) for entry in counted], [(61, 0, "kernel")] * 2)
+
+    async def talk(self, sequence: int) -> None:
+        """Send a packet of RTP each way."""
+        packet = struct.pack("!BBHII", 0x80, 0, sequence, 160 * sequence, 7) + bytes(160)
+        self.alice.sendto(packet, self.to_bob)
+        self.assertEqual(await receive(self.bob), packet)
+        self.bob.sendto(packet, self.to_alice)
+        self.assertEqual(await receive(self.alice), packet)
 
 
 class OrphanTests(TestCase):

@@ -16,13 +16,17 @@ from types import FrameType
 from twisted.internet.epollreactor import EPollReactor
 from twisted.logger import (
     FilteringLogObserver,
+    Logger,
     LogLevel,
     LogLevelFilterPredicate,
     globalLogBeginner,
     textFileLogObserver,
 )
 
+from sipd.errors import MediaEngineError
 from sipd.media.engine import EngineSettings
+from sipd.media.kernel.offload import KernelOffload, make_offload
+from sipd.media.ports import MediaAddress
 from sipd.media.reactor import ReactorEngine
 from sipd.media.worker.child import WorkerLife
 from sipd.media.worker.streams import HeldStreams
@@ -41,6 +45,7 @@ def main() -> None:
     parser.add_argument("--flood-limit", type=int, required=True, help="datagrams that a socket of RTP takes in 1 s")
     parser.add_argument("--rtcp-flood-limit", type=int, required=True, help="the same for a socket of RTCP")
     parser.add_argument("--keepalive", type=float, required=True, help="seconds until an empty datagram is sent, or 0")
+    parser.add_argument("--kernel", action="append", default=[], help="an address on which the kernel is to forward")
     options = parser.parse_args()
     settings = EngineSettings(
         flood_limit=options.flood_limit, rtcp_flood_limit=options.rtcp_flood_limit, keepalive=options.keepalive
@@ -54,7 +59,9 @@ def main() -> None:
     observer = FilteringLogObserver(textFileLogObserver(sys.stderr), [failures])
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
     reactor = EPollReactor()
-    streams = HeldStreams(ReactorEngine(reactor, pause=options.pause, sleep=sleep, settings=settings), reactor)
+    offload = _make_offload(options.kernel)
+    engine = ReactorEngine(reactor, pause=options.pause, sleep=sleep, settings=settings, offload=offload)
+    streams = HeldStreams(engine, reactor)
     life = WorkerLife(streams, reactor, orphan_timeout=options.orphan_timeout, stop=reactor.stop)
 
     def terminate(number: int, frame: FrameType | None) -> None:
@@ -72,6 +79,16 @@ def main() -> None:
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
     reactor.run(installSignalHandlers=False)
+
+
+def _make_offload(hosts: list[str]) -> KernelOffload | None:
+    if not hosts:
+        return None
+    try:
+        return make_offload(tuple(MediaAddress(host=host, advertised_host=host) for host in hosts))
+    except MediaEngineError as error:
+        Logger().warn("media is not forwarded by the kernel: {reason}", reason=error)
+        return None
 
 
 if __name__ == "__main__":

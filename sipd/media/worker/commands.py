@@ -11,7 +11,8 @@ and says by lists of operations what becomes of them; an operation is a list, it
 | `count` | number |
 | `close` | number |
 
-For each `count` and `close` the answer has an entry: number, counters (`sipd.media.counting`), the two sources.
+For each `count` and `close` the answer has an entry: number, counters (`sipd.media.counting`), the two sources, and
+which engine of the worker forwards, itself or the kernel.
 """
 
 from __future__ import annotations

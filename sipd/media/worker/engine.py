@@ -18,6 +18,7 @@ from sipd.media.counting import Share
 from sipd.media.engine import Forwarder
 from sipd.media.latch import Address
 from sipd.media.poller import MediaReactor
+from sipd.media.reactor import ReactorEngine
 from sipd.media.stream import RelayStream
 from sipd.media.terms import export_terms
 from sipd.media.worker.commands import MAX_OPERATIONS, Do, Happened, Open
@@ -144,11 +145,11 @@ class WorkerEngine(amp.AMP):
             self.callRemote(Do, operations=operations).addCallback(self._done).addErrback(self._failed)
 
     def _done(self, answer: dict[str, Any]) -> None:
-        for number, counters, sources in answer["results"]:
+        for number, counters, sources, engine in answer["results"]:
             forwarder = self._forwarders.get(number) or self._closing.pop(number, None)
             if forwarder is not None:
                 forwarder.take_sources(sources)
-                forwarder.take_counters(counters)
+                forwarder.take_counters(counters, engine)
         self._answered += 1
         ready = [settled for asked, settled in self._waiting if asked <= self._answered]
         self._waiting = [(asked, settled) for asked, settled in self._waiting if asked > self._answered]
@@ -232,9 +233,11 @@ class RemoteForwarder:
             if source is not None:
                 latch.source = (source[0], source[1])
 
-    def take_counters(self, counters: list[Any]) -> None:
-        """Know what was counted."""
+    def take_counters(self, counters: list[Any], engine: str) -> None:
+        """Know what was counted, and who forwards there."""
         self._share.update(counters)
+        if engine != ReactorEngine.name:
+            self._stream.statistics.engine = engine
 
 
 def _close_both(result: object, rtp: int, rtcp: int) -> object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -45,6 +45,8 @@ class WorkerPool:
         pause: seconds for which they gather datagrams at most.
         orphan_timeout: seconds for which they go on when this process has ended without closing its calls.
         directory: where the sockets for controllers that come later are; `None` for none of them.
+        kernel: the addresses of media, if the workers are to let the kernel forward what it can; they go on without it
+            where it cannot.
         lost: called with the engine of a worker that has ended: its sessions have to go elsewhere.
         settings: of the engine in each of them.
     """
@@ -60,6 +62,7 @@ class WorkerPool:
         orphan_timeout: float,
         directory: Path | None,
         lost: Callable[[WorkerEngine], object],
+        kernel: Sequence[str] = (),
         settings: EngineSettings = DEFAULT_ENGINE_SETTINGS,
     ) -> None:
         self._reactor = reactor
@@ -68,6 +71,7 @@ class WorkerPool:
         self._orphan_timeout = orphan_timeout
         self._directory = directory
         self._lost = lost
+        self._kernel = tuple(kernel)
         self._settings = settings
         self._engines: dict[int, WorkerEngine] = {}
         self._pids: dict[int, int] = {}
@@ -111,6 +115,7 @@ class WorkerPool:
         settings = self._settings
         command += [f"--flood-limit={settings.flood_limit}", f"--rtcp-flood-limit={settings.rtcp_flood_limit}"]
         command.append(f"--keepalive={settings.keepalive}")
+        command += [f"--kernel={address}" for address in self._kernel]
         path = None if self._directory is None else self._directory / f"media-worker-{os.getpid()}-{place}.sock"
         if path is not None and len(os.fsencode(path)) <= _LONGEST_PATH:
             command.append(f"--listen={path}")

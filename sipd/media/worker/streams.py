@@ -163,7 +163,7 @@ class HeldStreams:
         return self._result(number, stream)
 
     def _result(self, number: int, stream: RelayStream) -> list[Any]:
-        return [number, export_counters(stream.statistics), _sources(stream)]
+        return [number, export_counters(stream.statistics), _sources(stream), stream.statistics.engine]
 
     def _report(self, number: int, kind: str, text: str) -> None:
         self._tell[number](number, kind, text, _sources(self._streams[number]))
