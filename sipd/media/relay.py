@@ -16,11 +16,12 @@ from sipd.errors import ConfigurationError
 from sipd.interfaces import Entropy, IMediaRelay
 from sipd.media.announcement import Announcer
 from sipd.media.engine import Engine
+from sipd.media.legs import RelaySettings
 from sipd.media.monitor import Monitor
 from sipd.media.pacer import Pacer
 from sipd.media.ports import MediaAddress, PortAllocator
 from sipd.media.recording import Recorder
-from sipd.media.session import RelaySession, RelaySettings
+from sipd.media.session import RelaySession
 
 
 @implementer(IMediaRelay)

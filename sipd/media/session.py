@@ -8,26 +8,21 @@ leaves everything as it was. What no plan and no leg needs any more is released,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import Deferred, execute, gatherResults, succeed
 from zope.interface import implementer
 
 from sipd.errors import InvalidStateError, LocalError, MediaEngineError, RemoteError, SdpError
-from sipd.interfaces import Entropy, IMediaSession, MediaPolicy, StreamStatistics
-from sipd.media.announcement import Announcer
+from sipd.interfaces import IMediaSession, MediaPolicy, StreamStatistics
 from sipd.media.crypto import SessionCrypto
 from sipd.media.digits import Hear, SessionDigits
 from sipd.media.engine import Engine, Report
-from sipd.media.exchanges import Exchange, Leg, Line
+from sipd.media.exchanges import Exchange, Line
 from sipd.media.greeting import answer_to, greeter_of, hearing_part, is_greeter
-from sipd.media.latch import Latch
+from sipd.media.legs import LegStreams, RelaySettings, accept_mux
 from sipd.media.monitor import Monitor, SessionMonitor
-from sipd.media.pacer import Pacer
-from sipd.media.ports import MediaAddress, PortAllocator
-from sipd.media.recording import Recorder
-from sipd.media.rewrite import SignalledStream, is_datagrams, read_streams, rewrite
+from sipd.media.rewrite import is_datagrams, read_streams
 from sipd.media.securing import PLAIN
 from sipd.media.stream import RelayStream
 from sipd.media.studio import Studio
@@ -36,35 +31,6 @@ from sipd.media.treatment import Treatment
 from sipd.sdp.description import AddressType, SessionDescription
 from sipd.sdp.offer_answer import check_answer
 from sipd.sdp.streams import Slots
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RelaySettings:
-    """What all sessions of a relay share.
-
-    Args:
-        addresses: one for each version of IP that is served; the first is the one to use where nothing decides.
-        ports: gives pairs.
-        latch_window: seconds after an offer or answer in which a source may be latched on to.
-        stream_limit: streams that one description may have; more are refused with `SdpError`.
-        home: the engine that is always there, and treats packets.
-        entropy: for keys.
-        seconds: the time.
-        recorder: makes recordings, if any can be made.
-        announcer: plays, if anything can be played.
-        pacer: for telephone events, if any can be sent.
-    """
-
-    addresses: dict[AddressType, MediaAddress]
-    ports: PortAllocator
-    latch_window: float
-    stream_limit: int
-    home: Engine
-    entropy: Entropy
-    seconds: Callable[[], float]
-    recorder: Recorder | None = None
-    announcer: Announcer | None = None
-    pacer: Pacer | None = None
 
 
 @implementer(IMediaSession)
@@ -85,7 +51,6 @@ class RelaySession:
         "_closed",
         "_crypto",
         "_digits",
-        "_engine",
         "_exchanges",
         "_is_open",
         "_legs",
@@ -94,7 +59,6 @@ class RelaySession:
         "_records",
         "_report",
         "_settings",
-        "_statistics",
         "_studio",
         "_watching",
         "call_id",
@@ -111,7 +75,6 @@ class RelaySession:
     ) -> None:
         self.call_id = call_id
         self._settings = settings
-        self._engine = engine
         self._digits = SessionDigits(report, settings.seconds)
         self._report = self._digits.report
         self._closed = closed
@@ -125,14 +88,13 @@ class RelaySession:
         self._crypto = SessionCrypto(settings.entropy)
         #: Legs whose media does not come here, and whose offers wait for their answers, or have them.
         self._bypassed: set[str] = set()
-        self._legs: dict[str, Leg] = {}
+        self._legs = LegStreams(call_id, settings, engine, self._report)
         #: Of each two legs: the offer of either that waits for an answer, and what was agreed on last.
         self._exchanges: list[Exchange] = []
-        self._statistics: dict[tuple[str, int, str], StreamStatistics] = {}
 
     def prefer_family(self, leg: str, family: AddressType) -> None:
         """See `IMediaSession`."""
-        self._leg(leg).family = family
+        self._legs.leg(leg).family = family
 
     def set_policy(self, leg: str, policy: MediaPolicy) -> None:
         """See `IMediaSession`."""
@@ -147,7 +109,7 @@ class RelaySession:
 
     def set_asymmetric(self, leg: str) -> None:
         """Send to a leg where it said, wherever its media comes from. Only streams that begin later heed it."""
-        self._leg(leg).is_asymmetric = True
+        self._legs.leg(leg).is_asymmetric = True
 
     def offer(
         self, sender: str, receiver: str, description: SessionDescription, slots: Slots | None = None
@@ -170,7 +132,7 @@ class RelaySession:
     def offer_rejected(self, sender: str, receiver: str) -> None:
         """See `IMediaSession`."""
         self._forget_offer(sender, receiver)
-        self._release_unused()
+        self._legs.release_unused(self._exchanges)
 
     def leg_ended(self, leg: str) -> None:
         """See `IMediaSession`."""
@@ -178,13 +140,10 @@ class RelaySession:
             exchange for exchange in self._exchanges if leg != exchange.offerer and leg != exchange.answerer
         ]
         self._crypto.forget(leg)
-        ended = self._legs.pop(leg, None)
-        if ended is not None:
-            for stream in ended.streams:
-                self._release(stream)
+        self._legs.end(leg)
         if is_greeter(leg):
-            self._statistics = {key: counters for key, counters in self._statistics.items() if key[0] != leg}
-        self._release_unused()
+            self._legs.forget(leg)
+        self._legs.release_unused(self._exchanges)
 
     @property
     def on_digit(self) -> Hear | None:
@@ -233,17 +192,17 @@ class RelaySession:
 
     def streams(self) -> Sequence[RelayStream]:
         """Give the streams in force."""
-        return [stream for leg in self._legs.values() for stream in leg.streams if stream.is_in_force]
+        return [stream for stream in self._legs.all if stream.is_in_force]
 
     def refresh(self) -> Deferred[None]:
         """Bring the statistics up to date."""
         self.statistics()
-        return self._engine.settle()
+        return self.engine.settle()
 
     @property
     def engine(self) -> Engine:
         """What forwards its media."""
-        return self._engine
+        return self._legs.engine
 
     def move(self, engine: Engine) -> None:
         """Let another engine forward. What comes meanwhile waits in the sockets.
@@ -251,7 +210,7 @@ class RelaySession:
         Raises:
             MediaEngineError: it cannot take a stream; all of them stay where they were.
         """
-        before, streams = self._engine, [stream for leg in self._legs.values() for stream in leg.streams]
+        before, streams = self.engine, self._legs.all
         moved: list[RelayStream] = []
         try:
             for stream in streams:
@@ -265,15 +224,14 @@ class RelaySession:
         finally:
             for stream in streams:
                 stream.reconnect()
-            self._engine = engine
+            self._legs.engine = engine
         self._report("engine", f"{engine.name} relays the media now")
 
     def statistics(self) -> Sequence[StreamStatistics]:
         """See `IMediaSession`. What was counted stays when a stream, or the session, has ended."""
-        for leg in self._legs.values():
-            for stream in leg.streams:
-                stream.count()
-        return list(self._statistics.values())
+        for stream in self._legs.all:
+            stream.count()
+        return self._legs.statistics
 
     def close(self) -> Deferred[Sequence[StreamStatistics]]:
         """See `IMediaSession`."""
@@ -285,17 +243,14 @@ class RelaySession:
             if self._studio is not None:
                 self._recorded = self._studio.close()
             self._exchanges.clear()
-            for leg in self._legs.values():
-                for stream in leg.streams:
-                    self._release(stream)
-            self._legs.clear()
+            self._legs.close()
             self._closed(self)
-        ended: list[Deferred[Any]] = [self._engine.settle(), self._recorded]
+        ended: list[Deferred[Any]] = [self.engine.settle(), self._recorded]
         return gatherResults(ended).addCallback(self._final)
 
     def _final(self, _: object) -> Sequence[StreamStatistics]:
         self._recorded = succeed(None)
-        return list(self._statistics.values())
+        return self._legs.statistics
 
     def _offer(
         self, sender: str, receiver: str, description: SessionDescription, slots: Slots | None
@@ -317,14 +272,14 @@ class RelaySession:
             lines = [
                 Line()
                 if signalled is None or slot is None
-                else self._plan(sender, slot, receiver, index, media.media, signalled)
+                else self._legs.plan(sender, slot, receiver, index, media.media, signalled)
                 for index, (media, signalled, slot) in enumerate(zip(description.media, asked, slots, strict=True))
             ]
-            offered = self._rewrite(description, receiver, [line.inner for line in lines])
+            offered = self._legs.rewrite(description, receiver, [line.inner for line in lines])
             self._forget_offer(sender, receiver)
             self._exchanges.append(Exchange(sender, receiver, description, lines, secured))
         finally:
-            self._release_unused()
+            self._legs.release_unused(self._exchanges)
         for index, (media, line) in enumerate(zip(description.media, lines, strict=True)):
             if line.asked is None and not is_datagrams(media):
                 self._report("not-relayed", f"{sender}/{index} {media.media} over {media.protocol} refused")
@@ -342,7 +297,7 @@ class RelaySession:
         given = read_streams(description)
         lines = exchange.lines
         outer = [None if signalled is None else line.outer for line, signalled in zip(lines, given, strict=True)]
-        answered = _accept_mux(self._rewrite(description, receiver, outer), lines)
+        answered = accept_mux(self._legs.rewrite(description, receiver, outer), lines)
         for line, stream, signalled in zip(lines, outer, given, strict=True):
             line.outer, line.given = stream, signalled
             if stream is None:
@@ -355,7 +310,7 @@ class RelaySession:
             ]
             exchange.is_agreed = True
         self._put_into_force(exchange, description)
-        self._release_unused()
+        self._legs.release_unused(self._exchanges)
         return answered
 
     def _greet(self, leg: str, offer: SessionDescription) -> SessionDescription:
@@ -395,7 +350,7 @@ class RelaySession:
         """Latch and connect as agreed."""
         lines = exchange.lines
         for name in (exchange.offerer, exchange.answerer):
-            for stream in self._leg(name).streams:
+            for stream in self._legs.leg(name).streams:
                 if stream.is_in_force and not any(stream is line.outer or stream is line.inner for line in lines):
                     stream.is_in_force = False
                     stream.disconnect()
@@ -415,7 +370,7 @@ class RelaySession:
                 is_muxed = is_muxed and signalled.wants_mux
                 statistics = stream.statistics
                 if statistics.media != media.media:
-                    statistics = self._counters(stream.leg, stream.index, media.media)
+                    statistics = self._legs.counters(stream.leg, stream.index, media.media)
                 stream.adapt(statistics, terms, is_muxed=is_muxed)
                 # Nobody is behind a greeter, so nothing that comes is its.
                 stream.signal(signalled, 0.0 if is_greeter(stream.leg) else window)
@@ -433,11 +388,11 @@ class RelaySession:
             other for other in self._exchanges if not {other.offerer, other.answerer} & {sender, receiver}
         ]
         for name in (sender, receiver):
-            for stream in self._leg(name).streams:
+            for stream in self._legs.leg(name).streams:
                 if stream.is_in_force:
                     stream.is_in_force = False
                     stream.disconnect()
-        self._release_unused()
+        self._legs.release_unused(self._exchanges)
         return description
 
     def _secure(self, stream: RelayStream) -> None:
@@ -462,121 +417,11 @@ class RelaySession:
 
     def treat(self, stream: RelayStream) -> None:
         """Let a stream be treated as it says: here, if there is anything to do."""
-        if stream.treatment is not None and stream.treatment.is_needed and not self._engine.treats:
+        if stream.treatment is not None and stream.treatment.is_needed and not self.engine.treats:
             self.move(self._settings.home)
         stream.treat()
-
-    def _plan(self, sender: str, slot: int, receiver: str, index: int, media: str, signalled: SignalledStream) -> Line:
-        """Give each side a stream for a media line: what it has already, or a new one."""
-        return Line(
-            outer=self._stream(sender, slot, media, self._family_for_sender(sender, slot, signalled)),
-            inner=self._stream(receiver, index, media, self._family_for_receiver(receiver, index, signalled)),
-            asked=signalled,
-        )
-
-    def _stream(self, leg: str, index: int, media: str, family: AddressType) -> RelayStream:
-        """Give the stream of that leg, media line and version of IP; take ports for it if there is none yet."""
-        address = self._settings.addresses.get(family) or self._default_address
-        known = self._leg(leg)
-        streams = known.streams
-        for stream in streams:
-            if stream.index == index and stream.address is address:
-                return stream
-        stream = RelayStream(
-            call_id=self.call_id,
-            leg=leg,
-            index=index,
-            address=address,
-            pair=self._settings.ports.take(address.host),
-            statistics=self._counters(leg, index, media),
-            engine=self._engine,
-            report=self._report,
-            latch=Latch(is_asymmetric=known.is_asymmetric),
-        )
-        streams.append(stream)
-        self._report("port-taken", str(stream))
-        return stream
-
-    def _family_for_sender(self, leg: str, index: int, signalled: SignalledStream) -> AddressType:
-        """Choose by the address it wants its media at; if it names none, nothing changes."""
-        current = None if signalled.rtp is not None else self._leg(leg).current(index)
-        return signalled.address_type if current is None else current.address.address_type
-
-    def _family_for_receiver(self, leg: str, index: int, signalled: SignalledStream) -> AddressType:
-        """Choose what it has already, what it is said to prefer, or what the offer has."""
-        known = self._leg(leg)
-        current = known.current(index) or known.first_current()
-        return current.address.address_type if current is not None else known.family or signalled.address_type
-
-    def _rewrite(
-        self, description: SessionDescription, leg: str, streams: Sequence[RelayStream | None]
-    ) -> SessionDescription:
-        """Give the description as a leg is to see it."""
-        places = [None if stream is None else stream.place for stream in streams]
-        for place in places:
-            if place is not None:
-                return rewrite(description, places, place.host)
-        family = self._leg(leg).family
-        address = (self._settings.addresses.get(family) if family else None) or self._default_address
-        return rewrite(description, places, address.advertised_host)
-
-    def _release_unused(self) -> None:
-        """Release the ports of each stream that no leg has and no exchange plans with."""
-        planned = set()
-        for exchange in self._exchanges:
-            for line in exchange.lines:
-                planned.add(line.outer)
-                planned.add(line.inner)
-        for leg in self._legs.values():
-            for stream in tuple(leg.streams):
-                if not stream.is_in_force and stream not in planned:
-                    leg.streams.remove(stream)
-                    self._release(stream)
-
-    def _release(self, stream: RelayStream) -> None:
-        """Release the ports of a stream."""
-        stream.close()
-        self._settings.ports.release(stream.pair)
-        self._report("port-released", str(stream))
-
-    def _counters(self, leg: str, index: int, media: str) -> StreamStatistics:
-        """Give what counts one kind of media on one media line of one leg."""
-        key = (leg, index, media)
-        counters = self._statistics.get(key)
-        if counters is None:
-            counters = self._statistics[key] = StreamStatistics(leg=leg, stream=index, media=media)
-        return counters
-
-    def _leg(self, name: str) -> Leg:
-        """Give a leg; a new one if it is not known yet."""
-        leg = self._legs.get(name)
-        if leg is None:
-            leg = self._legs[name] = Leg()
-        return leg
-
-    @property
-    def _default_address(self) -> MediaAddress:
-        """The address to use where no other reason gives one."""
-        return next(iter(self._settings.addresses.values()))
 
     def _check_open(self) -> None:
         """Raise `InvalidStateError` if the session is closed."""
         if not self._is_open:
             raise InvalidStateError("the media of this call has ended")
-
-
-def _accept_mux(answer: SessionDescription, lines: Sequence[Line]) -> SessionDescription:
-    """Let an answer accept RTCP on the port of RTP wherever that was offered.
-
-    The relay takes both apart for a party that does not do so, so who offers need not depend on the other side. Some
-    insist on it (RFC 8858).
-    """
-    if not any(line.asked is not None and line.asked.wants_mux for line in lines):
-        return answer
-    media = [
-        stream.without_attributes(("rtcp",)).with_attribute("rtcp-mux")
-        if line.asked is not None and line.asked.wants_mux and not stream.is_disabled and not stream.has_rtcp_mux
-        else stream
-        for stream, line in zip(answer.media, lines, strict=True)
-    ]
-    return SessionDescription(answer.text, tuple(media))

@@ -156,11 +156,10 @@ class SocketTests(CallTestCase):
     def test_woken_for_nothing(self) -> None:
         """A wake-up without a datagram is no error, neither before nor after the source is settled."""
         for _ in range(2):
-            for leg in self.session._legs.values():
-                for stream in leg.streams:
-                    assert isinstance(stream.forwarder, SocketForwarder)
-                    stream.forwarder.rtp.receive()
-                    stream.forwarder.rtcp.receive()
+            for stream in self.session._legs.all:
+                assert isinstance(stream.forwarder, SocketForwarder)
+                stream.forwarder.rtp.receive()
+                stream.forwarder.rtcp.receive()
             self.settle()
 
     def test_leaves_no_cycles(self) -> None:
@@ -170,7 +169,7 @@ class SocketTests(CallTestCase):
         gc.disable()
         self.addCleanup(gc.enable)
         kinds = (RelaySession, RelayStream, RelaySocket)
-        streams = [stream for leg in self.session._legs.values() for stream in leg.streams]
+        streams = self.session._legs.all
         mine = {id(self.session), *map(id, streams)}
         for stream in streams:
             assert isinstance(stream.forwarder, SocketForwarder)
