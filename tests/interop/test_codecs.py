@@ -36,10 +36,6 @@ class CodecTests(MediaCase):
         self.assertEqual(len(types), 1, record)
         return int(types.pop())
 
-    async def test_ulaw(self) -> None:
-        """G.711, µ-law."""
-        self.assertEqual(await self.call("PCMU"), 0)
-
     async def test_alaw(self) -> None:
         """G.711, A-law."""
         self.assertEqual(await self.call("PCMA"), 8)
@@ -47,10 +43,6 @@ class CodecTests(MediaCase):
     async def test_g722(self) -> None:
         """G.722, whose clock rate is said to be another one than it is (RFC 3551 section 4.5.2)."""
         self.assertEqual(await self.call("G722/16000/1", "g722", rate_hz=_WIDEBAND_HZ), 9)
-
-    async def test_l16(self) -> None:
-        """Samples of 16 bits, with a payload type that is agreed on."""
-        self.assertIn(await self.call("L16/8000/1", "l16"), _DYNAMIC)
 
 
 class StreamTests(MediaCase):

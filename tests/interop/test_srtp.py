@@ -141,20 +141,10 @@ class OneSideTests(SrtpCase):
         for stream in record["media"]:
             self.assertEqual((stream["lost"], stream["engine"], stream["unexpected"]), (0, "reactor", 0), record)
 
-    async def test_caller(self) -> None:
-        """The caller demands encryption, holds and resumes."""
-        alice, bob = await self.from_secure()
-        await self.talk(alice, bob, secure=alice, holds=alice, suite=_AES_CM_128)
-
     async def test_caller_is_held(self) -> None:
         """The caller demands encryption, the callee holds and resumes."""
         alice, bob = await self.from_secure()
         await self.talk(alice, bob, secure=alice, holds=bob, suite=_AES_CM_128)
-
-    async def test_callee(self) -> None:
-        """The callee has encryption, holds and resumes."""
-        alice, bob = await self.to_secure()
-        await self.talk(alice, bob, secure=bob, holds=bob, suite=_AES_GCM_256)
 
     async def test_callee_is_held(self) -> None:
         """The callee has encryption, the caller holds and resumes."""
