@@ -19,8 +19,8 @@ from tests.interop.ports import HOST
 #: Sources settle when it is over, and the kernel takes over.
 _LATCH_WINDOW = "latch_window = 1.0"
 #: How long they talk before anything changes, in seconds; there is a verdict by then.
-_TALK = 5.0
-_SHORT_TALK = 3.0
+_TALK = 8.0
+_SHORT_TALK = 5.0
 #: Packets that phones send before they hear of the answer, or after one has hung up.
 _EDGE = 15
 #: After what happens to sipd, what has come before is not listened to.
