@@ -147,7 +147,7 @@ class WorkerTests(EngineCase):
     """A worker."""
 
     engine = "worker"
-    media = f"workers = 1\norphan_timeout = 2.0\n{_LATCH_WINDOW}"
+    media = f'kernel = "off"\nworkers = 1\norphan_timeout = 2.0\n{_LATCH_WINDOW}'
 
     async def worker(self) -> int:
         """Give the process number of the worker."""
