@@ -104,3 +104,11 @@ class ResourcesExhaustedError(LocalError):
 
 class MediaEngineError(LocalError):
     """A media engine is not there, or cannot do what it is asked: the kernel, a worker, another program."""
+
+
+class MissingCodecError(LocalError):
+    """A codec whose package, or library, is not installed."""
+
+
+class SoundError(LocalError):
+    """A sound that cannot be played: no such file, too large, or not in a format that is known."""

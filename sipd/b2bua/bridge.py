@@ -6,15 +6,17 @@ one place, in the order in which it was taken.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from sipd.b2bua.events import BridgeEvent, Stopped, TimedOut
 from sipd.b2bua.identity import Identities
 from sipd.b2bua.inbox import Inbox
 from sipd.b2bua.leg import Leg
-from sipd.interfaces import CallRecord, Decision, IFlow, IMediaSession, MediaPolicy
+from sipd.interfaces import CallRecord, Decision, IFlow, IMediaSession, MediaPolicy, StreamStatistics
 from sipd.sdp.codecs import CodecFilter, allow_codecs
 from sipd.sdp.description import AddressType
 from sipd.sdp.negotiation import Negotiation
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
 
 #: What need not be said.
 _DEFAULT = MediaPolicy()
+
+#: Seconds for which the record of a call waits for what its media came to.
+MEDIA_PATIENCE = 10.0
 
 
 @implementer(ISessionUser)
@@ -240,12 +245,23 @@ class Bridge:
         """Free everything, and close the record."""
         for leg in list(self.legs.values()):
             self.drop_leg(leg)
-        if self._media is not None:
-            self.record.media = list(await self._media.close())
+        self.record.media = list(await self._close_media())
         self.record.session_id = self.identities.session_id()
         self.record.ended_at = self.b2bua.now()
         self.b2bua.bridge_ended(self)
         self.b2bua.observer.call_ended(self.id, self.record)
+
+    def _close_media(self) -> Deferred[Sequence[StreamStatistics]]:
+        """Give what the media came to; not for ever: a disk or an engine that hangs must not keep the record."""
+        media = self._media
+        if media is None:
+            return succeed(())
+
+        def too_late(_: object, timeout: float) -> Sequence[StreamStatistics]:
+            self.explain("media", f"what relays or records it has not ended within {timeout:g} s")
+            return media.statistics()
+
+        return media.close().addTimeout(MEDIA_PATIENCE, self.b2bua.agent.clock, too_late)
 
     def _timed_out(self, leg: Leg) -> None:
         leg.timer = None

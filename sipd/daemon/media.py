@@ -33,6 +33,9 @@ from sipd.media.sounds import SoundLibrary
 from sipd.media.timer import make_timer
 from sipd.media.worker.pool import WorkerPool
 
+#: Seconds for which the end of sipd waits for a disk that does not take the rest of the recordings.
+RECORDING_PATIENCE = 10.0
+
 
 def load_forwarder(config: Config) -> KernelForwarder | None:
     """Load the kernel's part, where it is wanted; that takes privileges which `twistd` gives up later.
@@ -74,6 +77,7 @@ class MediaPlane:
     def __init__(self, config: Config, reactor: Any, *, entropy: Entropy, forwarder: KernelForwarder | None) -> None:
         media = config.media
         _check_srtp(config)
+        self._reactor = reactor
         self._workers: WorkerPool | None = None
         self._recorder = _make_recorder(config, reactor)
         self._engine: str = ""
@@ -103,7 +107,10 @@ class MediaPlane:
         if self._workers is not None:
             self._workers.close()
         if self._recorder is not None:
-            await self._recorder.close()
+            await self._recorder.close().addTimeout(RECORDING_PATIENCE, self._reactor, self._give_up_recordings)
+
+    def _give_up_recordings(self, _: object, timeout: float) -> None:
+        self.log.error("recordings are not complete: the disk took more than {timeout:g} s", timeout=timeout)
 
     def _make_relay(
         self, config: Config, reactor: Any, entropy: Entropy, forwarder: KernelForwarder | None

@@ -13,9 +13,9 @@ from ctypes.util import find_library
 from importlib import import_module
 from typing import Any
 
-from sipd.errors import LocalError, ParseError
-from sipd.rtp.g711 import SAMPLE_RATE, encode_alaw, encode_ulaw
-from sipd.rtp.samples import Decoder, Encoder, alaw_decoder, ulaw_decoder
+from sipd.errors import MissingCodecError, ParseError
+from sipd.rtp.g711 import SAMPLE_RATE, decode_alaw, decode_ulaw, encode_alaw, encode_ulaw
+from sipd.rtp.samples import Decoder, Encoder
 
 #: Gives a decoder for one stream, or raises `MissingCodecError`.
 DecoderFactory = Callable[[], Decoder]
@@ -27,13 +27,9 @@ _OPUS_SAMPLES = 960
 _BIT_RATE = 64000
 
 
-class MissingCodecError(LocalError):
-    """A codec whose package, or library, is not installed."""
-
-
 def builtin_decoders() -> Mapping[str, DecoderFactory]:
     """Give the decoders that need no other package, by the name of their encoding in lower case."""
-    return {"pcmu": ulaw_decoder, "pcma": alaw_decoder}
+    return {"pcmu": lambda: decode_ulaw, "pcma": lambda: decode_alaw}
 
 
 def all_decoders() -> Mapping[str, DecoderFactory]:

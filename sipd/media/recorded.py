@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-from sipd.errors import ParseError
-from sipd.media.audio import DecoderFactory, MissingCodecError
+from sipd.errors import MissingCodecError, ParseError
+from sipd.media.audio import DecoderFactory
 from sipd.media.latch import Address
 from sipd.rtp import pcap
 from sipd.rtp.g711 import SAMPLE_RATE

@@ -17,7 +17,7 @@ from enum import Enum
 from functools import partial
 from pathlib import Path
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, succeed
 
 from sipd.errors import InvalidStateError, ResourcesExhaustedError
 from sipd.media.audio import DecoderFactory, all_decoders
@@ -161,14 +161,12 @@ class Recorder:
 
     def close(self) -> Deferred[None]:
         """Finish all recordings and end the writer; gives when all of that is done. Idempotent."""
-        return Deferred.fromCoroutine(self._close())
-
-    async def _close(self) -> None:
         if not self._is_open:
-            return
+            return succeed(None)
         self._is_open = False
-        await DeferredList([recording.stop() for recording in tuple(self._recordings)])
-        await self.writer.stop()
+        for recording in tuple(self._recordings):
+            recording.stop()
+        return self.writer.stop()
 
 
 class Recording:

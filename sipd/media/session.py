@@ -246,7 +246,7 @@ class RelaySession:
             self._legs.close()
             self._closed(self)
         ended: list[Deferred[Any]] = [self.engine.settle(), self._recorded]
-        return gatherResults(ended).addCallback(self._final)
+        return gatherResults(ended, consumeErrors=True).addCallback(self._final)
 
     def _final(self, _: object) -> Sequence[StreamStatistics]:
         self._recorded = succeed(None)

@@ -17,8 +17,8 @@ from typing import Any, TypeAlias
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from sipd.errors import LocalError, ParseError
-from sipd.media.audio import EncoderFactory, MissingCodecError, all_encoders
+from sipd.errors import MissingCodecError, ParseError, SoundError
+from sipd.media.audio import EncoderFactory, all_encoders
 from sipd.rtp.g711 import SAMPLE_RATE
 from sipd.rtp.samples import amplify, mix_down, to_telephone_rate
 from sipd.rtp.tones import TonePattern
@@ -36,10 +36,6 @@ Frames: TypeAlias = tuple[bytes, ...]
 
 #: Runs a function in another thread, such as `twisted.internet.threads.deferToThread`.
 InThread = Callable[[Callable[[], Any]], "Deferred[Any]"]
-
-
-class SoundError(LocalError):
-    """A sound that cannot be played: its file is not there, is too large, or is of no known kind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from sipd.errors import ParseError
-from sipd.rtp.samples import alaw_decoder, ulaw_decoder
+from sipd.rtp.g711 import decode_alaw, decode_ulaw
 
 _CHUNK = struct.Struct("<4sI")
 _FORMAT = struct.Struct("<HHIIHH")
@@ -131,7 +131,7 @@ class Wave:
         """Decode it; two channels are interleaved."""
         if self.format.encoding is WaveEncoding.PCM:
             return little_endian(array("h", self.data))
-        decode = ulaw_decoder() if self.format.encoding is WaveEncoding.ULAW else alaw_decoder()
+        decode = decode_ulaw if self.format.encoding is WaveEncoding.ULAW else decode_alaw
         return decode(self.data)
 
 

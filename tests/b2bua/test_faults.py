@@ -7,6 +7,7 @@ import re
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from sipd.b2bua.bridge import MEDIA_PATIENCE
 from sipd.b2bua.routing import StaticRoute
 from sipd.errors import LocalError, RequestRefusedError, TransactionTimeoutError, UnresolvableError
 from sipd.interfaces import (
@@ -216,6 +217,17 @@ class MediaTests(BridgeCase):
         text = self.explanation()
         self.assertIn("2 pairs of media ports are taken", text)
         self.assertNotIn("asked for", text)
+
+    def test_media_that_never_ends(self) -> None:
+        """The record of a call does not wait for ever for what its media came to."""
+        self._slow(0.0).is_stuck = True
+        call, _ = self.established()
+        call.hang_up()
+        self.clock.advance(MEDIA_PATIENCE - 1.0)
+        self.assertEqual(self.server.records.records, [])
+        record = self.finish()
+        self.assertEqual(len(record.media), 2)
+        self.assertIn("has not ended within 10 s", self.explanation())
 
     def test_slow_media(self) -> None:
         """A call whose descriptions take a while is answered all the same, early media and a change included."""

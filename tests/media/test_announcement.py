@@ -12,11 +12,10 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from sipd.errors import InvalidStateError
+from sipd.errors import InvalidStateError, MissingCodecError, SoundError
 from sipd.media.announcement import Announcement, Announcer, Played
-from sipd.media.audio import MissingCodecError
 from sipd.media.pacer import Pacer
-from sipd.media.sounds import FileSound, Frames, SilentSound, Sound, SoundError, SoundLibrary, ToneSound
+from sipd.media.sounds import FileSound, Frames, SilentSound, Sound, SoundLibrary, ToneSound
 from sipd.rtp.g711 import decode_alaw, decode_ulaw, encode_alaw, encode_ulaw, tone, tone_level
 from sipd.rtp.packet import RtpPacket, parse_packet
 from sipd.rtp.samples import Encoder, interleave

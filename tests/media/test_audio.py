@@ -7,10 +7,9 @@ from array import array
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from sipd.errors import ParseError
+from sipd.errors import MissingCodecError, ParseError
 from sipd.media import audio
 from sipd.media.audio import (
-    MissingCodecError,
     all_decoders,
     all_encoders,
     builtin_decoders,

@@ -14,7 +14,7 @@ from sipd.sdp.description import Direction, SessionDescription
 from tests.media.support import describe, place_of
 from tests.media.test_session_crypto import Crypter
 from tests.media.test_studio import StudioTestCase, Talker
-from tests.media.wires import LocalWorker, WiredReactor
+from tests.media.wires import BesideWorker
 
 _RINGING = "tone:eu:dial"
 _LINE = "1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz"
@@ -263,19 +263,5 @@ class SecureTests(StudioTestCase):
         self.assertEqual(len(self.allocator), 0)
 
 
-class WorkerTests(GreetingTests):
+class WorkerTests(BesideWorker, GreetingTests):
     """The same where a worker would forward."""
-
-    def make_reactor(self) -> WiredReactor:
-        """See `RelayTestCase`."""
-        return WiredReactor()
-
-    def setUp(self) -> None:
-        super().setUp()
-        assert isinstance(self.reactor, WiredReactor)
-        worker = LocalWorker(self.reactor)
-        self.addCleanup(self.reactor.settle)
-        self.addCleanup(worker.engine.close)
-        self.relay.choose = lambda: worker.engine
-        self.session = self.open_session()
-        self.addCleanup(lambda: self.session.close())

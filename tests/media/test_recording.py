@@ -7,8 +7,7 @@ import struct
 from array import array
 from pathlib import Path
 
-from sipd.errors import ConfigurationError, InvalidStateError, ResourcesExhaustedError
-from sipd.media.audio import MissingCodecError
+from sipd.errors import ConfigurationError, InvalidStateError, MissingCodecError, ResourcesExhaustedError
 from sipd.media.filenames import FileNames
 from sipd.media.filewriter import SyncPolicy
 from sipd.media.recorded import RecordedLeg

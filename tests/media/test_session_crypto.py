@@ -10,8 +10,8 @@ from sipd.media.libsrtp import available
 from sipd.media.srtp import InboundContext, OutboundContext
 from sipd.sdp.crypto import AES_CM_128_HMAC_SHA1_80, CryptoAttribute, SrtpKey, read_crypto
 from sipd.sdp.description import SessionDescription
-from tests.media.support import Party, PumpedReactor, RelayTestCase, describe, place_of
-from tests.media.wires import LocalWorker, WiredReactor
+from tests.media.support import Party, RelayTestCase, describe, place_of
+from tests.media.wires import BesideWorker
 
 _LINE = "1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz"
 _OTHER = "1 AES_CM_128_HMAC_SHA1_80 inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj"
@@ -186,18 +186,5 @@ class BothTests(CryptoTestCase):
         self.failureResultOf(answering, SdpError)
 
 
-class WorkerTests(PlainCalleeTests):
+class WorkerTests(BesideWorker, PlainCalleeTests):
     """The same where a worker would forward: keys stay in this process, so it does so itself."""
-
-    def make_reactor(self) -> PumpedReactor:
-        """See `RelayTestCase`."""
-        return WiredReactor()
-
-    def setUp(self) -> None:
-        super().setUp()
-        assert isinstance(self.reactor, WiredReactor)
-        worker = LocalWorker(self.reactor)
-        self.addCleanup(self.reactor.settle)
-        self.addCleanup(worker.engine.close)
-        self.relay.choose = lambda: worker.engine
-        self.session = self.open_session()

@@ -9,20 +9,20 @@ from pathlib import Path
 
 from zope.interface.verify import verifyObject
 
-from sipd.errors import InvalidStateError
+from sipd.errors import InvalidStateError, SoundError
 from sipd.interfaces import IMediaStudio, MediaPolicy
 from sipd.media.announcement import Announcer
 from sipd.media.pacer import Pacer
 from sipd.media.recording import Recorder, RecordingSettings
 from sipd.media.relay import MediaRelay
-from sipd.media.sounds import SoundError, SoundLibrary
+from sipd.media.sounds import SoundLibrary
 from sipd.rtp.g711 import decode_ulaw, encode_ulaw, tone, tone_level
 from sipd.rtp.packet import parse_packet
 from sipd.rtp.wave import parse_wave
 from tests.media.recordings import WALL, StepWriter
-from tests.media.support import Party, PumpedReactor, RelayTestCase, describe, place_of
+from tests.media.support import Party, RelayTestCase, describe, place_of
 from tests.media.test_announcement import OtherThread
-from tests.media.wires import LocalWorker, WiredReactor
+from tests.media.wires import BesideWorker
 
 _PACKET = 0.02
 
@@ -236,19 +236,5 @@ class PlayingTests(StudioTestCase):
         self.check_tone(right[800:7000], 1000)
 
 
-class WorkerTests(RecordingTests):
+class WorkerTests(BesideWorker, RecordingTests):
     """The same where a worker would forward: this process does, as soon as it has to listen."""
-
-    def make_reactor(self) -> PumpedReactor:
-        """See `RelayTestCase`."""
-        return WiredReactor()
-
-    def setUp(self) -> None:
-        super().setUp()
-        assert isinstance(self.reactor, WiredReactor)
-        worker = LocalWorker(self.reactor)
-        self.addCleanup(self.reactor.settle)
-        self.addCleanup(worker.engine.close)
-        self.relay.choose = lambda: worker.engine
-        self.session = self.open_session()
-        self.addCleanup(lambda: self.session.close())

@@ -12,7 +12,7 @@ from sipd.errors import MediaEngineError
 from sipd.media.engine import Engine
 from sipd.media.reactor import ReactorEngine
 from sipd.media.worker.commands import Adopt, Do, List
-from sipd.media.worker.engine import WorkerEngine
+from sipd.media.worker.engine import PATIENCE, WorkerEngine
 from tests.media import test_datagrams, test_looking_after, test_session
 from tests.media.support import PumpedReactor, RelayTestCase, describe, place_of
 from tests.media.wires import LocalWorker, WiredReactor
@@ -150,6 +150,34 @@ class SwitchTests(test_datagrams.CallTestCase):
         with self.assertRaises(MediaEngineError):
             self.session.move(self.worker.engine)
         self.check_flows()
+
+    def test_worker_that_hangs(self) -> None:
+        """One that answers nothing is let go of; who waits for its counters waits no longer than that."""
+        self.session.move(self.worker.engine)
+        self.settle()
+        self.worker.hang()
+        closing = self.session.close()
+        self.reactor.advance(PATIENCE - 0.1)
+        self.assertNoResult(closing)
+        self.assertEqual(self.worker.lost, [])
+        self.reactor.advance(0.1)
+        self.assertEqual(self.worker.lost, [self.worker.engine])
+        self.assertTrue(self.worker.engine.is_stuck)
+        self.assertEqual([entry.leg for entry in self.successResultOf(closing)], ["a", "b1"])
+
+    def test_worker_that_is_slow(self) -> None:
+        """One that answers in time, and has then nothing to answer, is not let go of."""
+        self.session.move(self.worker.engine)
+        assert isinstance(self.reactor, WiredReactor)
+        for _ in range(3):
+            asked = self.session.refresh()
+            self.reactor.advance(PATIENCE - 0.1)
+            self.reactor.settle()
+            self.successResultOf(asked)
+        self.reactor.advance(2 * PATIENCE)
+        self.assertEqual(self.worker.lost, [])
+        self.session.close()
+        self.reactor.settle()
 
 
 class LifeTests(WorkerTestCase):

@@ -23,6 +23,7 @@ from sipd.media.kernel.forwarder import explain_unavailable
 from sipd.media.ports import PortAllocator
 from sipd.media.reactor import ReactorEngine
 from sipd.media.relay import MediaRelay
+from sipd.media.worker import engine as worker_engine
 from sipd.media.worker.pool import WorkerPool
 from tests.media.support import HIGH, IP4, LOW, describe, place_of
 
@@ -156,6 +157,23 @@ class PoolTests(PoolCase):
         other = await self.call()
         self.assertEqual(other.engine.name, "worker")
         await self.check_flows()
+
+    async def test_worker_that_hangs(self) -> None:
+        """It is killed, and its calls go on in this process; new calls get a new worker."""
+        session = await self.call()
+        self.patch(worker_engine, "PATIENCE", 0.3)
+        before = self.pool.pids
+        for pid in before:
+            os.kill(pid, signal.SIGSTOP)
+        await session.refresh()
+        self.assertEqual(session.engine.name, "reactor")
+        await self.check_flows()
+        await self.until(lambda: [is_running(pid) for pid in before].count(False) == 1)
+        self.patch(worker_engine, "PATIENCE", _PATIENCE)
+        for pid in filter(is_running, before):
+            os.kill(pid, signal.SIGCONT)
+        await self.until(lambda: len(self.pool) == 2)
+        await session.close()
 
     async def test_two_hundred_calls(self) -> None:
         """After 200 calls nothing is left in the workers, nor here."""

@@ -18,7 +18,7 @@ from sipd.media.reactor import ReactorEngine
 from sipd.media.worker.child import WorkerLife
 from sipd.media.worker.engine import WorkerEngine
 from sipd.media.worker.streams import HeldStreams
-from tests.media.support import PumpedReactor
+from tests.media.support import PumpedReactor, RelayTestCase
 
 
 @implementer(IUNIXTransport)
@@ -47,6 +47,10 @@ class Wire:
     def loseConnection(self) -> None:
         """See `ITransport`. What was written before is still delivered."""
         self.pump()
+        self.cut()
+
+    def abortConnection(self) -> None:
+        """See `ITCPTransport`."""
         self.cut()
 
     def cut(self) -> None:
@@ -142,5 +146,28 @@ class LocalWorker:
         self.streams.close()
         self.reactor.wires[0].cut()
 
+    def hang(self) -> None:
+        """Let it do nothing any more."""
+        self.streams.close()
+        self.reactor.wires.clear()
+
     def _stop(self) -> None:
         self.is_stopped = True
+
+
+class BesideWorker(RelayTestCase):
+    """Mixed into other tests: a worker would forward; what it cannot do is done in this process."""
+
+    def make_reactor(self) -> WiredReactor:
+        """See `RelayTestCase`."""
+        return WiredReactor()
+
+    def setUp(self) -> None:
+        super().setUp()
+        assert isinstance(self.reactor, WiredReactor)
+        worker = LocalWorker(self.reactor)
+        self.addCleanup(self.reactor.settle)
+        self.addCleanup(worker.engine.close)
+        self.relay.choose = lambda: worker.engine
+        self.session = self.open_session()
+        self.addCleanup(lambda: self.session.close())

@@ -51,6 +51,7 @@ class CodecTests(SynchronousTestCase):
         """Silence, the loudest values and their signs are those of the tables in G.711."""
         self.assertEqual(decode_ulaw(b"\xff\x7f\x80\x00").tolist(), [0, 0, 32124, -32124])
         self.assertEqual(decode_alaw(b"\xd5\x55\xaa\x2a").tolist(), [8, -8, 32256, -32256])
+        self.assertEqual((decode_ulaw(b"").tolist(), decode_alaw(b"").tolist()), ([], []))
         self.assertEqual(encode_ulaw([0, 32767, -32768]), b"\xff\x80\x00")
         self.assertEqual(encode_alaw([0, -1, 32767, -32768]), b"\xd5\x55\xaa\x2a")
 

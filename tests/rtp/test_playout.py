@@ -11,15 +11,14 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from sipd.errors import ParseError
-from sipd.rtp.g711 import encode_ulaw, tone, tone_level
+from sipd.rtp.g711 import decode_ulaw, encode_ulaw, tone, tone_level
 from sipd.rtp.packet import RtpPacket
 from sipd.rtp.playout import Playout, StreamFormat
-from sipd.rtp.samples import ulaw_decoder
 
 START = 1000.0
 FRAME = 160
 
-ULAW = StreamFormat(decode=ulaw_decoder(), is_octet_wise=True)
+ULAW = StreamFormat(decode=decode_ulaw, is_octet_wise=True)
 SOUNDLESS = StreamFormat()
 
 

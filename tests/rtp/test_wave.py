@@ -13,15 +13,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from sipd.errors import ParseError
-from sipd.rtp.g711 import decode_alaw, decode_ulaw, encode_alaw, encode_ulaw, tone, tone_level
-from sipd.rtp.samples import (
-    alaw_decoder,
-    amplify,
-    interleave,
-    mix_down,
-    to_telephone_rate,
-    ulaw_decoder,
-)
+from sipd.rtp.g711 import encode_alaw, encode_ulaw, tone, tone_level
+from sipd.rtp.samples import amplify, interleave, mix_down, to_telephone_rate
 from sipd.rtp.wave import WaveEncoding, WaveFormat, little_endian, parse_wave
 
 TONE = tone(440, 0.1)
@@ -152,14 +145,6 @@ class ParseTests(SynchronousTestCase):
 
 class SampleTests(SynchronousTestCase):
     """What is done to samples."""
-
-    def test_fast_decoders(self) -> None:
-        """They give what the decoders of `sipd.rtp.g711` give, and are made once."""
-        octets = bytes(range(256)) + b"\x00\xff"
-        self.assertEqual(ulaw_decoder()(octets), decode_ulaw(octets))
-        self.assertEqual(alaw_decoder()(octets), decode_alaw(octets))
-        self.assertEqual(ulaw_decoder()(b""), array("h"))
-        self.assertIs(ulaw_decoder(), ulaw_decoder())
 
     def test_channels(self) -> None:
         """Two channels become frames, the shorter one with silence behind it, and their mean."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols import amp
@@ -24,11 +24,15 @@ from sipd.media.terms import export_terms
 from sipd.media.worker.commands import MAX_OPERATIONS, Do, Happened, Open
 from sipd.media.worker.streams import export_stream
 
+#: Seconds after which a worker that answers nothing is taken for one that never will.
+PATIENCE = 5.0
+
 
 class WorkerEngine(amp.AMP):
     """Lets a worker forward. It is an `Engine`, and the connection to that worker.
 
-    What is asked for in one turn of the reactor goes out together.
+    What is asked for in one turn of the reactor goes out together. A worker that owes an answer for `PATIENCE` is let
+    go of as if it had ended: calls must not wait for it, and their media does not flow meanwhile.
 
     Args:
         reactor: for the time.
@@ -53,6 +57,8 @@ class WorkerEngine(amp.AMP):
         self._asked = 0
         self._answered = 0
         self._waiting: list[tuple[int, Deferred[None]]] = []
+        self._overdue: IDelayedCall | None = None
+        self._is_stuck = False
 
     def __len__(self) -> int:
         """Count the streams."""
@@ -62,6 +68,11 @@ class WorkerEngine(amp.AMP):
     def is_lost(self) -> bool:
         """Whether the worker is gone."""
         return self._is_lost
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether it was let go of since it did not answer."""
+        return self._is_stuck
 
     def forward(self, stream: RelayStream) -> RemoteForwarder:
         """See `Engine`."""
@@ -114,6 +125,7 @@ class WorkerEngine(amp.AMP):
         if self._flushing is not None:
             self._flushing.cancel()
             self._flushing = None
+        self._watch(again=False)
         self._operations.clear()
         self._forwarders.clear()
         self._closing.clear()
@@ -143,6 +155,8 @@ class WorkerEngine(amp.AMP):
         if operations and not self._is_lost:
             self._asked += 1
             self.callRemote(Do, operations=operations).addCallback(self._done).addErrback(self._failed)
+            if self._overdue is None:
+                self._watch(again=True)
 
     def _done(self, answer: dict[str, Any]) -> None:
         for number, counters, sources, engine in answer["results"]:
@@ -151,10 +165,25 @@ class WorkerEngine(amp.AMP):
                 forwarder.take_sources(sources)
                 forwarder.take_counters(counters, engine)
         self._answered += 1
+        self._watch(again=self._answered < self._asked)
         ready = [settled for asked, settled in self._waiting if asked <= self._answered]
         self._waiting = [(asked, settled) for asked, settled in self._waiting if asked > self._answered]
         for settled in ready:
             settled.callback(None)
+
+    def _watch(self, *, again: bool) -> None:
+        """End the present wait for an answer, and begin the next one if one is owed."""
+        if self._overdue is not None:
+            self._overdue.cancel()
+        self._overdue = self._reactor.callLater(PATIENCE, self._give_up) if again else None
+
+    def _give_up(self) -> None:
+        self._overdue = None
+        self._is_stuck = True
+        self._log.error("a media worker has not answered for {patience:g} s", patience=PATIENCE)
+        if self.transport is not None:
+            # What it has not read would keep a connection open that is closed in order.
+            cast(ITCPTransport, self.transport).abortConnection()
 
     def _failed(self, failure: Failure) -> None:
         """A worker that does not do what it is asked is of no use: let go of it, and go on without."""

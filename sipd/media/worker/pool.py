@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
@@ -9,7 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.interfaces import IDelayedCall, IProcessTransport
 from twisted.internet.protocol import Factory, ProcessProtocol
 from twisted.logger import Logger
 
@@ -74,7 +76,7 @@ class WorkerPool:
         self._kernel = tuple(kernel)
         self._settings = settings
         self._engines: dict[int, WorkerEngine] = {}
-        self._pids: dict[int, int] = {}
+        self._processes: dict[int, IProcessTransport] = {}
         self._restarts: dict[int, IDelayedCall] = {}
         self._pauses: dict[int, float] = {}
         self._is_closed = False
@@ -86,7 +88,7 @@ class WorkerPool:
     @property
     def pids(self) -> list[int]:
         """The processes that run."""
-        return [self._pids[place] for place in self._engines]
+        return [pid for place in self._engines if (pid := self._processes[place].pid) is not None]
 
     def start(self) -> None:
         """Start all workers."""
@@ -132,13 +134,17 @@ class WorkerPool:
             mine.close()
             theirs.close()
         self._engines[place] = engine
-        self._pids[place] = process.pid
+        self._processes[place] = process
         self._log.info("media worker {place} runs as process {pid}", place=place, pid=process.pid)
 
     def _ended(self, place: int, engine: WorkerEngine) -> None:
         """Take note that a worker is gone."""
         if self._engines.get(place) is engine:
             del self._engines[place]
+        if engine.is_stuck or not self._is_closed:
+            # One that still runs would go on reading from sockets that are another engine's by now.
+            with contextlib.suppress(ProcessExitedAlready):
+                self._processes[place].signalProcess("KILL")
         self._lost(engine)
         if self._is_closed:
             return
