@@ -19,6 +19,10 @@ DEBIAN_PACKAGES = {
     "baresip": "baresip-core",
     "tshark": "tshark",
     "rtpengine": "rtpengine-daemon",
+    "postgres": "postgresql",
+    "initdb": "postgresql",
+    "freeradius": "freeradius",
+    "setpriv": "util-linux",
 }
 REQUIRED_VARIABLE = "SIPD_REQUIRE_INTEROP"
 _GRACE = 3.0
