@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 
 @dataclass(slots=True, kw_only=True)
@@ -89,12 +88,50 @@ class Decision:
 
 
 @dataclass(slots=True, kw_only=True)
+class AttemptRecord:
+    """What is kept of one leg beside the caller's. Times are Unix seconds; `None` if it did not happen.
+
+    Args:
+        leg: its name.
+        label: what was tried, as in the explanation.
+        call_id: of its dialog.
+        uri: the request URI; empty for a leg that was not called from here.
+        trunk: by which it was called, if by one.
+        user: the user of ours whose contact it is, if it is one.
+        ringing_at: when the first provisional response but 100 came.
+        status: how it ended, as the caller may be told; 0 if it had no outcome of its own.
+        reason: the phrase, or why it was given up.
+        cause: a short word for a failure: `sip:486`, `timeout`, `no-answer`, ...
+        reasons: the Reason values of the response that refused it (RFC 3326), as they came.
+        codecs: that were agreed on: `pcma/8000`.
+    """
+
+    leg: str
+    label: str = ""
+    call_id: str = ""
+    uri: str = ""
+    trunk: str = ""
+    user: str | None = None
+    started_at: float | None = None
+    ringing_at: float | None = None
+    answered_at: float | None = None
+    ended_at: float | None = None
+    status: int = 0
+    reason: str = ""
+    cause: str = ""
+    reasons: tuple[str, ...] = ()
+    codecs: tuple[str, ...] = ()
+
+
+@dataclass(slots=True, kw_only=True)
 class CallRecord:
     """What is kept of a call when it is over, answered or not. Times are Unix seconds; `None` if it did not happen."""
 
     id: str
     call_id: str
     caller: str
+    #: As its From displays it.
+    caller_name: str = ""
     callee: str
     user: str | None
     source: str
@@ -108,9 +145,21 @@ class CallRecord:
     ended_by: str = ""
     cause: str = ""
     route: str = ""
-    attempts: list[dict[str, Any]] = field(default_factory=list)
+    #: Where it came from, if that is a trunk.
+    trunk: str = ""
+    #: The user of ours that it was for, as an address of record; empty if it was for somebody else.
+    aor: str = ""
+    attempts: list[AttemptRecord] = field(default_factory=list)
     media: list[StreamStatistics] = field(default_factory=list)
     #: Why somebody heard nothing, or that all did (`sipd.media.verdict.Cause`); empty if nobody looked.
     media_verdict: str = ""
     #: Of the caller and the callee, as the caller sees it (RFC 7989); empty where neither has one.
     session_id: str = ""
+    #: The Reason values of what ended it (RFC 3326): a CANCEL, a BYE or the response that refused it, as they came.
+    reasons: tuple[str, ...] = ()
+    #: That were agreed on with the caller.
+    codecs: tuple[str, ...] = ()
+    #: How often somebody in it was transferred.
+    transfers: int = 0
+    #: Identifiers of calls that a leg came from, or went to.
+    related: list[str] = field(default_factory=list)

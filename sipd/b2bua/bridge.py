@@ -16,6 +16,7 @@ from sipd.b2bua.events import BridgeEvent, Stopped, TimedOut
 from sipd.b2bua.identity import Identities
 from sipd.b2bua.inbox import Inbox
 from sipd.b2bua.leg import Leg
+from sipd.b2bua.reasons import reason_values
 from sipd.interfaces import CallRecord, Decision, IFlow, IMediaSession, MediaPolicy, StreamStatistics
 from sipd.sdp.codecs import CodecFilter, allow_codecs
 from sipd.sdp.description import AddressType
@@ -30,7 +31,7 @@ from sipd.ua.interfaces import ISessionUser
 if TYPE_CHECKING:
     from sipd.b2bua.dialogue import Dialogue, Loan
     from sipd.b2bua.service import B2bua
-    from sipd.interfaces import Attempt
+    from sipd.interfaces import Attempt, Route, RoutingRequest
     from sipd.ua.incoming import IncomingCall
     from sipd.ua.session import Session
 
@@ -73,6 +74,8 @@ class Bridge:
         self.transfers = 0
         self._legs_of: dict[Session, Leg] = {}
         self._tried = 0
+        #: Under which names the gate counts it.
+        self._admitted: list[str] = []
         self._media: IMediaSession | None = None
         self.caller = self.new_leg()
 
@@ -158,6 +161,10 @@ class Bridge:
         adopted.side, adopted.dtmf = self.identities.adopt(leg.side), leg.dtmf
         adopted.inbox = self.inbox
         self._record_leg(adopted, f"transfer of {leg.session.call_id}", leg.session)
+        other = leg.session.user
+        if isinstance(other, Bridge):
+            self.record.related.append(other.id)
+            other.record.related.append(self.id)
         self.hold_leg(adopted, leg.session)
         return adopted
 
@@ -172,7 +179,7 @@ class Bridge:
         return leg
 
     def _record_leg(self, leg: Leg, label: str, session: Session) -> None:
-        leg.record = {"leg": leg.name, "label": label, "call_id": session.call_id, "started_at": self.now()}
+        leg.record.label, leg.record.call_id, leg.record.started_at = label, session.call_id, self.now()
         self.record.attempts.append(leg.record)
 
     def find_leg(self, session: Session) -> Leg | None:
@@ -185,10 +192,16 @@ class Bridge:
         """Give whom that leg talks with away, for a transfer; `None` if that cannot be."""
         return None if self.dialogue is None else self.dialogue.lend(leg)
 
+    def _count_out(self, leg: Leg) -> None:
+        if leg.attempt is not None and self.b2bua.gate is not None:
+            self.b2bua.gate.attempt_ended(self.id, leg.attempt)
+
     def release_leg(self, leg: Leg) -> None:
         """Let a leg go whose session goes on elsewhere."""
         if leg.is_live:
             leg.is_live = False
+            leg.note_codecs()
+            self._count_out(leg)
             if self._media is not None:
                 self._media.leg_ended(leg.name)
             del self.legs[leg.name]
@@ -202,6 +215,8 @@ class Bridge:
         if leg.stop_timer():
             self.b2bua.observer.call_resource_released(self.id, "timer", leg.name)
         leg.session.hang_up(headers)
+        leg.note_codecs()
+        self._count_out(leg)
         if self._media is not None:
             self._media.leg_ended(leg.name)
         del self.legs[leg.name]
@@ -231,6 +246,7 @@ class Bridge:
         self.record.answered_at = None
         if isinstance(event, Cancelled):
             self.record.status, self.record.reason = 487, "Request Terminated"
+            self.record.reasons = reason_values(event.request)
             self.ended("caller", "cancel", "the caller gave up before an answer")
         else:
             self.record.status, self.record.reason = 504, "Server Time-out"
@@ -241,13 +257,40 @@ class Bridge:
         self.record.user = self.caller.side.user = user
         self.b2bua.observer.call_started(self.id, self.record)
 
+    def admit(self, asked: RoutingRequest, route: Route) -> Route:
+        """Explain a route, and let a call go there; give the route, whose bounds may be tighter now.
+
+        Raises:
+            RequestRefusedError: it refuses, or a limit is reached.
+        """
+        for line in route.considered:
+            self.explain("considered", line)
+        route.check()
+        gate = self.b2bua.gate
+        if gate is None:
+            return route
+        # What a transfer calls is a call of its own to whoever counts.
+        name = f"{self.id}/{len(self._admitted)}" if self._admitted else self.id
+        route = gate.call_routed(name, asked, route)
+        self._admitted.append(name)
+        return route
+
+    def refusal_of(self, attempt: Attempt) -> str:
+        """Say why an attempt must not be made now; empty if it may, and is counted until its leg is dropped."""
+        gate = self.b2bua.gate
+        return "" if gate is None else gate.attempt(self.id, attempt)
+
     async def finish(self) -> None:
         """Free everything, and close the record."""
         for leg in list(self.legs.values()):
             self.drop_leg(leg)
         self.record.media = list(await self._close_media())
         self.record.session_id = self.identities.session_id()
+        self.record.codecs, self.record.transfers = self.caller.record.codecs, self.transfers
         self.record.ended_at = self.b2bua.now()
+        if self.b2bua.gate is not None:
+            for name in self._admitted:
+                self.b2bua.gate.call_ended(name)
         self.b2bua.bridge_ended(self)
         self.b2bua.observer.call_ended(self.id, self.record)
 
@@ -287,6 +330,7 @@ def _record(name: str, request: Request, flow: IFlow, now: float) -> CallRecord:
         id=name,
         call_id=request.call_id,
         caller=caller.address_of_record() if isinstance(caller, SipUri) else str(caller),
+        caller_name=request.from_.display_name or "",
         callee=request.uri_text,
         user=None,
         source=f"{flow.transport.value.lower()}:{flow.host}:{flow.port}",

@@ -105,8 +105,7 @@ class Introduction:
         try:
             if referring.refer_to.method != "INVITE":
                 raise RequestRefusedError("Only Calls Are Made", status=501)
-            first = await self._route(referring.request.uri)
-            second = await self._route(referring.refer_to.uri)
+            ways = [await self._way(referring.request.uri), await self._way(referring.refer_to.uri)]
         except RequestRefusedError as error:
             referring.answer(error.status, error.reason, error.headers)
             return
@@ -115,23 +114,26 @@ class Introduction:
             return
         b2bua.bridge_began(bridge)
         bridge.begin(self._user)
-        bridge.record.route = second.name
         bridge.explain("received", f"REFER {referring.request.uri_text} to {referring.refer_to.uri} by {self._user}")
-        for line in first.considered + second.considered:
-            bridge.explain("considered", line)
-        referring.accept()
         try:
+            first, second = [bridge.admit(asked, route) for asked, route in ways]
+            bridge.record.route = second.name
+            referring.accept()
             await self._connect(first, second)
+        except RequestRefusedError as error:
+            bridge.record.status, bridge.record.reason = error.status, error.reason
+            bridge.ended("sipd", "refused", f"{error.status} {error.reason}")
+            referring.answer(error.status, error.reason, error.headers)
         except (RemoteError, LocalError) as error:
             self.refused(Refusal(488 if isinstance(error, SdpError) else 500, str(error), None, type(error).__name__))
         finally:
             await bridge.finish()
 
-    async def _route(self, uri: Uri) -> Route:
+    async def _way(self, uri: Uri) -> tuple[RoutingRequest, Route]:
+        """Give where a call to that goes, and what was asked to know it."""
         invite = Request("INVITE", uri, Headers((("From", str(self._referring.request.from_)),)))
-        route = await self._b2bua.router.route(RoutingRequest.of(invite, self._flow, self._user))
-        route.check()
-        return route
+        asked = self._b2bua.asked(invite, self._flow, self._user)
+        return asked, await self._b2bua.router.route(asked)
 
     async def _connect(self, first: Route, second: Route) -> None:
         bridge = self._bridge

@@ -12,8 +12,9 @@ from sipd.b2bua.digits import Digits
 from sipd.b2bua.events import Again, Joins, Leaves, Lost, Returned, Stopped, TransferFailed
 from sipd.b2bua.infos import Infos
 from sipd.b2bua.joining import Joiner, Joining
-from sipd.b2bua.reasons import CALLER_GAVE_UP, MEDIA_LOST, OTHER_SIDE_GONE, SHUTDOWN, Reasons, reasons_of
+from sipd.b2bua.reasons import CALLER_GAVE_UP, MEDIA_LOST, OTHER_SIDE_GONE, SHUTDOWN, TIME_IS_UP, Reasons, reason_values, reasons_of
 from sipd.b2bua.refusals import Refusal
+from sipd.b2bua.talktime import CUT_OFF
 from sipd.b2bua.transfer import Transfer, TransferPolicy
 from sipd.errors import LocalError, RemoteError
 from sipd.ua.events import (
@@ -40,6 +41,10 @@ if TYPE_CHECKING:
     from sipd.sip.message import Request
     from sipd.ua.referring import Referring
     from sipd.ua.requesting import Requesting
+
+
+#: By the cause of a stop, what the legs are told of it.
+_STOPPED = {"stopped": SHUTDOWN, CUT_OFF: TIME_IS_UP}
 
 
 class Loan:
@@ -160,7 +165,7 @@ class Dialogue:
                 self._ended(leg, by, text, request)
             case Stopped(text, cause):
                 self._bridge.ended("sipd", cause, text)
-                self._end(SHUTDOWN if cause == "stopped" else MEDIA_LOST)
+                self._end(_STOPPED.get(cause, MEDIA_LOST))
             case Acknowledged(_, ack):
                 await self._acknowledged(leg, ack)
             case Reinvited(answering):
@@ -291,7 +296,7 @@ class Dialogue:
             if leaves.is_live:
                 self._bridge.explain("left", f"{new.name} is in its place", leaves.name, leaves.user)
             new.session.passes_requests = True
-            new.record["answered_at"] = self._bridge.now()
+            new.record.answered_at = self._bridge.now()
             told = joining.joiner.over(None)
             told.addCallback(lambda _: self._bridge.inbox.put((leaves, Leaves())))
             return
@@ -345,6 +350,7 @@ class Dialogue:
             self._drop(leg, ())
             return
         if by is EndedBy.PEER:
+            self._bridge.record.reasons = reason_values(request)
             self._bridge.ended(who, "bye", said)
         else:
             self._bridge.ended("sipd", f"{who}-lost", f"the {who}'s leg failed: {text}")
@@ -370,6 +376,6 @@ class Dialogue:
             self._drop(leg, reasons)
 
     def _drop(self, leg: Leg, headers: Reasons) -> None:
-        if leg.record and leg.is_live:
-            leg.record["ended_at"] = self._bridge.now()
+        if leg.is_live:
+            leg.record.ended_at = self._bridge.now()
         self._bridge.drop_leg(leg, headers)

@@ -19,6 +19,17 @@ class TimedOut:
 
 
 @dataclass(slots=True)
+class SetupTimedOut:
+    """Nobody has answered in the time that the whole search may take.
+
+    Args:
+        limit: seconds of it.
+    """
+
+    limit: float
+
+
+@dataclass(slots=True)
 class Stopped:
     """Someone other than the two parties ends the call.
 
@@ -83,4 +94,6 @@ class Returned:
     was_changed: bool
 
 
-BridgeEvent = tuple[Leg, SessionEvent | TimedOut | Stopped | Again | Joins | TransferFailed | Leaves | Lost | Returned]
+BridgeEvent = tuple[
+    Leg, SessionEvent | TimedOut | SetupTimedOut | Stopped | Again | Joins | TransferFailed | Leaves | Lost | Returned
+]

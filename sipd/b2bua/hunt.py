@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sipd.b2bua.events import Stopped, TimedOut
+from sipd.b2bua.events import SetupTimedOut, Stopped, TimedOut
 from sipd.b2bua.reasons import (
     ANSWERED_ELSEWHERE,
     CALLER_GAVE_UP,
@@ -12,8 +12,10 @@ from sipd.b2bua.reasons import (
     SHUTDOWN,
     Reasons,
     reason,
+    reason_values,
     reasons_of,
 )
+from sipd.b2bua.redirecting import follow
 from sipd.b2bua.refusals import Refusal, choose
 from sipd.errors import RemoteError, SdpError
 from sipd.ua.events import Answered, Cancelled, Ended, Failed, Progressed, Refused
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from sipd.b2bua.leg import Leg
     from sipd.interfaces import Attempt, Route
     from sipd.sip.message import Response
+    from sipd.sip.uri import Uri
 
 
 class Hunt:
@@ -40,11 +43,26 @@ class Hunt:
         self._route = route
         self._asker = asker
         self._open: dict[str, Leg] = {}
+        #: By the name of a leg whose contacts of a 3xx are tried after it.
+        self._following: dict[str, list[Attempt]] = {}
+        self._tried: set[Uri] = set()
         self._refusals: list[Refusal] = []
         self._is_over = False
 
     async def run(self) -> Leg | None:
         """Give the leg that answered, which the asker knows of; `None` if there is none, which it knows of, too."""
+        limit = self._route.setup_timeout
+        timer = None
+        if limit is not None:
+            put = self._asker.inbox.put
+            timer = self._bridge.b2bua.agent.clock.callLater(limit, put, (self._asker.leg, SetupTimedOut(limit)))
+        try:
+            return await self._run()
+        finally:
+            if timer is not None and timer.active():
+                timer.cancel()
+
+    async def _run(self) -> Leg | None:
         for attempts in self._route.rounds:
             for attempt in attempts:
                 await self._start(attempt, is_only=len(attempts) == 1)
@@ -54,21 +72,36 @@ class Hunt:
         self._asker.refused(choose(self._refusals))
         return None
 
-    async def _start(self, attempt: Attempt, *, is_only: bool) -> None:
-        """Send the INVITE of one attempt."""
+    async def _start(self, attempt: Attempt, *, is_only: bool, following: list[Attempt] | None = None) -> None:
+        """Send the INVITE of one attempt.
+
+        Args:
+            attempt: whom to call.
+            is_only: nobody else is called at the same time.
+            following: tried one after another if this one fails.
+        """
         bridge = self._bridge
+        self._tried.add(attempt.uri)
+        why = bridge.refusal_of(attempt)
+        if why:
+            bridge.explain("attempt-refused", f"{attempt.label}: {why}")
+            self._refusals.append(Refusal(503, "Too Many Calls That Way", None, "limit"))
+            await self._follow(following or [])
+            return
         leg = bridge.new_leg(attempt)
+        if following:
+            self._following[leg.name] = following
         leg.inbox = self._asker.inbox
         invitation = await self._asker.invitation(leg, attempt, is_only=is_only)
         if self._asker.is_gone:
             # It gave up while this was being prepared.
             return
         session = bridge.b2bua.agent.call(invitation)
-        leg.record = {"leg": leg.name, "label": attempt.label, "call_id": session.call_id, "started_at": bridge.now()}
+        leg.record.call_id, leg.record.started_at = session.call_id, bridge.now()
         bridge.record.attempts.append(leg.record)
         bridge.explain("attempt", f"{attempt.label} as {session.call_id}", leg.name)
         bridge.hold_leg(leg, session)
-        bridge.start_timer(leg, attempt.timeout)
+        bridge.start_timer(leg, min(attempt.timeout, attempt.response_timeout or attempt.timeout))
         self._open[leg.name] = leg
         session.start()
 
@@ -80,12 +113,16 @@ class Hunt:
                 if isinstance(event, Cancelled | Ended | Stopped | TimedOut):
                     self._end(event)
                     return None
+                if isinstance(event, SetupTimedOut):
+                    self._give_up(event)
+                    return None
                 await self._asker.told(leg, event)
                 continue
             if leg.name not in self._open:
                 continue
             match event:
                 case Progressed(response):
+                    self._responds(leg)
                     leg.status = response.status
                     self._bridge.explain("progress", f"{response.status} {response.reason}", leg.name)
                     await self._asker.progressed(leg, event)
@@ -93,12 +130,12 @@ class Hunt:
                     if await self._take(leg, response):
                         return leg
                 case Refused(response, "INVITE"):
-                    self._lose(leg, Refusal.of_response(response))
+                    await self._refused(leg, response)
                 case Failed(error, "INVITE"):
-                    self._lose(leg, Refusal.of_error(error))
+                    await self._lose(leg, Refusal.of_error(error))
                 case TimedOut():
                     refusal = Refusal(480, "No Answer", None, "no-answer") if leg.status else _no_response()
-                    self._lose(leg, refusal, NO_ANSWER)
+                    await self._lose(leg, refusal, NO_ANSWER)
                 case _:
                     await self._asker.told(leg, event)
         return None
@@ -119,31 +156,77 @@ class Hunt:
                 return False
         except RemoteError as error:
             bridge.explain("answer", f"cannot be used: {error.reason}", leg.name)
-            self._lose(leg, Refusal(488 if isinstance(error, SdpError) else 502, error.reason, None, "bad-answer"))
+            await self._lose(
+                leg, Refusal(488 if isinstance(error, SdpError) else 502, error.reason, None, "bad-answer")
+            )
             return False
-        leg.record.update(status=response.status, reason=response.reason)
+        leg.record.answered_at, leg.record.status, leg.record.reason = bridge.now(), response.status, response.reason
         del self._open[leg.name]
         for other in list(self._open.values()):
             self._close(other, "answered elsewhere", ANSWERED_ELSEWHERE)
         bridge.explain("answered", f"{response.status} {response.reason}", leg.name)
+        self._judge(leg, response.status)
         return True
 
-    def _lose(self, leg: Leg, refusal: Refusal, headers: Reasons = ()) -> None:
-        """An attempt failed: note it; a 6xx speaks for all places where the callee may be (section 21.6)."""
-        leg.record["cause"] = refusal.cause
-        leg.record.update(status=refusal.status, reason=refusal.reason)
+    def _responds(self, leg: Leg) -> None:
+        """There is a provisional response: from now on the whole time holds."""
+        attempt = leg.attempt
+        if leg.record.ringing_at is None:
+            leg.record.ringing_at = self._bridge.now()
+        if attempt is not None and attempt.response_timeout is not None and not leg.status:
+            self._bridge.stop_timer(leg)
+            self._bridge.start_timer(leg, attempt.timeout)
+
+    def _judge(self, leg: Leg, status: int) -> None:
+        """Let what knows of trunks know how one of them did."""
+        trunks = self._bridge.b2bua.trunks
+        if trunks is not None and leg.attempt is not None and leg.attempt.trunk is not None:
+            trunks.attempt_ended(leg.attempt.trunk, status)
+
+    async def _refused(self, leg: Leg, response: Response) -> None:
+        """Take a final response that is no answer; a redirection is followed where the attempt allows that."""
+        attempt = leg.attempt
+        if attempt is not None and attempt.redirects and response.status < 400:
+            found = follow(attempt, response, self._tried)
+            self._bridge.explain("redirected", ", ".join(str(one.uri) for one in found) or "to nobody new", leg.name)
+            self._following[leg.name] = found + self._following.get(leg.name, [])
+        await self._lose(leg, Refusal.of_response(response))
+
+    async def _follow(self, attempts: list[Attempt]) -> None:
+        """Try the first of these, and the others if it fails."""
+        if attempts and not self._is_over:
+            await self._start(attempts[0], is_only=not self._open, following=attempts[1:])
+
+    async def _lose(self, leg: Leg, refusal: Refusal, headers: Reasons = ()) -> None:
+        """An attempt failed: note it, and go on; not after a 6xx, which speaks for all places (section 21.6)."""
+        status = refusal.response.status if refusal.response is not None else 0
+        self._judge(leg, status)
+        leg.record.cause, leg.record.status, leg.record.reason = refusal.cause, refusal.status, refusal.reason
+        if refusal.response is not None:
+            leg.record.reasons = reason_values(refusal.response)
         leg.side.status = refusal.status
         self._refusals.append(refusal)
         self._close(leg, f"{refusal.status} {refusal.reason}", headers)
-        if refusal.status >= 600:
+        stops = () if leg.attempt is None else leg.attempt.stops
+        if refusal.status >= 600 or status in stops:
             self._is_over = True
             for other in list(self._open.values()):
                 self._close(other, "refused for all", reason(refusal.status, refusal.reason))
             self._asker.refused(refusal)
+            return
+        await self._follow(self._following.pop(leg.name, []))
+
+    def _give_up(self, event: SetupTimedOut) -> None:
+        """Nobody has answered in the time that the whole search may take."""
+        self._is_over = True
+        for leg in list(self._open.values()):
+            self._close(leg, "out of time", NO_ANSWER)
+        self._bridge.explain("setup-timeout", f"nobody has answered within {event.limit:g} s")
+        self._asker.refused(Refusal(480, "No Answer", None, "no-answer"))
 
     def _close(self, leg: Leg, text: str, headers: Reasons) -> None:
-        leg.record.setdefault("reason", text)
-        leg.record["ended_at"] = self._bridge.now()
+        leg.record.reason = leg.record.reason or text
+        leg.record.ended_at = self._bridge.now()
         self._bridge.explain("attempt-ended", text, leg.name)
         self._open.pop(leg.name, None)
         self._asker.lost(leg)

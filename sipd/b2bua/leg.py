@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
 from sipd.b2bua.bodies import SDP, find_description, is_other_content, replace_description
 from sipd.b2bua.headers import body_fields
 from sipd.errors import InvalidStateError, ParseError
-from sipd.interfaces import Attempt, Dtmf, EarlyMedia
+from sipd.interfaces import Attempt, AttemptRecord, Dtmf, EarlyMedia
+from sipd.sdp.codecs import agreed_encodings
 from sipd.sdp.negotiation import Carrier, Negotiation
 from sipd.sip.glare import other_delay, owner_delay
 from sipd.sip.headers import Headers
@@ -88,8 +89,11 @@ class Leg:
         self.status = 0
         #: Ends an attempt that nobody answers.
         self.timer: IDelayedCall | None = None
-        #: Its entry in the call record.
-        self.record: dict[str, Any] = {}
+        #: Its entry in the call record; that of the caller's leg is in none.
+        self.record = AttemptRecord(leg=name)
+        if attempt is not None:
+            self.record.label, self.record.uri = attempt.label, str(attempt.uri)
+            self.record.trunk, self.record.user = attempt.trunk or "", attempt.user
         #: The negotiations of early dialogs that have begun one, by the tag of the callee.
         self._early: dict[str, Negotiation] = {}
 
@@ -129,6 +133,12 @@ class Leg:
                 return self._negotiation
             negotiation = self._early[tag] = self._negotiation.fork()
         return negotiation
+
+    def note_codecs(self) -> None:
+        """Note in its record what has been agreed on, if anything."""
+        local, remote = self.negotiation.local, self.negotiation.remote
+        if local is not None and remote is not None:
+            self.record.codecs = agreed_encodings(local, remote)
 
     def hear(self, tag: str) -> None:
         """Let the other side be connected with one of those who may yet answer the INVITE."""

@@ -12,7 +12,7 @@ from sipd.b2bua.headers import body_fields, crossing
 from sipd.b2bua.identity import Identities
 from sipd.b2bua.refusals import Refusal
 from sipd.errors import LocalError, RequestRefusedError
-from sipd.interfaces import IServerTransaction, Route, RoutingRequest
+from sipd.interfaces import IServerTransaction, Route
 from sipd.sip.headers import Fields
 from sipd.sip.identifiers import new_tag
 from sipd.sip.message import Response
@@ -83,13 +83,13 @@ class OutsideRequests(ABC):
         Raises:
             RequestRefusedError: 407, or 403.
         """
-        if not self.b2bua.router.needs_authentication(RoutingRequest.of(transaction.request, transaction.flow)):
+        if not self.b2bua.router.needs_authentication(self.b2bua.asked(transaction.request, transaction.flow)):
             return None
         return await self.b2bua.authenticate(transaction.request)
 
     async def route(self, transaction: IServerTransaction, user: str | None) -> Route:
         """Give where it goes."""
-        return await self.b2bua.router.route(RoutingRequest.of(transaction.request, transaction.flow, user))
+        return await self.b2bua.router.route(self.b2bua.asked(transaction.request, transaction.flow, user))
 
     def identities(self, transaction: IServerTransaction, user: str | None) -> Identities:
         """Give what those that it goes to are told of who sends it."""

@@ -12,7 +12,9 @@ from sipd.b2bua.bodies import find_description
 from sipd.b2bua.bridge import Bridge
 from sipd.b2bua.dialogue import Dialogue
 from sipd.b2bua.hunt import Hunt
+from sipd.b2bua.reasons import reason_values
 from sipd.b2bua.refusals import Refusal
+from sipd.b2bua.talktime import TalkTime
 from sipd.errors import LocalError, RemoteError, RequestRefusedError, ResourcesExhaustedError
 from sipd.interfaces import RoutingRequest
 from sipd.sdp.negotiation import Carrier
@@ -50,6 +52,7 @@ class Reception:
             self.bridge.given_up(next((event for leg, event in self.bridge.inbox if leg is self.bridge.caller), None))
             return
         self.bridge.record.status, self.bridge.record.reason = refusal.status, refusal.reason
+        self.bridge.record.reasons = reason_values(refusal.response)
         self.bridge.ended(
             "callee" if refusal.response is not None else "sipd", refusal.cause, f"{refusal.status} {refusal.reason}"
         )
@@ -99,7 +102,10 @@ class Reception:
         refused = self._b2bua.refusal() or find_spent_hops(self.call.invite)
         if refused is not None:
             raise refused
-        if not self._b2bua.router.needs_authentication(self._asked()):
+        asked = self._asked()
+        if self._b2bua.gate is not None:
+            self._b2bua.gate.call_offered(asked)
+        if not self._b2bua.router.needs_authentication(asked):
             return None
         return await self._b2bua.authenticate(self.call.invite)
 
@@ -113,15 +119,15 @@ class Reception:
         bridge.explain("authenticated", f"as {user}" if user else "not asked for by the route", "a")
 
     def _asked(self) -> RoutingRequest:
-        return RoutingRequest.of(self.call.invite, self.call.transaction.flow, self.bridge.record.user)
+        return self._b2bua.asked(self.call.invite, self.call.transaction.flow, self.bridge.record.user)
 
     async def _connect(self) -> None:
-        route = await self._b2bua.router.route(self._asked())
-        self.bridge.record.route = route.name
+        asked = self._asked()
+        self.bridge.record.trunk = asked.trunk or ""
+        route = await self._b2bua.router.route(asked)
+        self.bridge.record.route, self.bridge.record.aor = route.name, route.aor or ""
         self.call.credentials, self.bridge.caller.dtmf = route.caller_credentials, route.caller_dtmf
-        for line in route.considered:
-            self.bridge.explain("considered", line)
-        route.check()
+        route = self.bridge.admit(asked, route)
         self.bridge.explain("routed", route.name)
         negotiation = self.bridge.caller.negotiation
         negotiation.receive(Carrier.INVITE, find_description(self.call.invite))
@@ -130,4 +136,8 @@ class Reception:
         asker = CallerAsking(self)
         if await Hunt(self.bridge, route, asker).run() is not None:
             self.bridge.dialogue = Dialogue.of_answered(self.bridge, asker)
-            await self.bridge.dialogue.run()
+            time = TalkTime(self.bridge, route)
+            try:
+                await self.bridge.dialogue.run()
+            finally:
+                time.stop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
@@ -17,7 +17,17 @@ from sipd.b2bua.replacement import Replacement
 from sipd.b2bua.transfer import TransferSettings
 from sipd.b2bua.trust import IdentityPolicy
 from sipd.errors import RequestRefusedError
-from sipd.interfaces import IAuthenticator, ICallObserver, IMediaRelay, IRouter, MediaPolicy
+from sipd.interfaces import (
+    IAuthenticator,
+    ICallObserver,
+    IFlow,
+    IGate,
+    IMediaRelay,
+    IRouter,
+    ITrunks,
+    MediaPolicy,
+    RoutingRequest,
+)
 from sipd.sip.dialog import DialogKey
 from sipd.sip.identity import is_anonymous
 from sipd.sip.message import Request
@@ -71,6 +81,8 @@ class B2bua:
         observer: watches them.
         now: seconds of the wall clock.
         settings: bounds and names.
+        trunks: which peers there are beside the users; `None` for none.
+        gate: decides whether calls are taken, beside the bounds of the settings; `None` to take them.
     """
 
     _log = Logger()
@@ -85,6 +97,8 @@ class B2bua:
         observer: ICallObserver,
         now: Callable[[], float],
         settings: B2buaSettings,
+        trunks: ITrunks | None = None,
+        gate: IGate | None = None,
     ) -> None:
         self.agent = agent
         self.router = router
@@ -93,6 +107,8 @@ class B2bua:
         self.now = now
         self.settings = settings
         self.host = settings.host
+        self.trunks = trunks
+        self.gate = gate
         self._authenticator = authenticator
         self._calls: dict[str, Bridge] = {}
         self._is_draining = False
@@ -112,6 +128,13 @@ class B2bua:
         reception = Reception(self, call)
         self.bridge_began(reception.bridge)
         Deferred.fromCoroutine(reception.run()).addErrback(self._broken, reception)
+
+    def asked(self, request: Request, flow: IFlow, user: str | None = None) -> RoutingRequest:
+        """Give what the router is asked about a request that came on that flow, or is made for who is at its end."""
+        asked = RoutingRequest.of(request, flow, user, at=self.now())
+        if self.trunks is None:
+            return asked
+        return replace(asked, trunk=self.trunks.identify(asked.source, flow.peer_names))
 
     def media_policy(self, leg: Leg) -> MediaPolicy:
         """Say how a leg's media is relayed: as the route says that led to it, or as is set for its user, or for all."""

@@ -162,11 +162,8 @@ class Transfer(ReferredCall):
                     return None
                 if found[0].dialogue is not None:
                     raise self._transferor.session.too_early("The other call is being changed")
-        route = await bridge.b2bua.router.route(await self._asked())
-        for line in route.considered:
-            bridge.explain("considered", line)
-        route.check()
-        return route
+        asked = await self._asked()
+        return bridge.admit(asked, await bridge.b2bua.router.route(asked))
 
     async def _asked(self) -> RoutingRequest:
         """Ask for a route as if the transferor called."""
@@ -175,7 +172,7 @@ class Transfer(ReferredCall):
         assert flow is not None
         invite = Request("INVITE", self.referring.refer_to.uri, Headers((("From", str(request.from_)),)))
         user = self._transferor.user
-        asked = RoutingRequest.of(invite, flow, user)
+        asked = b2bua.asked(invite, flow, user)
         if user is None and b2bua.router.needs_authentication(asked):
             # Whoever pays for the new call has to prove who it is: being called is no proof.
             asked = replace(asked, user=await b2bua.authenticate(request))

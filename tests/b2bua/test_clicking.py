@@ -162,4 +162,8 @@ class ClickTests(ClickCase):
             self.assertEqual(self.status(asked), status)
         self.assertEqual((self.alice.calls, self.bob.calls, self.notified), ([], [], []))
         self.settle()
-        self.assertEqual(self.server.records.records, [])
+        # A refused call of a user of ours is a call; what nobody of ours asked for, or cannot be one, is none.
+        self.assertEqual(
+            [(record.user, record.status, record.cause) for record in self.server.records.records],
+            [("alice", 403, "refused"), ("alice", 404, "refused")],
+        )
