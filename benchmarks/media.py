@@ -105,6 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--topology", choices=TOPOLOGIES, default="loopback", help="veth: in network namespaces")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each relay for each number of calls")
     parser.add_argument("--duration", type=float, default=5.0, help="seconds that are measured in each run")
+    parser.add_argument("--rate", type=float, default=250.0, help="calls that begin each second, before the warm-up")
     parser.add_argument("--warm-up", type=float, default=2.0, help="seconds before that; latching takes 0.5")
     parser.add_argument("--pause", type=float, default=0.001, help="seconds for which sipd's engines gather packets")
     parser.add_argument("--quick", action="store_true", help="one short run each, to see that it works")
@@ -175,14 +176,16 @@ def measure(network: Network, kind: Kind | None, calls: int, options: argparse.N
         players = processors
     players = players[-max(1, -(-calls // _CALLS_PER_PLAYER)) :]
     background = _busy_share()
+    ramp = calls / options.rate
     with tempfile.TemporaryDirectory(prefix="sipd-benchmark-") as directory, Phones(network, calls, players) as phones:
         if kind is None:
             targets = [(callee, caller) for caller, callee in phones.addresses]
-            return Outcome(played=phones.play(targets, [], options.warm_up, options.duration), background=background)
+            played = phones.play(targets, [], ramp, options.warm_up, options.duration)
+            return Outcome(played=played, background=background)
         relay = kind.start(network, processors[0], Path(directory), options.pause)
         try:
             targets = relay.set_up(phones.addresses)
-            played = phones.play(targets, relay.processes(), options.warm_up, options.duration)
+            played = phones.play(targets, relay.processes(), ramp, options.warm_up, options.duration)
         finally:
             relay.stop()
     return Outcome(played=played, background=background)

@@ -10,9 +10,9 @@
  *     bound                  print the ports of all phones as {"ports": [...]}
  *     to HOST PORT           where the next phone (in the order of `phone`) sends to
  *     watch PID              a process whose processor time is to be measured
- *     run AT WARMUP WINDOW AFTERMATH
- *                            begin at that time of CLOCK_MONOTONIC, play for so many seconds (decimals allowed), print
- *                            the result as one line of JSON, and end
+ *     run AT RAMP WARMUP WINDOW AFTERMATH
+ *                            begin at that time of CLOCK_MONOTONIC, one call after the other within RAMP, play for so
+ *                            many seconds more (decimals allowed), print the result as one line of JSON, and end
  *
  * Only what is sent (or, for `relayed`, comes) within the window counts. Processor times are read when the window
  * begins and when it ends. This never sleeps while it plays: to be woken up would cost the relay time that a network
@@ -78,7 +78,7 @@ static int phone_count, connected_count;
 static pid_t watched[WATCHED_MOST];
 static int watched_count;
 static struct histogram latencies, delays;
-static int64_t window_begin, window_end, worked;
+static int64_t ramp, window_begin, window_end, worked;
 static uint64_t sent, refused, received, relayed, disordered, misdirected;
 static int queue_of_events;
 
@@ -297,12 +297,16 @@ static int64_t receive_packet(int index)
 /* Send what is due by now, but not too much in a row; give the time. */
 static int64_t send_due(int64_t began, uint64_t *turn, int64_t time, int64_t until)
 {
-    for (int sends = 0; sends < SENDS_IN_A_ROW; sends++) {
+    for (int sends = 0; sends < SENDS_IN_A_ROW;) {
         int64_t due = began + (int64_t)((double)*turn * PACKET_NS / phone_count);
+        int index = *turn % phone_count;
         if (due > time || due >= until)
             break;
-        time = send_packet(*turn % phone_count, due);
         ++*turn;
+        if (due - began < ramp / (phone_count / 2) * (index / 2))
+            continue; /* its call has not begun */
+        time = send_packet(index, due);
+        sends++;
     }
     return time;
 }
@@ -319,7 +323,7 @@ static double average_jitter(void)
     return streams ? sum / streams : 0;
 }
 
-static void run(double at, double warmup, double window, double aftermath)
+static void run(double at, double ramp_seconds, double warmup, double window, double aftermath)
 {
     static struct usage before, after;
     struct epoll_event events[EVENTS];
@@ -334,7 +338,8 @@ static void run(double at, double warmup, double window, double aftermath)
     while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &begin, NULL) == EINTR)
         ;
     int64_t began = now(), time = began;
-    window_begin = began + (int64_t)(warmup * 1e9);
+    ramp = ramp_seconds * 1e9;
+    window_begin = began + ramp + (int64_t)(warmup * 1e9);
     window_end = window_begin + (int64_t)(window * 1e9);
     int64_t last_send = window_end + PACKET_NS, end = last_send + (int64_t)(aftermath * 1e9);
     while (time < end) {
@@ -383,7 +388,7 @@ int main(void)
 {
     char line[256], host[64];
     int number;
-    double at, warmup, window, aftermath;
+    double at, ramp_seconds, warmup, window, aftermath;
     struct rlimit limit;
     if (!getrlimit(RLIMIT_NOFILE, &limit)) {
         limit.rlim_cur = limit.rlim_max;
@@ -401,8 +406,8 @@ int main(void)
             connect_phone(host, number);
         else if (sscanf(line, "watch %d", &number) == 1)
             watch(number);
-        else if (sscanf(line, "run %lf %lf %lf %lf", &at, &warmup, &window, &aftermath) == 4) {
-            run(at, warmup, window, aftermath);
+        else if (sscanf(line, "run %lf %lf %lf %lf %lf", &at, &ramp_seconds, &warmup, &window, &aftermath) == 5) {
+            run(at, ramp_seconds, warmup, window, aftermath);
             return 0;
         } else {
             fprintf(stderr, "not understood: %s", line);

@@ -107,14 +107,20 @@ class Phones:
         self.stop()
 
     def play(
-        self, targets: Sequence[tuple[Address, Address]], watched: Sequence[int], warm_up: float, window: float
+        self,
+        targets: Sequence[tuple[Address, Address]],
+        watched: Sequence[int],
+        ramp: float,
+        warm_up: float,
+        window: float,
     ) -> Played:
         """Talk on all calls, once.
 
         Args:
             targets: for each call where its caller and where its callee send to.
             watched: processes whose processor time is wanted.
-            warm_up: seconds before the window.
+            ramp: seconds in which the calls begin, one after the other.
+            warm_up: seconds between that and the window.
             window: seconds that count.
 
         Raises:
@@ -127,7 +133,7 @@ class Phones:
             del remaining[:number]
             if player is self._players[0][0]:
                 lines += [f"watch {process}\n" for process in watched]
-            _tell(player, "".join(lines) + f"run {at:.6f} {warm_up} {window} {_AFTERMATH}\n")
+            _tell(player, "".join(lines) + f"run {at:.6f} {ramp} {warm_up} {window} {_AFTERMATH}\n")
         return _merge([_hear(player) for player, _ in self._players])
 
     def stop(self) -> None:
