@@ -7,7 +7,7 @@ BIN = $(VENV)/bin
 # sipd with its hot modules compiled, and how a command finds it before the sources. Needs a C compiler and Python's headers.
 COMPILED = build/compiled
 WITH_COMPILED = cd build && PYTHONPATH=compiled:.. ../$(BIN)/python
-TESTS_OF_COMPILED = tests.sip tests.sdp tests.rtp tests.transaction tests.ua tests.b2bua tests.watching tests.hostile tests.simulation
+TESTS_OF_COMPILED = tests.media.test_datagrams tests.media.test_looking_after tests.media.test_poller tests.sip tests.sdp tests.rtp tests.transaction tests.ua tests.b2bua tests.watching tests.hostile tests.simulation
 SOURCES = $(wildcard sipd/*.py sipd/*/*.py)
 
 .PHONY: run test test-compiled races check bench clean

@@ -21,7 +21,7 @@ from setuptools import build_meta
 #: Packages that are compiled as a whole: without coroutines and class decorators, which mypyc has no fast form for.
 PACKAGES = ("sip", "sdp", "transaction")
 #: Modules that are compiled of the others: what a relay does with each packet beside forwarding it.
-MODULES = ("rtp/quality.py",)
+MODULES = ("rtp/quality.py", "records.py", "media/watch.py", "media/express.py")
 #: The type checker's plugins read the types of what sipd imports.
 _COMPILER = ("mypy == 2.4.1", "mypy-zope == 1.0.17", "pydantic", "twisted", "zope.interface")
 

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from sipd.media.express import HEADER_SIZE, DatagramBuffer, Path, read_header
+from sipd.media.express import DatagramBuffer, Path, pass_on
 
 if TYPE_CHECKING:
     from sipd.media.rtp_socket import RtpSocket
@@ -184,8 +184,6 @@ class EpollPoller:
 
         To let one take several at once costs more than it saves: nearly always the second attempt finds nothing.
         """
-        receivers, paths = self._receivers, self.paths
-        octets, views = self._buffer.octets, self._buffer.views
         count = 0
         while count < _TURN and self._epoll is not None:
             events = self._epoll.poll(0, _TURN)
@@ -193,38 +191,11 @@ class EpollPoller:
                 break
             self.now = now = self._reactor.seconds()
             count += len(events)
-            for descriptor, _ in events:
-                path = paths.get(descriptor)
-                if path is None:
-                    self._receive(receivers.get(descriptor))
-                    continue
-                read, send, watch, statistics, others, limit, socket = path
-                try:
-                    size = read(octets)
-                except BlockingIOError:
-                    continue
-                except OSError:
-                    # News of an earlier datagram: nobody was there.
-                    statistics.unreachable += 1
-                    continue
-                if HEADER_SIZE <= size < 2048:
-                    first, second, sequence, timestamp, ssrc = read_header(octets)
-                    packets = statistics.packets
-                    if first & 0xC0 == 0x80 and second & 0x7F == watch.payload_type and packets < limit:
-                        watch.packet(second, sequence, timestamp, ssrc, now)
-                        statistics.packets = packets + 1
-                        statistics.size_octets += size
-                        try:
-                            send(views[size])
-                        except BlockingIOError:
-                            continue
-                        except OSError:
-                            others.unreachable += 1
-                        continue
-                self._forward(socket, size)
+            pass_on(events, self.paths, self._buffer, now, self._receive, self._forward)
         return count
 
-    def _receive(self, receiver: Receiver | None) -> None:
+    def _receive(self, descriptor: int) -> None:
+        receiver = self._receivers.get(descriptor)
         if receiver is None:
             return  # closed by one before it
         try:

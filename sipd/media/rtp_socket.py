@@ -6,7 +6,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from sipd.media.datagrams import RelayContext, RelaySocket, print_address
-from sipd.media.express import HEADER_SIZE, read_header
+from sipd.media.express import HEADER_SIZE, Path, read_header
 from sipd.media.latch import Address, Latch
 from sipd.media.watch import StreamWatch
 from sipd.rtp.rtcp import FIRST_RTCP_OCTET, LAST_RTCP_OCTET
@@ -127,7 +127,7 @@ class RtpSocket(RelaySocket):
             paths.pop(descriptor, None)
             return
         statistics = self.statistics
-        paths[descriptor] = (
+        paths[descriptor] = Path(
             self._socket.recv_into,
             peer._socket.send,
             self.watch,
@@ -202,7 +202,7 @@ class RtpSocket(RelaySocket):
         """Take a datagram that came on the short way, and cannot go on on it."""
         path = self._poller.paths.get(self.fileno())
         self._left -= 1
-        if self._left < 0 or (path is not None and self.statistics.packets >= path[5]):
+        if self._left < 0 or (path is not None and self.statistics.packets >= path.limit):
             self.statistics.dropped += 1
             self._pause()
             return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sipd.errors import ParseError
@@ -36,9 +35,8 @@ class StreamWatch:
         stream: the stream.
 
     Attributes:
-        packet: takes the second octet, sequence number, timestamp, SSRC and time of arrival of each RTP packet.
-        payload_type: that of the last one; `look_at` has to be told before `packet` is when it is another one. It is
-            none while telephone events come: each of them is looked at.
+        payload_type: that of the last packet; `look_at` has to be told before `packet` is when it is another one. It
+            is none while telephone events come: each of them is looked at.
         is_event: whether the last one was a telephone event.
         round_trips: between this leg and the one that it is connected with; `None` if nobody measures.
     """
@@ -55,7 +53,6 @@ class StreamWatch:
         "_quality",
         "_stream",
         "is_event",
-        "packet",
         "payload_type",
         "risen",
         "round_trips",
@@ -63,7 +60,6 @@ class StreamWatch:
 
     def __init__(self, stream: RelayStream) -> None:
         self._stream = stream
-        self.packet: Callable[[int, int, int, int, float], object] = _ignore
         self.payload_type = -1
         self.is_event = False
         self.round_trips: RoundTrip | None = None
@@ -90,11 +86,19 @@ class StreamWatch:
             return self._stream.statistics.ssrc_changes
         return self._base[_SSRC_CHANGES] + self._quality.ssrc_changes
 
+    def packet(self, second_octet: int, sequence: int, timestamp: int, ssrc: int, arrival: float) -> None:
+        """Take an RTP packet of `payload_type`, or one that was looked at; see `StreamQuality.packet`."""
+        quality = self._quality
+        if quality is not None:
+            quality.packet(second_octet, sequence, timestamp, ssrc, arrival)
+        elif self._is_offloaded:
+            # It came up here though somebody else forwards the stream.
+            self.risen += 1
+
     def restart(self) -> None:
         """Take note that something else is agreed on: what is known so far is counted."""
         self.count()
         self._quality = None
-        self.packet = self._rise if self._is_offloaded else _ignore
         self.payload_type = -1
 
     def offload(self, is_so: bool) -> None:
@@ -118,7 +122,6 @@ class StreamWatch:
         if self._quality is None and not self._is_offloaded:
             self._base = tuple(getattr(stream.statistics, name) for name in _COUNTED)
             self._quality = StreamQuality(payloads.rates)
-            self.packet = self._quality.packet
         self.is_event = payload_type in payloads.events
         if self.is_event:
             self.payload_type = -1
@@ -202,13 +205,3 @@ class StreamWatch:
             ),
             2,
         )
-
-    def _rise(self, second_octet: int, sequence: int, timestamp: int, ssrc: int, arrival: float) -> object:
-        """Count what comes up here though somebody else forwards the stream."""
-        self.risen += 1
-        return None
-
-
-def _ignore(second_octet: int, sequence: int, timestamp: int, ssrc: int, arrival: float) -> object:
-    """Watch nothing."""
-    return None
