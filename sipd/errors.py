@@ -76,6 +76,12 @@ class CallFailedError(RemoteError):
     """A call attempt that ended with a final response of 300 to 699, or with no response at all."""
 
 
+class RegistrationError(RemoteError):
+    """A registration of our own that the registrars refuse, or that was stopped (RFC 3261 section 10.2)."""
+
+    status = 480
+
+
 class SdpError(ParseError):
     """A session description, or an offer/answer exchange, that cannot be used (488)."""
 

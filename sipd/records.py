@@ -98,6 +98,7 @@ class AttemptRecord:
         uri: the request URI; empty for a leg that was not called from here.
         trunk: by which it was called, if by one.
         user: the user of ours whose contact it is, if it is one.
+        identity: the address that who answered is proved to have.
         ringing_at: when the first provisional response but 100 came.
         status: how it ended, as the caller may be told; 0 if it had no outcome of its own.
         reason: the phrase, or why it was given up.
@@ -112,6 +113,7 @@ class AttemptRecord:
     uri: str = ""
     trunk: str = ""
     user: str | None = None
+    identity: str = ""
     started_at: float | None = None
     ringing_at: float | None = None
     answered_at: float | None = None
@@ -132,6 +134,8 @@ class CallRecord:
     caller: str
     #: As its From displays it.
     caller_name: str = ""
+    #: The address that it is proved to have: by a trusted peer (RFC 3325), or as a user of ours.
+    caller_identity: str = ""
     callee: str
     user: str | None
     source: str

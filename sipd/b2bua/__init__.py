@@ -1,1 +1,1 @@
-"""The back-to-back user agent (RFC 7092): legs, bridge, routing, call records."""
+"""The back-to-back user agent (RFC 7092): legs, bridge, searches, changes, transfers."""

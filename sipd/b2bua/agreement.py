@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sipd.sdp.streams import Crossing, Slots, cross_offer
+from sipd.sdp.filters import tell_hold
+from sipd.sdp.streams import Crossing, Slots, cross_offer, leave_out_disabled
 
 if TYPE_CHECKING:
     from sipd.b2bua.leg import Leg
@@ -50,12 +51,18 @@ class Agreement:
         """
         receiver = self.beside(sender)
         slots = self._slots if sender is self.one else _reversed(self._slots)
-        crossing = cross_offer(description, receiver.negotiation.local, slots)
+        local, policy = receiver.negotiation.local, receiver.negotiation.policy
+        if policy is not None:
+            # What it is not to see gets no slot of its own, and no port.
+            description = policy.apply(description)
+        crossing = cross_offer(description, local, slots)
+        if local is None and (policy is not None or sender.negotiation.policy is not None):
+            crossing = leave_out_disabled(crossing)
         offered = await self._media.offer(
             sender.name, receiver.name, crossing.description, None if crossing.is_straight else crossing.reverse_slots
         )
         self._crossings[sender.name] = crossing
-        return offered
+        return offered if policy is None or local is None else tell_hold(offered, policy.hold)
 
     async def answer(self, sender: Leg, description: SessionDescription) -> SessionDescription:
         """Take the answer of one leg to the offer of the other; give what that one is to be answered.

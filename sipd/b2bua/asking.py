@@ -15,7 +15,7 @@ from sipd.interfaces import EarlyMedia
 from sipd.sdp.negotiation import Carrier, Meaning
 from sipd.sdp.offer_answer import decline
 from sipd.sdp.streams import agree_alike
-from sipd.sip.reliable import Reliability, reliability
+from sipd.sip.reliable import Reliability
 from sipd.ua.events import Answered, Failed, ProgressAcknowledged, Progressed, Refused, Updated
 from sipd.ua.outgoing import CallRequest
 
@@ -112,7 +112,7 @@ class CallerAsking:
         #: Whether the caller has agreed to a change of somebody who is not heard any more.
         self._has_strayed = False
         self._is_late = reception.offer is None
-        self._wanted = reliability(reception.call.invite)
+        self._wanted = reception.call.wish
         self._ringback = Ringback(bridge, reception.offer, self._wanted)
         reception.call.takes_early_updates = True
 
@@ -164,10 +164,12 @@ class CallerAsking:
         if said is None and self._heard is None and status in _RINGING:
             said = await self._ringback.begin(leg)
         is_tone = self._ringback.is_heard and status in _RINGING
-        if is_tone or (said is not None and leg.early_media is EarlyMedia.AS_183):
+        early_media = self.leg.early_media_of(leg)
+        if is_tone or (said is not None and early_media is EarlyMedia.AS_183):
             status, reason = 183, "Session Progress"
-        elif leg.early_media is EarlyMedia.AS_180 and status == 183:
+        elif early_media is EarlyMedia.AS_180 and status == 183:
             status, reason = 180, "Ringing"
+        status, reason = self.leg.progress(leg, status, reason)
         content = self.leg.content(response, said)
         self._call.ring(status, reason, content.headers, content.body)
 
@@ -180,7 +182,7 @@ class CallerAsking:
         meaning = leg.early(tag).receive(Carrier.RELIABLE if is_reliable else Carrier.PROVISIONAL, description)
         if meaning not in (Meaning.ANSWER, Meaning.PREVIEW) or self._heard not in (None, leg):
             return None
-        if leg.early_media is EarlyMedia.AS_180:
+        if self.leg.early_media_of(leg) is EarlyMedia.AS_180:
             return None
         self._ringback.stop()
         answer = await self._agreements[leg.name].answer(leg, description)

@@ -31,7 +31,7 @@ from sipd.ua.interfaces import ISessionUser
 if TYPE_CHECKING:
     from sipd.b2bua.dialogue import Dialogue, Loan
     from sipd.b2bua.service import B2bua
-    from sipd.interfaces import Attempt, Route, RoutingRequest
+    from sipd.interfaces import Attempt, LegPolicy, Route, RoutingRequest
     from sipd.ua.incoming import IncomingCall
     from sipd.ua.session import Session
 
@@ -54,6 +54,7 @@ class Bridge:
 
     Attributes:
         id: names the call in logs, observers and records.
+        settings: those that held when it began.
         caller: the leg of who wants it; told of it when somebody stops the call.
         inbox: what happens to the call, but for what is taken elsewhere for a while.
         record: of the call.
@@ -65,11 +66,14 @@ class Bridge:
 
     def __init__(self, b2bua: B2bua, request: Request, flow: IFlow) -> None:
         self.b2bua = b2bua
+        self.settings = b2bua.settings
         self.id = b2bua.agent.entropy(8).hex()
         self.inbox: Inbox[BridgeEvent] = Inbox()
         self.legs: dict[str, Leg] = {}
         self.record = _record(self.id, request, flow, b2bua.now())
-        self.identities = Identities(b2bua.settings.identity, b2bua.agent.entropy, request, flow.host)
+        self.identities = Identities(
+            self.settings.identity, b2bua.agent.entropy, request, flow.host, self.settings.user_policies
+        )
         self.dialogue: Dialogue | None = None
         self.transfers = 0
         self._legs_of: dict[Session, Leg] = {}
@@ -104,13 +108,26 @@ class Bridge:
         """Give the wall clock's seconds."""
         return self.b2bua.now()
 
+    def policy_of(self, asked: RoutingRequest) -> LegPolicy | None:
+        """Give what is wanted of the leg of a caller, if the route says nothing of it."""
+        policy = self.identities.policy_of(asked.user)
+        if policy is None and asked.trunk is not None:
+            policy = self.settings.trunk_policies.get(asked.trunk)
+        return policy
+
+    def media_policy(self, leg: Leg) -> MediaPolicy:
+        """Say how a leg's media is relayed: as the route says that led to it, or as is set for its user, or for all."""
+        if leg.attempt is not None and leg.attempt.media is not None:
+            return leg.attempt.media
+        return self.settings.user_media.get(leg.user or "", self.settings.media)
+
     def prepare_media(self, leg: Leg) -> None:
         """Say how a leg's media is relayed, before it has any.
 
         It uses the address family of its signalling, as far as that is known beforehand.
         """
         attempt = leg.attempt
-        policy = self.b2bua.media_policy(leg)
+        policy = self.media_policy(leg)
         if policy != _DEFAULT:
             self.media.set_policy(leg.name, policy)
         if attempt is None:
@@ -132,8 +149,15 @@ class Bridge:
         codecs = allow_codecs(attempt.codecs) if attempt is not None and attempt.codecs else None
         leg = Leg("a" if attempt is None else f"b{self._tried}", self._negotiation(codecs), attempt)
         leg.side = self.identities.side_of(attempt)
+        leg.follow_policy()
+        self.explain_policy(leg)
         leg.inbox = self.inbox
         return leg
+
+    def explain_policy(self, leg: Leg) -> None:
+        """Say which policy a leg has, if it has one."""
+        if leg.policy is not None:
+            self.explain("policy", leg.policy.name or "without a name", leg.name)
 
     def _negotiation(self, codecs: CodecFilter | None = None) -> Negotiation:
         entropy = self.b2bua.agent.entropy
@@ -161,7 +185,7 @@ class Bridge:
         adopted.side, adopted.dtmf = self.identities.adopt(leg.side), leg.dtmf
         adopted.inbox = self.inbox
         self._record_leg(adopted, f"transfer of {leg.session.call_id}", leg.session)
-        other = leg.session.user
+        other: object = leg.session.user
         if isinstance(other, Bridge):
             self.record.related.append(other.id)
             other.record.related.append(self.id)
@@ -173,6 +197,7 @@ class Bridge:
         self._tried += 1
         leg = Leg(f"b{self._tried}", self._negotiation())
         leg.side = self.identities.newcomer(call.invite, call.transaction.flow.host, user)
+        leg.follow_policy(call)
         leg.inbox = self.inbox
         self._record_leg(leg, f"replacement by {call.invite.from_.uri}", call)
         self.hold_leg(leg, call)
@@ -214,7 +239,7 @@ class Bridge:
         leg.is_live = False
         if leg.stop_timer():
             self.b2bua.observer.call_resource_released(self.id, "timer", leg.name)
-        leg.session.hang_up(headers)
+        leg.session.hang_up(leg.parting(headers))
         leg.note_codecs()
         self._count_out(leg)
         if self._media is not None:

@@ -354,7 +354,8 @@ class Changes:
         self._bridge.explain("change", f"refused: {refusal.status} {refusal.reason}", self.agreement.beside(leg).name)
         if answering is not None:
             leg.negotiation.refuse(_CARRIERS[answering.request.method][0])
-            answering.reject(refusal.status, refusal.reason)
+            refusal, fields = leg.refusal(refusal, method=answering.request.method, in_dialog=True)
+            answering.reject(refusal.status, refusal.reason, fields)
         elif change.telling is not None:
             change.telling.not_told(refusal)
             self._tidy()

@@ -207,9 +207,9 @@ class _FirstCall(_SecondCall):
         leg.negotiation.send(Carrier.INVITE)
         return CallRequest(
             uri=attempt.uri,
-            caller=NameAddr(refer_to.uri, refer_to.address.display_name),
+            caller=leg.side.write(NameAddr(refer_to.uri, refer_to.address.display_name)),
             callee=NameAddr(request.uri),
-            headers=Headers(),
+            headers=Headers(leg.made("INVITE", ())),
             route_set=attempt.route_set,
             next_hop=attempt.next_hop,
             source=attempt.source,

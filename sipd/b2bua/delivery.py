@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import CancelledError, Deferred
 
 from sipd.b2bua.inbox import Inbox
+from sipd.b2bua.policing import hear
 from sipd.b2bua.refusals import Refusal, choose
 from sipd.errors import RemoteError
 from sipd.interfaces import Attempt
@@ -104,7 +105,9 @@ class Delivery:
                     if response.is_success:
                         self.taker = self._attempts[number]
                         return response
-                    refusals.append(Refusal.of_response(response))
+                    policy = self._attempts[number].policy
+                    refusal = Refusal.of_response(response)
+                    refusals.append(refusal if policy is None else hear(policy, refusal))
                 case (number, RemoteError() as error):
                     self._note(number, error.reason)
                     refusals.append(Refusal.of_error(error))

@@ -12,7 +12,16 @@ from sipd.b2bua.digits import Digits
 from sipd.b2bua.events import Again, Joins, Leaves, Lost, Returned, Stopped, TransferFailed
 from sipd.b2bua.infos import Infos
 from sipd.b2bua.joining import Joiner, Joining
-from sipd.b2bua.reasons import CALLER_GAVE_UP, MEDIA_LOST, OTHER_SIDE_GONE, SHUTDOWN, TIME_IS_UP, Reasons, reason_values, reasons_of
+from sipd.b2bua.reasons import (
+    CALLER_GAVE_UP,
+    MEDIA_LOST,
+    OTHER_SIDE_GONE,
+    SHUTDOWN,
+    TIME_IS_UP,
+    Reasons,
+    reason_values,
+    reasons_of,
+)
 from sipd.b2bua.refusals import Refusal
 from sipd.b2bua.talktime import CUT_OFF
 from sipd.b2bua.transfer import Transfer, TransferPolicy
@@ -261,7 +270,7 @@ class Dialogue:
 
     def _refer(self, leg: Leg, referring: Referring) -> None:
         """Take a REFER."""
-        policy = self._bridge.b2bua.settings.transfer.policy
+        policy = leg.transfer_policy(self._bridge.settings.transfer.policy)
         if policy is TransferPolicy.PASS:
             self._carry(leg, referring)
         elif policy is TransferPolicy.REFUSE:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sipd.b2bua.headers import body_fields, crossing
 from sipd.errors import LocalError, TransportError
+from sipd.sip.fields import NameAddr
 from sipd.sip.headers import Headers
 from sipd.sip.identifiers import new_call_id, new_tag
 from sipd.sip.identity import ANONYMOUS
@@ -17,7 +18,7 @@ from sipd.ua.failover import Send, ask_in_turn
 
 if TYPE_CHECKING:
     from sipd.b2bua.identity import Identities
-    from sipd.interfaces import Attempt, IFlow
+    from sipd.interfaces import Attempt, IFlow, LegPolicy
     from sipd.ua.core import UserAgent
 
 #: Octets to expect of what a request has not yet when its size is judged.
@@ -114,8 +115,20 @@ class Errand:
             self.request.headers.set("From", str(caller.with_tag(self.request.from_.tag or "")))
         fields = Headers([("Route", route) for route in attempt.route_set])
         fields.extend(self.request.headers)
-        side.tell(self._received, fields)
+        if side.policy is not None:
+            self._follow(side.policy, fields, caller)
+        side.cross(self._received, fields)
         return Request(self.request.method, uri, fields, self.request.body)
+
+    @staticmethod
+    def _follow(policy: LegPolicy, fields: Headers, caller: NameAddr) -> None:
+        """Write From and User-Agent as the policy of that place wants them."""
+        tag = NameAddr.parse(fields.get("From") or "").tag or ""
+        fields.set("From", str(caller.with_tag(tag)))
+        if policy.own_name:
+            fields.set("User-Agent", policy.own_name)
+        elif policy.own_name is not None:
+            fields.remove("User-Agent")
 
 
 def _next_hop(request: Request) -> Uri:

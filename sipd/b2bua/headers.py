@@ -7,6 +7,7 @@ order, header fields that nobody here knows among them.
 
 from __future__ import annotations
 
+from sipd.policies.headers import IDENTITY as IDENTITY
 from sipd.sip.headers import Headers
 
 #: Canonical name to the reason why the field does not cross.
@@ -74,14 +75,6 @@ STAYS = {
     "p-charging-vector": "is for a trust domain",
     "p-charging-function-addresses": "is for a trust domain",
 }  # fmt: skip
-
-#: What says who somebody is, or how much of that may be seen.
-IDENTITY = frozenset(
-    (
-        "p-asserted-identity", "p-preferred-identity", "remote-party-id", "privacy", "diversion", "history-info",
-        "session-id",
-    )
-)  # fmt: skip
 
 _STAYS = frozenset(STAYS)
 _BODY_FIELDS = frozenset(

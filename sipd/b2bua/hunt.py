@@ -18,6 +18,7 @@ from sipd.b2bua.reasons import (
 from sipd.b2bua.redirecting import follow
 from sipd.b2bua.refusals import Refusal, choose
 from sipd.errors import RemoteError, SdpError
+from sipd.sip.glare import retry_after_of
 from sipd.ua.events import Answered, Cancelled, Ended, Failed, Progressed, Refused
 
 if TYPE_CHECKING:
@@ -96,7 +97,8 @@ class Hunt:
         if self._asker.is_gone:
             # It gave up while this was being prepared.
             return
-        session = bridge.b2bua.agent.call(invitation)
+        agent = bridge.b2bua.agent
+        session = agent.call(leg.completed(invitation, agent.settings))
         leg.record.call_id, leg.record.started_at = session.call_id, bridge.now()
         bridge.record.attempts.append(leg.record)
         bridge.explain("attempt", f"{attempt.label} as {session.call_id}", leg.name)
@@ -161,11 +163,12 @@ class Hunt:
             )
             return False
         leg.record.answered_at, leg.record.status, leg.record.reason = bridge.now(), response.status, response.reason
+        leg.record.identity = leg.side.proved(response)
         del self._open[leg.name]
         for other in list(self._open.values()):
             self._close(other, "answered elsewhere", ANSWERED_ELSEWHERE)
         bridge.explain("answered", f"{response.status} {response.reason}", leg.name)
-        self._judge(leg, response.status)
+        self._judge(leg, response.status, response)
         return True
 
     def _responds(self, leg: Leg) -> None:
@@ -177,11 +180,12 @@ class Hunt:
             self._bridge.stop_timer(leg)
             self._bridge.start_timer(leg, attempt.timeout)
 
-    def _judge(self, leg: Leg, status: int) -> None:
+    def _judge(self, leg: Leg, status: int, response: Response | None) -> None:
         """Let what knows of trunks know how one of them did."""
-        trunks = self._bridge.b2bua.trunks
-        if trunks is not None and leg.attempt is not None and leg.attempt.trunk is not None:
-            trunks.attempt_ended(leg.attempt.trunk, status)
+        trunks, attempt = self._bridge.b2bua.trunks, leg.attempt
+        if trunks is not None and attempt is not None and attempt.trunk is not None:
+            retry_after = None if response is None else retry_after_of(response)
+            trunks.attempt_ended(attempt.trunk, status, attempt.next_hop, retry_after)
 
     async def _refused(self, leg: Leg, response: Response) -> None:
         """Take a final response that is no answer; a redirection is followed where the attempt allows that."""
@@ -200,11 +204,16 @@ class Hunt:
     async def _lose(self, leg: Leg, refusal: Refusal, headers: Reasons = ()) -> None:
         """An attempt failed: note it, and go on; not after a 6xx, which speaks for all places (section 21.6)."""
         status = refusal.response.status if refusal.response is not None else 0
-        self._judge(leg, status)
+        # A trunk by which somebody's phone rang has done its part.
+        self._judge(leg, status or leg.status, refusal.response)
         leg.record.cause, leg.record.status, leg.record.reason = refusal.cause, refusal.status, refusal.reason
         if refusal.response is not None:
             leg.record.reasons = reason_values(refusal.response)
         leg.side.status = refusal.status
+        meant = leg.hears(refusal)
+        if meant is not refusal:
+            self._bridge.explain("status", f"{refusal.status} {refusal.reason} is taken for {meant.status}", leg.name)
+        refusal = meant
         self._refusals.append(refusal)
         self._close(leg, f"{refusal.status} {refusal.reason}", headers)
         stops = () if leg.attempt is None else leg.attempt.stops

@@ -11,16 +11,20 @@ from typing import TYPE_CHECKING
 
 from sipd.b2bua.headers import IDENTITY, crossing
 from sipd.b2bua.histories import HISTORY, Place, copy_history, copy_history_for_strangers, extend_history
+from sipd.b2bua.policing import apply_headers, identity_policy, values_of
 from sipd.b2bua.trust import IdentityForm, IdentityPolicy
 from sipd.errors import ParseError, RequestRefusedError
-from sipd.interfaces import Attempt, Entropy
+from sipd.interfaces import Attempt, Entropy, LegPolicy
 from sipd.sip.fields import NameAddr
 from sipd.sip.headers import Headers
 from sipd.sip.identity import ANONYMOUS, NIL_UUID, Privacy, RemoteParty, SessionId, identities_of, make_uuid
 from sipd.sip.message import Request, Response
-from sipd.sip.uri import SipUri
+from sipd.sip.uri import SipUri, TelUri, parse_uri
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sipd.policies import AddressPolicy
     from sipd.ua.session import Session
 
 _ASSERTED, _PREFERRED, _REMOTE_PARTY = "P-Asserted-Identity", "P-Preferred-Identity", "Remote-Party-ID"
@@ -40,20 +44,31 @@ class Identities:
         entropy: for UUIDs.
         request: the INVITE, or the message.
         host: the numeric address that it came from.
+        policies: of the legs of users of ours, by their names.
 
     Attributes:
         caller: the side of who calls.
         callees: those of who was tried, in order.
         is_marked: whether anybody has said anything about identity so far.
+        has_policies: whether there is a side with a policy of its own.
     """
 
-    __slots__ = ("_sides", "callees", "caller", "entropy", "is_marked", "policy")
+    __slots__ = ("_policies", "_sides", "callees", "caller", "entropy", "has_policies", "is_marked", "policy")
 
-    def __init__(self, policy: IdentityPolicy, entropy: Entropy, request: Request, host: str) -> None:
+    def __init__(
+        self,
+        policy: IdentityPolicy,
+        entropy: Entropy,
+        request: Request,
+        host: str,
+        policies: Mapping[str, LegPolicy] | None = None,
+    ) -> None:
         self.policy = policy
         self.entropy = entropy
+        self.has_policies = False
+        self._policies = policies
         self.is_marked = request.headers.has_any(IDENTITY)
-        self.caller = Side(self, "calling", is_trusted=policy.trusts(host))
+        self.caller = Side(self, "calling", is_trusted=policy.trusts(host), host=host)
         if self.is_marked:
             self.caller.hear(request)
         self._sides = {request.call_id: self.caller}
@@ -68,12 +83,22 @@ class Identities:
         side = Side(self, "called", is_trusted=attempt.trusted or self.policy.trusts(host))
         self.callees.append(side)
         side.attempt, side.number, side.user = attempt, len(self.callees), attempt.user
+        wanted = attempt.policy or self.policy_of(attempt.user)
+        if wanted is not None:
+            side.use(wanted)
         return side
+
+    def policy_of(self, user: str | None) -> LegPolicy | None:
+        """Give what is wanted of the legs of a user of ours."""
+        return self._policies.get(user) if self._policies is not None and user is not None else None
 
     def newcomer(self, request: Request, host: str, user: str | None) -> Side:
         """Give the side of who takes the place of another one by a call of its own."""
-        side = Side(self, "calling", is_trusted=self.policy.trusts(host))
+        side = Side(self, "calling", is_trusted=self.policy.trusts(host), host=host)
         side.user = user
+        wanted = self.policy_of(user)
+        if wanted is not None:
+            side.use(wanted)
         if request.headers.has_any(IDENTITY):
             self.is_marked = True
             side.hear(request)
@@ -81,7 +106,9 @@ class Identities:
 
     def adopt(self, side: Side) -> Side:
         """Give the side of who comes from another call: it is who it was there."""
-        adopted = Side(self, side._party, is_trusted=side.is_trusted)
+        adopted = Side(self, side._party, is_trusted=side.is_trusted, host=side.host)
+        if side.policy is not None:
+            adopted.use(side.policy)
         adopted.user, adopted.uuid, adopted.attempt, adopted.number = side.user, side.uuid, side.attempt, side.number
         adopted._privacy, adopted._known = side._privacy, side._known
         self.is_marked = self.is_marked or side._call.is_marked
@@ -114,25 +141,35 @@ class Side:
         number: of the attempt.
         status: why it failed, or 0.
         uuid: of its end point (RFC 7989).
+        host: where a caller calls from; empty of a callee.
+        policy: what is wanted of the leg, or `None`.
     """
 
     __slots__ = (
+        "_addresses",
         "_call",
+        "_identity",
         "_known",
         "_other",
         "_party",
         "_privacy",
         "attempt",
+        "host",
         "is_trusted",
         "number",
+        "policy",
         "session",
         "status",
         "user",
         "uuid",
     )
 
-    def __init__(self, call: Identities, party: str, *, is_trusted: bool) -> None:
+    def __init__(self, call: Identities, party: str, *, is_trusted: bool, host: str = "") -> None:
         self.is_trusted = is_trusted
+        self.host = host
+        self.policy: LegPolicy | None = None
+        self._identity = call.policy
+        self._addresses: AddressPolicy | None = None
         self.user: str | None = None
         self.session: Session | None = None
         self.attempt: Attempt | None = None
@@ -150,8 +187,56 @@ class Side:
     def take(self, message: Request | Response) -> Headers:
         """Give the header fields that this side gets of a message of another one, without those of its body."""
         fields = crossing(message.headers)
-        self.tell(message, fields)
+        if self._call.has_policies:
+            self.cross(message, fields)
+        else:
+            self.tell(message, fields)
         return fields
+
+    def use(self, policy: LegPolicy) -> None:
+        """Let that be what is wanted of the leg."""
+        self.policy = policy
+        self._call.has_policies = True
+        default = self._call.policy
+        self._identity = identity_policy(policy, default)
+        if policy.trusted is not None:
+            self.is_trusted = policy.trusted
+        addresses = policy.addresses
+        self._addresses = addresses.at(default.domains[0]) if addresses is not None and default.domains else addresses
+
+    def cross(self, message: Request | Response, fields: Headers) -> None:
+        """Do to the fields of a message for this side what the policies of both have, and what is told of identity.
+
+        Arguments as for `tell`.
+        """
+        if not self._call.has_policies:
+            self.tell(message, fields)
+            return
+        sender, policy = self._call.sender(message), self.policy
+        wanted = None if sender.policy is None else sender.policy.heard_headers
+        if wanted is not None:
+            apply_headers(wanted, fields, message, sender.values(message) if wanted.needs_values else {})
+        self.tell(message, fields)
+        if policy is None:
+            return
+        if policy.statuses is not None:
+            policy.statuses.shape(fields)
+        if policy.headers is not None:
+            apply_headers(
+                policy.headers, fields, message, sender.values(message) if policy.headers.needs_values else {}
+            )
+
+    def values(self, message: Request | Response) -> dict[str, str]:
+        """Give what the placeholders of rules stand for in a message of this side."""
+        flow = None if self.session is None else self.session.flow
+        return values_of(message, self.user, self.host if flow is None else flow.host)
+
+    def write(self, address: NameAddr) -> NameAddr:
+        """Give an address of who calls as this side is to get it."""
+        attempt = self.attempt
+        if attempt is not None and (attempt.caller is not None or attempt.caller_name is not None):
+            address = _as_caller(address, attempt)
+        return address if self._addresses is None else self._addresses.write(address)
 
     def tell(self, message: Request | Response, fields: Headers) -> None:
         """Put into the fields of a message for this side what it is told of who sends it, and take out what it is not.
@@ -175,7 +260,7 @@ class Side:
         if sender.is_trusted and self.is_trusted:
             copy_history(fields, message.headers)
         elif sender.is_trusted:
-            copy_history_for_strangers(fields, message.headers, privacy, call.policy.history)
+            copy_history_for_strangers(fields, message.headers, privacy, self._identity.history)
         if self.is_trusted and isinstance(message, Request) and message.to.tag is None:
             self._add_history(fields, message)
         sender.hear(message)
@@ -197,7 +282,7 @@ class Side:
     def hears_of(self, sender: Side) -> bool:
         """Say whether this side is told who another one is."""
         privacy = sender._privacy
-        is_open = self._call.policy.tells_strangers and not privacy.asks_for("id", "user")
+        is_open = self._identity.tells_strangers and not privacy.asks_for("id", "user")
         return self.is_trusted or privacy.is_refused or is_open
 
     def is_news(self, message: Request | Response) -> bool:
@@ -219,8 +304,8 @@ class Side:
         """
         address = request.from_.without_parameters()
         call = self._call
-        if self.is_trusted or not (call.is_marked or request.headers.has_any(IDENTITY)):
-            return address
+        if (self.is_trusted and not self._hides_from) or not (call.is_marked or request.headers.has_any(IDENTITY)):
+            return self.write(address)
         sender = call.sender(request)
         sender._known = sender._asserted(request) or sender._known
         sender.privacy(request)
@@ -232,20 +317,26 @@ class Side:
         Raises:
             RequestRefusedError: as `from_`.
         """
-        privacy, policy = sender._privacy, self._call.policy
+        privacy, policy = sender._privacy, self._identity
+        if self.is_trusted and self._hides_from and privacy.asks_for("id", "user"):
+            return ANONYMOUS
         if self.is_trusted or not privacy.values:
-            return address
+            return self.write(address)
         if privacy.is_critical and not privacy.is_refused:
             missing = privacy.without(self._kept_here()).without(frozenset(("critical",)))
             if missing.values:
                 raise RequestRefusedError(f"{_NOT_POSSIBLE}: {missing}", status=500)
         if not policy.anonymises:
-            return address
+            return self.write(address)
         if privacy.asks_for("user"):
             return ANONYMOUS
         # What is hidden in P-Asserted-Identity must not stand in From.
         is_told = any(address.uri == identity.uri for identity in sender._known)
-        return ANONYMOUS if privacy.asks_for("id") and is_told else address
+        return ANONYMOUS if privacy.asks_for("id") and is_told else self.write(address)
+
+    @property
+    def _hides_from(self) -> bool:
+        return self._addresses is not None and self._addresses.hides_from
 
     def privacy(self, message: Request | Response) -> Privacy:
         """Give what this side asks for in a message of its own: what it said last, if that says nothing."""
@@ -256,7 +347,7 @@ class Side:
 
     def _kept_here(self) -> frozenset[str]:
         """Give the kinds of privacy that this server provides towards this side."""
-        policy = self._call.policy
+        policy = self._identity
         kinds = {"id", "header", "history"}
         if policy.anonymises:
             kinds.add("user")
@@ -265,6 +356,11 @@ class Side:
         return frozenset(kinds)
 
     # --- who it is --------------------------------------------------------------------------------------------
+
+    def proved(self, message: Request | Response) -> str:
+        """Give the address that a message of this side proves it to have; empty if it proves none."""
+        asserted = self._asserted(message)
+        return str(asserted[0].uri) if asserted else ""
 
     def _asserted(self, message: Request | Response) -> tuple[NameAddr, ...]:
         """Give who this side is, as its message and what is known of it prove (RFC 3325 section 5)."""
@@ -296,7 +392,7 @@ class Side:
 
     def _introduce(self, sender: Side, asserted: tuple[NameAddr, ...], fields: Headers, *, is_asked: bool) -> None:
         """Put in who the sender is, as far as this side is told, and what is left of its wish for privacy."""
-        privacy, policy = sender._privacy, self._call.policy
+        privacy, policy = sender._privacy, self._identity
         if self.is_trusted:
             self._assert(sender, asserted, fields)
             if privacy.values and (asserted or is_asked):
@@ -312,8 +408,9 @@ class Side:
             fields.add("Privacy", str(left))
 
     def _assert(self, sender: Side, asserted: tuple[NameAddr, ...], fields: Headers) -> None:
-        form, privacy = self._call.policy.form, sender._privacy
-        for identity in asserted:
+        form, privacy = self._identity.form, sender._privacy
+        for known in asserted:
+            identity = self.write(known)
             if form is not IdentityForm.RPID:
                 fields.add(_ASSERTED, str(identity))
             if form is not IdentityForm.PAI:
@@ -370,3 +467,15 @@ class Side:
         for side in (self, sender):
             if side.session is not None:
                 side.session.name(side.session_id())
+
+
+def _as_caller(address: NameAddr, attempt: Attempt) -> NameAddr:
+    """Give a caller's address with the number and the name that an attempt says; nobody's stays nobody's."""
+    uri, name = address.uri, attempt.caller_name
+    if uri == ANONYMOUS.uri:
+        return address
+    if attempt.caller is not None and isinstance(uri, SipUri):
+        uri = uri.replace(user=attempt.caller, password=None)
+    elif attempt.caller is not None and isinstance(uri, TelUri):
+        uri = parse_uri(f"tel:{attempt.caller}")
+    return NameAddr(uri, address.display_name if name is None else name, address.parameters)

@@ -16,6 +16,7 @@ from sipd.errors import LocalError, RemoteError
 from sipd.sip.dialog import TARGET_REFRESH
 from sipd.sip.grammar import printable
 from sipd.sip.headers import Fields, Headers
+from sipd.sip.status import reason_phrase
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
@@ -102,7 +103,7 @@ class Infos:
             return (("Contact", session.dialog.contact),)
         fields = Headers()
         if method == "OPTIONS":
-            session.agent.add_capabilities(fields)
+            session.agent.add_capabilities(fields, session.settings)
         return fields
 
     def _answer(
@@ -119,6 +120,10 @@ class Infos:
         outcome = "the call ended before its answer" if requesting.is_answered else f"{status} {reason or ''}".rstrip()
         text = f"{request.method}, {kind}, {len(request.body)} octets: {printable(outcome)}"
         self._bridge.explain("info", text, self._other.name)
+        if status >= 300 and self._leg.policy is not None:
+            refusal = Refusal(status, reason or reason_phrase(status))
+            told, headers = self._leg.refusal(refusal, headers, method=request.method, in_dialog=True)
+            status, reason = told.status, told.reason
         requesting.answer(status, reason, headers, body)
 
     def _broke(self, failure: Failure, requesting: Requesting | DigitInfo) -> None:

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
+from sipd.b2bua import policing
 from sipd.b2bua.bodies import SDP, find_description, is_other_content, replace_description
 from sipd.b2bua.headers import body_fields
 from sipd.errors import InvalidStateError, ParseError
 from sipd.interfaces import Attempt, AttemptRecord, Dtmf, EarlyMedia
+from sipd.policies import LegPolicy, ReliablePolicy, TransferPolicy
 from sipd.sdp.codecs import agreed_encodings
 from sipd.sdp.negotiation import Carrier, Negotiation
 from sipd.sip.glare import other_delay, owner_delay
 from sipd.sip.headers import Headers
+from sipd.sip.reliable import EXTENSION
 from sipd.ua.outgoing import OutgoingCall
 
 if TYPE_CHECKING:
@@ -23,10 +26,16 @@ if TYPE_CHECKING:
     from sipd.b2bua.events import BridgeEvent
     from sipd.b2bua.identity import Side
     from sipd.b2bua.inbox import Inbox
+    from sipd.b2bua.reasons import Reasons
+    from sipd.b2bua.refusals import Refusal
     from sipd.sdp.description import SessionDescription
     from sipd.sip.fields import NameAddr
+    from sipd.sip.headers import Fields
     from sipd.sip.message import Request, Response
+    from sipd.ua.incoming import IncomingCall
+    from sipd.ua.outgoing import CallRequest
     from sipd.ua.session import Session
+    from sipd.ua.settings import AgentSettings
 
 
 _log = Logger()
@@ -98,9 +107,27 @@ class Leg:
         self._early: dict[str, Negotiation] = {}
 
     @property
+    def policy(self) -> LegPolicy | None:
+        """What is wanted of it, beside what the attempt says."""
+        return self.side.policy
+
+    @property
     def early_media(self) -> EarlyMedia:
         """What the other side is told of media that comes before its answer."""
+        policy = self.side.policy
+        if policy is not None and policy.early_media is not None:
+            return policy.early_media
         return EarlyMedia.PASS if self.attempt is None else self.attempt.early_media
+
+    def early_media_of(self, callee: Leg) -> EarlyMedia:
+        """Say what this one is told, as a caller, of media that comes before the answer of a callee."""
+        policy = self.side.policy
+        return callee.early_media if policy is None or policy.early_media is None else policy.early_media
+
+    def transfer_policy(self, default: TransferPolicy) -> TransferPolicy:
+        """Say what becomes of its REFER."""
+        policy = self.side.policy
+        return default if policy is None or policy.transfer is None else policy.transfer
 
     @property
     def user(self) -> str | None:
@@ -216,6 +243,81 @@ class Leg:
         if message is not None and body:
             headers.extend(body_fields(message.headers))
         return Content(headers, body)
+
+    # --- what its policy makes of that ----------------------------------------------------------------------
+
+    def follow_policy(self, call: IncomingCall | None = None) -> None:
+        """Let the policy of its side, if there is one, hold for what it says of the session and of itself.
+
+        Args:
+            call: its session, if that has come in.
+
+        Raises:
+            RequestRefusedError: the INVITE does not meet what is wanted.
+        """
+        policy = self.side.policy
+        if policy is not None:
+            self.negotiation.policy = policy.description
+            if call is not None:
+                call.use(policing.agent_settings(policy, call.agent.settings))
+
+    def completed(self, invitation: CallRequest, settings: AgentSettings) -> CallRequest:
+        """Give the INVITE that it is called with as its policy wants it.
+
+        Args:
+            invitation: the INVITE.
+            settings: how the user agent presents itself to others.
+        """
+        policy = self.side.policy
+        if policy is not None:
+            invitation.settings = policing.agent_settings(policy, settings)
+            if policy.reliable is ReliablePolicy.REQUIRED and invitation.body:
+                invitation.headers.add("Require", EXTENSION)
+            if policy.addresses is not None and policy.addresses.to_is_target:
+                invitation.callee = policy.addresses.target(invitation.uri)
+        return invitation
+
+    def made(self, method: str, fields: Fields, *, is_request: bool = True) -> Fields:
+        """Give the fields of a message that this server makes for it."""
+        policy = self.side.policy
+        if policy is None or policy.headers is None:
+            return fields
+        made = Headers(fields)
+        policing.make(policy, made, method, is_request=is_request)
+        return made
+
+    def parting(self, reasons: Reasons) -> Reasons:
+        """Give what its BYE or CANCEL says, for reasons that are given."""
+        policy = self.side.policy
+        if policy is None:
+            return reasons
+        return policing.ending(policy, reasons, "BYE" if self.session.is_established else "CANCEL")
+
+    def hears(self, refusal: Refusal) -> Refusal:
+        """Give what a refusal of its peer is taken for."""
+        policy = self.side.policy
+        return refusal if policy is None else policing.hear(policy, refusal)
+
+    def progress(self, sender: Leg, status: int, reason: str) -> tuple[int, str]:
+        """Give what this one is told, as a caller, of a provisional response of a callee."""
+        mine, theirs = self.side.policy, sender.side.policy
+        return (status, reason) if mine is theirs is None else policing.progress(theirs, mine, status, reason)
+
+    def refusal(
+        self, refusal: Refusal, fields: Fields = (), *, method: str = "INVITE", in_dialog: bool = False
+    ) -> tuple[Refusal, Fields]:
+        """Give what it is told of a refusal.
+
+        Args:
+            refusal: of the other side, or of this server.
+            fields: what is said besides: by this server, or what crosses of the response of the other side.
+            method: of the request that is refused.
+            in_dialog: that is one inside of the dialog.
+        """
+        policy = self.side.policy
+        if policy is None:
+            return refusal, fields
+        return policing.tell(policy, refusal, fields, method=method, in_dialog=in_dialog)
 
     def stop_timer(self) -> bool:
         """Stop the timer of the attempt; say whether it ran."""

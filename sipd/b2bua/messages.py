@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from sipd.b2bua.delivery import Delivery
-from sipd.b2bua.outside import OutsideRequests, content_of, peer_of, status_of
+from sipd.b2bua.outside import OutsideRequests, answer_of, peer_of
 from sipd.b2bua.page import Page
 from sipd.errors import RemoteError, RequestRefusedError
 from sipd.interfaces import IRequestHandler, IServerTransaction
@@ -63,14 +63,10 @@ class Messages(OutsideRequests):
             user = await self.identify(transaction)
             route = await self.route(transaction, user)
             considered = route.considered
-            if route.refusal is not None:
-                status, reason = route.refusal
-            else:
-                outcome = await delivery.run(
-                    Page(self.b2bua.agent, request, self.identities(transaction, user)), route.rounds
-                )
-                status, reason = status_of(outcome)
-                headers, body = content_of(outcome)
+            route.check()
+            identities = self.identities(transaction, user, route)
+            outcome = await delivery.run(Page(self.b2bua.agent, request, identities), route.rounds)
+            status, reason, headers, body = answer_of(outcome, identities.caller.policy)
         except RequestRefusedError as error:
             status, reason, headers = error.status, error.reason, error.headers
         except RemoteError as error:

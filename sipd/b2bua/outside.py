@@ -10,10 +10,11 @@ from twisted.logger import Logger
 
 from sipd.b2bua.headers import body_fields, crossing
 from sipd.b2bua.identity import Identities
+from sipd.b2bua.policing import apply_headers, tell
 from sipd.b2bua.refusals import Refusal
 from sipd.errors import LocalError, RequestRefusedError
 from sipd.interfaces import IServerTransaction, Route
-from sipd.sip.headers import Fields
+from sipd.sip.headers import Fields, Headers
 from sipd.sip.identifiers import new_tag
 from sipd.sip.message import Response
 from sipd.sip.validation import find_spent_hops
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from sipd.b2bua.service import B2bua
+    from sipd.interfaces import LegPolicy
 
 #: What a callee can read: in a call the legs' own, here the callee's, for whom the body is meant.
 _WHAT_IT_READS = frozenset(("accept", "accept-encoding", "allow-events"))
@@ -34,7 +36,7 @@ class OutsideRequests(ABC):
 
     Args:
         b2bua: whose user agent, router and authenticator serve these, too.
-        max_pending: requests at a time that are not answered yet; further ones are answered with 503.
+        max_pending: requests at a time that are not answered yet; further ones are answered with 503. May be changed.
     """
 
     _log = Logger()
@@ -45,7 +47,7 @@ class OutsideRequests(ABC):
 
     def __init__(self, b2bua: B2bua, *, max_pending: int) -> None:
         self.b2bua = b2bua
-        self._max_pending = max_pending
+        self.max_pending = max_pending
         self._pending: set[IServerTransaction] = set()
         self._is_draining = False
         self._is_full = False
@@ -91,11 +93,21 @@ class OutsideRequests(ABC):
         """Give where it goes."""
         return await self.b2bua.router.route(self.b2bua.asked(transaction.request, transaction.flow, user))
 
-    def identities(self, transaction: IServerTransaction, user: str | None) -> Identities:
-        """Give what those that it goes to are told of who sends it."""
+    def identities(self, transaction: IServerTransaction, user: str | None, route: Route | None = None) -> Identities:
+        """Give what those that it goes to are told of who sends it.
+
+        Args:
+            transaction: of the request.
+            user: who sends it.
+            route: where it goes; says what is wanted of who sends it.
+        """
         request, host = transaction.request, transaction.flow.host
-        identities = Identities(self.b2bua.settings.identity, self.b2bua.agent.entropy, request, host)
+        settings = self.b2bua.settings
+        identities = Identities(settings.identity, self.b2bua.agent.entropy, request, host, settings.user_policies)
         identities.caller.user = user
+        policy = (route.caller_policy if route is not None else None) or identities.policy_of(user)
+        if policy is not None:
+            identities.caller.use(policy)
         return identities
 
     def too_many(self, reason: str) -> RequestRefusedError:
@@ -114,11 +126,11 @@ class OutsideRequests(ABC):
         """Say why none is taken now; too many are logged once, until half of them are gone."""
         if self._is_draining:
             return self.too_many("Shutting Down")
-        if len(self._pending) < self._max_pending:
+        if len(self._pending) < self.max_pending:
             return None
         if not self._is_full:
             self._is_full = True
-            self._log.warn("{limit} {what}s are pending: new ones get 503", limit=self._max_pending, what=self.what)
+            self._log.warn("{limit} {what}s are pending: new ones get 503", limit=self.max_pending, what=self.what)
         return self.too_many(f"Too Many {self.what.title()}s")
 
     def _failed(self, failure: Failure, transaction: IServerTransaction) -> None:
@@ -132,7 +144,7 @@ class OutsideRequests(ABC):
 
     def _ended(self, _: None, transaction: IServerTransaction) -> None:
         self._pending.discard(transaction)
-        if len(self._pending) <= self._max_pending // 2:
+        if len(self._pending) <= self.max_pending // 2:
             self._is_full = False
         self._tell()
 
@@ -162,6 +174,23 @@ def content_of(outcome: Response | Refusal) -> tuple[Fields, bytes]:
     fields.copy_only(response.headers, _WHAT_IT_READS)
     fields.extend(body_fields(response.headers))
     return fields, response.body
+
+
+def answer_of(outcome: Response | Refusal, policy: LegPolicy | None) -> tuple[int, str, Fields, bytes]:
+    """Give status, phrase, fields and body that a sender with that policy, if it has one, is told."""
+    status, reason = status_of(outcome)
+    fields, body = content_of(outcome)
+    if policy is None:
+        return status, reason, fields, body
+    response = outcome.response if isinstance(outcome, Refusal) else outcome
+    said = Headers(fields)
+    if response is not None and policy.headers is not None:
+        apply_headers(policy.headers, said, response, {"method": response.cseq.method})
+    if status < 300:
+        return status, reason, said, body
+    method = "" if response is None else response.cseq.method
+    refusal, told = tell(policy, Refusal(status, reason, response), said, method=method, in_dialog=False)
+    return (refusal.status if refusal.status != 408 else 480), refusal.reason, told, body
 
 
 def peer_of(transaction: IServerTransaction) -> str:

@@ -12,12 +12,14 @@ from sipd.b2bua.bodies import find_description
 from sipd.b2bua.bridge import Bridge
 from sipd.b2bua.dialogue import Dialogue
 from sipd.b2bua.hunt import Hunt
+from sipd.b2bua.leg import Content
 from sipd.b2bua.reasons import reason_values
 from sipd.b2bua.refusals import Refusal
 from sipd.b2bua.talktime import TalkTime
 from sipd.errors import LocalError, RemoteError, RequestRefusedError, ResourcesExhaustedError
 from sipd.interfaces import RoutingRequest
 from sipd.sdp.negotiation import Carrier
+from sipd.sip.headers import Headers
 from sipd.sip.validation import find_spent_hops
 
 if TYPE_CHECKING:
@@ -51,19 +53,18 @@ class Reception:
         if self.call.is_over:
             self.bridge.given_up(next((event for leg, event in self.bridge.inbox if leg is self.bridge.caller), None))
             return
-        self.bridge.record.status, self.bridge.record.reason = refusal.status, refusal.reason
-        self.bridge.record.reasons = reason_values(refusal.response)
-        self.bridge.ended(
-            "callee" if refusal.response is not None else "sipd", refusal.cause, f"{refusal.status} {refusal.reason}"
-        )
-        if refusal.response is not None:
-            content = self.bridge.caller.content(refusal.response, None)
-            fields = content.headers
-            if refusal.status < 400:
-                fields.copy_lines(refusal.response.headers, "Contact")
-            self.call.reject(refusal.status, refusal.reason, fields, content.body)
-        else:
-            self.call.reject(refusal.status, refusal.reason, headers)
+        caller, response = self.bridge.caller, refusal.response
+        content = Content(Headers(headers), b"") if response is None else caller.content(response, None)
+        told, fields = caller.refusal(refusal, content.headers)
+        if told is not refusal:
+            said = f"{refusal.status} {refusal.reason} is told as {told.status} {told.reason}"
+            self.bridge.explain("status", said, caller.name)
+        if response is not None and told.status < 400:
+            content.headers.copy_lines(response.headers, "Contact")
+        self.bridge.record.status, self.bridge.record.reason = told.status, told.reason
+        self.bridge.record.reasons = reason_values(response)
+        self.bridge.ended("callee" if response is not None else "sipd", refusal.cause, f"{told.status} {told.reason}")
+        self.call.reject(told.status, told.reason, fields, content.body)
 
     async def run(self) -> None:
         """Take the call from here to its end."""
@@ -113,13 +114,15 @@ class Reception:
         """From here on there is a call."""
         bridge, flow = self.bridge, self.call.transaction.flow
         bridge.begin(user)
+        bridge.record.caller_identity = bridge.caller.side.proved(self.call.invite)
         bridge.hold_leg(bridge.caller, self.call)
         source = f"{flow.host}:{flow.port} over {flow.transport.value} at {flow.point.name}"
         bridge.explain("received", f"{self.call.invite.method} {self.call.invite.uri_text} from {source}", "a")
         bridge.explain("authenticated", f"as {user}" if user else "not asked for by the route", "a")
 
     def _asked(self) -> RoutingRequest:
-        return self._b2bua.asked(self.call.invite, self.call.transaction.flow, self.bridge.record.user)
+        record = self.bridge.record
+        return self._b2bua.asked(self.call.invite, self.call.transaction.flow, record.user, record.started_at)
 
     async def _connect(self) -> None:
         asked = self._asked()
@@ -127,6 +130,11 @@ class Reception:
         route = await self._b2bua.router.route(asked)
         self.bridge.record.route, self.bridge.record.aor = route.name, route.aor or ""
         self.call.credentials, self.bridge.caller.dtmf = route.caller_credentials, route.caller_dtmf
+        policy = route.caller_policy or self.bridge.policy_of(asked)
+        if policy is not None:
+            self.bridge.caller.side.use(policy)
+            self.bridge.explain_policy(self.bridge.caller)
+            self.bridge.caller.follow_policy(self.call)
         route = self.bridge.admit(asked, route)
         self.bridge.explain("routed", route.name)
         negotiation = self.bridge.caller.negotiation

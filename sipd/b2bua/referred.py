@@ -11,6 +11,7 @@ from sipd.errors import ParseError, SdpError
 from sipd.sdp.negotiation import Carrier
 from sipd.sdp.streams import revive
 from sipd.sip.fields import NameAddr
+from sipd.sip.headers import Headers
 from sipd.ua.incoming import IncomingCall
 from sipd.ua.outgoing import CallRequest
 
@@ -65,6 +66,7 @@ class ReferredCall:
             content.headers.add("Replaces", str(self.replaces))
         if self.referring.referred_by is not None:
             content.headers.add("Referred-By", str(self.referring.referred_by))
+        fields = leg.made("INVITE", content.headers)
         session = self.leg.session
         if isinstance(session, IncomingCall):
             caller = leg.side.from_(session.invite)
@@ -74,7 +76,7 @@ class ReferredCall:
             uri=attempt.uri,
             caller=caller,
             callee=NameAddr(refer_to.uri, refer_to.address.display_name),
-            headers=content.headers,
+            headers=Headers(fields),
             body=content.body,
             route_set=attempt.route_set,
             next_hop=attempt.next_hop,

@@ -61,7 +61,7 @@ class Ringback:
             What to tell the caller; `None` if it knows, or hears nothing.
         """
         if self._answer is None:
-            await self._greet(self._bridge.b2bua.media_policy(callee).ringback)
+            await self._greet(self._bridge.media_policy(callee).ringback)
         if self._answer is None:
             return None
         carrier = Carrier.PROVISIONAL if self._wish is Reliability.NONE else Carrier.RELIABLE

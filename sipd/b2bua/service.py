@@ -25,6 +25,7 @@ from sipd.interfaces import (
     IMediaRelay,
     IRouter,
     ITrunks,
+    LegPolicy,
     MediaPolicy,
     RoutingRequest,
 )
@@ -56,6 +57,8 @@ class B2buaSettings:
         transfer: how calls are transferred.
         media: how media is relayed, of legs of which nothing else is said.
         user_media: the same for legs of users of ours, by their names.
+        user_policies: what else is wanted of these, by their names.
+        trunk_policies: the same for legs by which trunks call, where the route does not say it.
     """
 
     realm: str
@@ -67,11 +70,15 @@ class B2buaSettings:
     transfer: TransferSettings = field(default_factory=TransferSettings)
     media: MediaPolicy = field(default_factory=MediaPolicy)
     user_media: Mapping[str, MediaPolicy] = field(default_factory=dict)
+    user_policies: Mapping[str, LegPolicy] = field(default_factory=dict)
+    trunk_policies: Mapping[str, LegPolicy] = field(default_factory=dict)
 
 
 @implementer(ICallHandler)
 class B2bua:
     """Bridges each incoming call to where the router sends it.
+
+    Router and settings may be replaced: calls that go on keep the settings that they began with.
 
     Args:
         agent: the user agent whose calls it takes; it becomes their handler.
@@ -129,18 +136,19 @@ class B2bua:
         self.bridge_began(reception.bridge)
         Deferred.fromCoroutine(reception.run()).addErrback(self._broken, reception)
 
-    def asked(self, request: Request, flow: IFlow, user: str | None = None) -> RoutingRequest:
-        """Give what the router is asked about a request that came on that flow, or is made for who is at its end."""
-        asked = RoutingRequest.of(request, flow, user, at=self.now())
+    def asked(self, request: Request, flow: IFlow, user: str | None = None, at: float | None = None) -> RoutingRequest:
+        """Give what the router is asked about a request that came on that flow, or is made for who is at its end.
+
+        Args:
+            request: the request.
+            flow: where it came from.
+            user: who sends it.
+            at: when it came; `None` for now.
+        """
+        asked = RoutingRequest.of(request, flow, user, at=self.now() if at is None else at)
         if self.trunks is None:
             return asked
-        return replace(asked, trunk=self.trunks.identify(asked.source, flow.peer_names))
-
-    def media_policy(self, leg: Leg) -> MediaPolicy:
-        """Say how a leg's media is relayed: as the route says that led to it, or as is set for its user, or for all."""
-        if leg.attempt is not None and leg.attempt.media is not None:
-            return leg.attempt.media
-        return self.settings.user_media.get(leg.user or "", self.settings.media)
+        return replace(asked, trunk=self.trunks.identify(asked.source, flow.peer_names, request.uri, user))
 
     def find_leg(self, key: DialogKey) -> tuple[Bridge, Leg] | None:
         """Give the leg that uses a dialog, and its call, if that is answered."""

@@ -8,7 +8,6 @@ one's other party away instead. The transferee's phone sees a re-INVITE, and nee
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, succeed
@@ -24,6 +23,7 @@ from sipd.b2bua.referred import ReferredCall
 from sipd.b2bua.refusals import Refusal
 from sipd.errors import InvalidStateError, LocalError, RemoteError, RequestRefusedError, SdpError
 from sipd.interfaces import RoutingRequest
+from sipd.policies import TransferPolicy as TransferPolicy
 from sipd.sdp.streams import revive
 from sipd.sip.headers import Headers
 from sipd.sip.message import Request
@@ -40,18 +40,6 @@ if TYPE_CHECKING:
     from sipd.sdp.description import SessionDescription
     from sipd.sip.message import Response
     from sipd.ua.referring import Referring
-
-
-class TransferPolicy(Enum):
-    """What becomes of a REFER inside of a call."""
-
-    #: sipd calls the target, and the other party talks with it by a re-INVITE.
-    TERMINATE = "terminate"
-    #: The other party gets the REFER, and does it.
-    PASS = "pass"
-    REFUSE = "refuse"
-
-    __hash__ = object.__hash__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +110,7 @@ class Transfer(ReferredCall):
             self.referring.answer(refusal.status, refusal.reason)
             self.refused(refusal)
             return
-        settings = self.bridge.b2bua.settings.transfer
+        settings = self.bridge.settings.transfer
         self._timer = self.bridge.b2bua.agent.clock.callLater(settings.timeout, self.inbox.put, (self.leg, TimedOut()))
         self._explain(f"to {self.referring.refer_to.uri}")
         self.referring.accept()
@@ -148,7 +136,7 @@ class Transfer(ReferredCall):
         refer_to = referring.refer_to
         if refer_to.method != "INVITE":
             raise RequestRefusedError("Only Calls Are Transferred", status=501)
-        if bridge.transfers >= bridge.b2bua.settings.transfer.limit:
+        if bridge.transfers >= bridge.settings.transfer.limit:
             raise RequestRefusedError("Transferred Too Often", status=403)
         if refer_to.replaces is not None:
             found = bridge.b2bua.find_leg(refer_to.replaces.key)

@@ -5,35 +5,15 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 
+from sipd.policies import HistoryForStrangers, IdentityForm
 from sipd.sip.fields import NameAddr
 from sipd.sip.grammar import escape
 from sipd.sip.uri import SipUri, Uri
 
+__all__ = ["HistoryForStrangers", "IdentityForm", "IdentityPolicy", "Network"]
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-class IdentityForm(Enum):
-    """How an identity is asserted."""
-
-    PAI = "pai"
-    RPID = "rpid"
-    BOTH = "both"
-
-    __hash__ = object.__hash__
-
-
-class HistoryForStrangers(Enum):
-    """What becomes of History-Info and Diversion where a request leaves the trust domain (RFC 7044 section 10)."""
-
-    REMOVE = "remove"
-    #: Every place without its name.
-    ANONYMISE = "anonymise"
-    #: Those without their name for which somebody has asked for that.
-    PASS = "pass"
-
-    __hash__ = object.__hash__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,24 +7,28 @@ mistakes also where other values are wrong, and one run reports everything.
 from __future__ import annotations
 
 import ipaddress
-import re
-import string
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from sipd.daemon.account_checks import account_stores, find_account_conflicts
+from sipd.daemon.guard_checks import find_guard_conflicts
+from sipd.daemon.policies import find_policy_conflicts
 from sipd.daemon.problems import KeyPath, Problem
+from sipd.daemon.record_checks import find_record_conflicts
+from sipd.daemon.route_checks import find_routing_conflicts
 from sipd.daemon.sections import Authentication, Media, Registrar, Subscriptions, Timers
+from sipd.daemon.trunk_checks import find_trunk_conflicts
 from sipd.daemon.values import Table, shown
 from sipd.errors import ParseError
 from sipd.sip.grammar import escape
-from sipd.sip.uri import OtherUri, SipUri, Uri, parse_uri
+from sipd.sip.uri import SipUri, Uri, parse_uri
 
 _DEFAULT_PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061}
 
 
 def find_conflicts(table: Table) -> Iterator[Problem]:
     """Give every mistake that lies in the relation of two values."""
-    for name in ("listen", "users", "routes"):
+    for name in ("listen", "users", "trunks", "routes", "policies"):
         yield from _same_names(table, name)
     yield from _same_places(table)
     for path, listen in _tables(table, "listen"):
@@ -32,12 +36,17 @@ def find_conflicts(table: Table) -> Iterator[Problem]:
     for path, user in _tables(table, "users"):
         yield from _user(path, user, _section(table, "authentication"))
     yield from _identities(table)
-    for path, route in _tables(table, "routes"):
-        yield from _route(path, route)
+    yield from find_account_conflicts(table)
+    yield from find_trunk_conflicts(table)
+    yield from find_routing_conflicts(table)
+    yield from find_policy_conflicts(table)
     yield from _in_order(table)
     yield from _subscriptions(table)
     yield from _media(table)
     yield from _recording(table)
+    yield from _metrics(table)
+    yield from find_guard_conflicts(table)
+    yield from find_record_conflicts(table)
 
 
 def _section(table: Table, name: str) -> Table:
@@ -148,50 +157,6 @@ def _identities(table: Table) -> Iterator[Problem]:
                 yield Problem((*path, "identities", index), problem)
 
 
-def _route(path: KeyPath, route: Table) -> Iterator[Problem]:
-    if "to" not in route and "refuse" not in route:
-        yield Problem((*path, "to"), "required (or refuse), and missing")
-    if "refuse" in route:
-        for key in ("to", "next_hop", "credentials", "caller_credentials", "timeout", "trusted"):
-            if key in route:
-                yield Problem((*path, key), "not possible beside refuse")
-    template = route.get("to")
-    if isinstance(template, str):
-        text = _template_fault(template, _captures(route))
-        if text:
-            yield Problem((*path, "to"), text)
-
-
-def _captures(route: Table) -> list[str] | None:
-    """Give the names that a template may use; `None` where the pattern does not compile: that is reported elsewhere."""
-    pattern = route.get("user")
-    if not isinstance(pattern, str):
-        return ["0"]
-    try:
-        compiled = re.compile(pattern)
-    except re.error:
-        return None
-    return [str(number) for number in range(compiled.groups + 1)] + list(compiled.groupindex)
-
-
-def _template_fault(template: str, names: list[str] | None) -> str:
-    try:
-        fields = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
-    except ValueError as error:
-        return f"a URI with groups in braces expected: {error}"
-    for name in fields:
-        if names is not None and name not in names:
-            return f"{{{name}}} is no group of this route's user pattern; there are: {', '.join(names)}"
-    sample = re.sub(r"\{[^{}]*\}", "0", template)
-    try:
-        uri = parse_uri(sample)
-    except ParseError as error:
-        return f'a URI such as "sip:{{0}}@192.0.2.1" expected: {error.reason}'
-    if isinstance(uri, OtherUri):
-        return f"a sip, sips or tel URI expected (got a {uri.scheme} URI)"
-    return ""
-
-
 def _in_order(table: Table) -> Iterator[Problem]:
     registrar, timers, limits = (_section(table, name) for name in ("registrar", "timers", "limits"))
     subscriptions = _section(table, "subscriptions")
@@ -219,6 +184,8 @@ def _in_order(table: Table) -> Iterator[Problem]:
 
 def _subscriptions(table: Table) -> Iterator[Problem]:
     """Who is named there has to be a user: a name that nobody has would open nothing, and seem to."""
+    if account_stores(table):
+        return  # they may have the name
     subscriptions = _section(table, "subscriptions")
     users = [user.get("name") for _, user in _tables(table, "users")]
     watchers = _section(subscriptions, "watchers")
@@ -242,11 +209,24 @@ def _recording(table: Table) -> Iterator[Problem]:
     if _section(table, "recording").get("directory") is not None:
         return
     wanted: list[tuple[str, object]] = [("media", _section(table, "media").get("record"))]
-    wanted += [(name, one.get("record")) for name in ("users", "routes") for _, one in _tables(table, name)]
+    wanted += [(name, one.get("record")) for name in ("users", "trunks", "routes") for _, one in _tables(table, name)]
     for where, value in wanted:
         if value in ("wave", "pcap"):
             yield Problem(("recording", "directory"), f"required by record = {shown(value)} in {where}, and missing")
             return
+
+
+def _metrics(table: Table) -> Iterator[Problem]:
+    """Who may ask has to be said where others than this machine can."""
+    section = _section(table, "metrics")
+    address = section.get("address")
+    try:
+        is_loopback = not isinstance(address, str) or ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return
+    if not is_loopback and not section.get("allow"):
+        text = f"required where address is {shown(address)}, and missing: who may ask?"
+        yield Problem(("metrics", "allow"), text)
 
 
 def _media(table: Table) -> Iterator[Problem]:

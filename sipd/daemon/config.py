@@ -6,6 +6,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -53,7 +54,7 @@ def build(table: Table, surroundings: Surroundings, name: str = "configuration")
     problems = list(find_conflicts(table))
     config = None
     try:
-        config = Config.model_validate(table, context=surroundings)
+        config = Config.model_validate(table, context=replace(surroundings, trunks=_trunks(table)))
     except ValidationError as error:
         problems = [*problems_of(error, Config), *problems]
     if config is None or problems:
@@ -90,6 +91,13 @@ def _parse(text: str, name: str) -> Table:
         raise ConfigurationError([f"{name}:{line}:{column}: not TOML: {what}"]) from None
     except RecursionError:
         raise ConfigurationError([f"{name}: not TOML: nested too deeply"]) from None
+
+
+def _trunks(table: Table) -> frozenset[str]:
+    """Give the names of trunks, which files of prefixes have to know."""
+    trunks = table.get("trunks")
+    entries = [entry for entry in trunks if isinstance(entry, dict)] if isinstance(trunks, list) else []
+    return frozenset(name for entry in entries if isinstance(name := entry.get("name"), str))
 
 
 def _lines(problems: list[Problem], name: str) -> list[str]:

@@ -19,7 +19,12 @@ def greet(config: Config, points: Sequence[ListeningPoint]) -> list[str]:
         config: what runs.
         points: what it listens on, with the real ports.
     """
-    lines = [f"listening on {_point(point)}" for point in points]
+    lines = [f"listening on {name_point(point)}" for point in points]
+    stores = config.accounts.stores
+    if stores:
+        lines.append(f"further users: in {', then in '.join(f'{one.name} ({one.type})' for one in stores)}")
+    if not config.users and stores:
+        return [*lines, f"domains: {', '.join(config.domains)}"]
     if not config.users:
         return [*lines, "no users are configured: nobody can register"]
     names = [user.name for user in config.users]
@@ -43,7 +48,8 @@ def _reachable(points: Sequence[ListeningPoint]) -> list[ListeningPoint]:
     return [point for point in points if ":" not in point.advertised_host] or list(points)
 
 
-def _point(point: ListeningPoint) -> str:
+def name_point(point: ListeningPoint) -> str:
+    """Give a listening point in a few words."""
     bound = f"{_in_uri(point.host)}:{point.port}"
     told = "" if bound == point.sent_by else f", which others are told is {point.sent_by}"
     return f"{point.transport.value} {bound}{told}"

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-from sipd.b2bua.routing import StaticRoute
 from sipd.b2bua.transfer import TransferPolicy, TransferSettings
 from sipd.b2bua.trust import HistoryForStrangers, IdentityForm, IdentityPolicy
 from sipd.daemon.certificates import CertificateFiles
-from sipd.daemon.sections import Config, Limits, Listen, Media, RouteCredentials, RouteRule, Tls, User
-from sipd.interfaces import Credentials, CryptoPolicy, Dtmf, EarlyMedia, Entropy, ListeningPoint, MediaPolicy
+from sipd.daemon.policies import takes_referrals_somewhere
+from sipd.daemon.sections import Config, Limits, Listen, Media, RouteRule, Tls, TrunkSection, User
+from sipd.interfaces import Credentials, CryptoPolicy, Entropy, ListeningPoint, MediaPolicy
 from sipd.media.ports import MediaAddress
 from sipd.registrar.bindings import RegistrarSettings
 from sipd.registrar.keepalive import KeepAliveSettings, Ping, Silence
@@ -41,6 +40,12 @@ def listening_point(listen: Listen) -> ListeningPoint:
         advertised_host=listen.advertised_address or listen.address,
         advertised_port=listen.advertised_port or 0,
     )
+
+
+def domain_in_uri(config: Config) -> str:
+    """Give the first domain as it stands in a URI: an IPv6 address in brackets."""
+    domain = config.domains[0]
+    return f"[{domain}]" if ":" in domain else domain
 
 
 def tls_settings(listen: Listen, tls: Tls, self_signed: CertificateFiles | None) -> TlsSettings:
@@ -92,7 +97,7 @@ def agent_settings(config: Config) -> AgentSettings:
     timers = config.timers
     return AgentSettings(
         supported=AgentSettings().supported | {"replaces"},
-        takes_referrals=config.transfer.policy != "refuse",
+        takes_referrals=config.transfer.policy != "refuse" or takes_referrals_somewhere(config),
         timers=timer_values(config),
         target_timeout=config.dns.target_timeout,
         ping_interval=timers.ping,
@@ -157,7 +162,7 @@ def identity_policy(config: Config) -> IdentityPolicy:
     """Give who is believed, and what others are told."""
     identity = config.identity
     return IdentityPolicy(
-        trust=identity.trust,
+        trust=(*identity.trust, *(one for trunk in config.trunks if trunk.trusted for one in trunk.networks)),
         domains=config.domains,
         owned={user.name: user.identities for user in config.users},
         form=IdentityForm(identity.form),
@@ -194,47 +199,10 @@ def credentials_of(user: User) -> Credentials:
     return Credentials(username=user.name, password=user.password.text if user.password else None, ha1=user.hashes())
 
 
-def static_route(rule: RouteRule, default: Media) -> StaticRoute:
-    """Give a rule to the router.
-
-    Args:
-        rule: the rule.
-        default: how media is relayed where the rule does not say so.
-    """
-    return StaticRoute(
-        name=rule.name,
-        user=rule.user,
-        host=rule.host,
-        caller=rule.from_,
-        sources=rule.sources,
-        to=rule.to,
-        refusal=rule.refuse,
-        authenticate=rule.authenticate,
-        timeout=rule.timeout,
-        trusted=rule.trusted,
-        next_hop=rule.next_hop,
-        credentials=_route_credentials(rule.credentials),
-        caller_credentials=_route_credentials(rule.caller_credentials),
-        early_media=EarlyMedia(rule.early_media),
-        codecs=tuple(name.lower() for name in rule.codecs),
-        media=_route_media(rule, default),
-        dtmf=Dtmf(rule.dtmf),
-        caller_dtmf=Dtmf(rule.caller_dtmf),
-    )
-
-
-def _route_media(rule: RouteRule, default: Media) -> MediaPolicy | None:
-    says_something = rule.srtp or rule.record or rule.hold_music or rule.ringback or rule.asymmetric or not rule.relay
-    return (
-        replace(_media_of(rule, default), is_asymmetric=rule.asymmetric, is_bypassed=not rule.relay)
-        if (says_something)
-        else None
-    )
-
-
-def _media_of(given: RouteRule | User, default: Media) -> MediaPolicy:
+def media_of(given: RouteRule | TrunkSection | User, default: Media) -> MediaPolicy:
+    """Give how media is relayed of legs of a route, a trunk or a user: where that says nothing, as for all."""
     record = given.record or default.record
-    ringback = given.ringback if isinstance(given, RouteRule) else None
+    ringback = None if isinstance(given, User) else given.ringback
     return MediaPolicy(
         crypto=CryptoPolicy(given.srtp or default.srtp),
         record="" if record == "no" else record,
@@ -257,14 +225,8 @@ def media_policy(config: Config) -> MediaPolicy:
 def user_media(config: Config) -> dict[str, MediaPolicy]:
     """Give the same for users of whom something else is said."""
     return {
-        user.name: _media_of(user, config.media) for user in config.users if user.srtp or user.record or user.hold_music
+        user.name: media_of(user, config.media) for user in config.users if user.srtp or user.record or user.hold_music
     }
-
-
-def _route_credentials(given: RouteCredentials | None) -> Credentials | None:
-    if given is None:
-        return None
-    return Credentials(username=given.username, password=given.password.text, realm=given.realm)
 
 
 def media_addresses(config: Config) -> tuple[MediaAddress, ...]:

@@ -37,26 +37,31 @@ _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127, *range(128, 160
 _QUIET = ("twisted", "log_legacy")
 
 
-def observer_for(stream: IO[str] | LogFile, settings: Logging) -> ILogObserver:
-    """Give an observer that writes what the settings ask for to a stream."""
-    level = LogLevel.levelWithName(settings.level)
-    predicate = LogLevelFilterPredicate(defaultLogLevel=level)
-    if level >= LogLevel.info:
-        for namespace in _QUIET:
-            predicate.setLogLevelForNamespace(namespace, max(level, LogLevel.warn))
-    return _Filter(FileLogObserver(cast(IO[str], stream), _FORMATS[settings.format]), predicate)
-
-
 @implementer(ILogObserver)
-class _Filter:
-    """Passes on what a predicate wants, and asks it once about each namespace and level."""
+class LogWriter:
+    """Writes what the settings ask for to a stream. What is wanted is asked once for each namespace and level.
 
-    def __init__(self, observer: ILogObserver, predicate: LogLevelFilterPredicate) -> None:
-        self._observer = observer
-        self._predicate = predicate
+    Args:
+        stream: where to.
+        settings: what, and how.
+    """
+
+    def __init__(self, stream: IO[str] | LogFile, settings: Logging) -> None:
+        self._stream = cast(IO[str], stream)
+        self.configure(settings)
+
+    def configure(self, settings: Logging) -> None:
+        """Write something else, or otherwise, from now on; to the same stream."""
+        level = LogLevel.levelWithName(settings.level)
+        self._predicate = LogLevelFilterPredicate(defaultLogLevel=level)
+        if level >= LogLevel.info:
+            for namespace in _QUIET:
+                self._predicate.setLogLevelForNamespace(namespace, max(level, LogLevel.warn))
+        self._observer = FileLogObserver(self._stream, _FORMATS[settings.format])
         self._is_wanted: dict[tuple[object, object], bool] = {}
 
     def __call__(self, event: LogEvent) -> None:
+        """See `ILogObserver`."""
         kind = event.get("log_namespace"), event.get("log_level")
         is_wanted = self._is_wanted.get(kind)
         if is_wanted is None:

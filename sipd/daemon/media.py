@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.threads import deferToThread
@@ -35,6 +36,26 @@ from sipd.media.worker.pool import WorkerPool
 
 #: Seconds for which the end of sipd waits for a disk that does not take the rest of the recordings.
 RECORDING_PATIENCE = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaUsage:
+    """What is in use of what relays media.
+
+    Args:
+        sessions: calls with media here, by what relays it.
+        port_pairs: that are in use; 0 where others have the ports.
+        port_pairs_limit: that there are, on all addresses together.
+        workers: that run, and `workers_wanted` that should.
+        recordings: whose files are not finished.
+    """
+
+    sessions: Mapping[str, int]
+    port_pairs: int
+    port_pairs_limit: int
+    workers: int
+    workers_wanted: int
+    recordings: int
 
 
 def load_forwarder(config: Config) -> KernelForwarder | None:
@@ -76,9 +97,12 @@ class MediaPlane:
 
     def __init__(self, config: Config, reactor: Any, *, entropy: Entropy, forwarder: KernelForwarder | None) -> None:
         media = config.media
-        _check_srtp(config)
+        check_srtp(config)
         self._reactor = reactor
         self._workers: WorkerPool | None = None
+        self._workers_wanted = 0
+        self._ports: PortAllocator | None = None
+        self._addresses = 0
         self._recorder = _make_recorder(config, reactor)
         self._engine: str = ""
         self.relay: IMediaRelay = Bypass()
@@ -97,6 +121,23 @@ class MediaPlane:
         if isinstance(self.relay, RtpengineRelay):
             self.relay.start()
         self.log.info("{line}", line=self._engine)
+
+    def usage(self) -> MediaUsage:
+        """Say what is in use now."""
+        sessions: Mapping[str, int] = {}
+        if isinstance(self.relay, MediaRelay):
+            sessions = self.relay.sessions_by_engine()
+        elif isinstance(self.relay, RtpengineRelay):
+            sessions = {"rtpengine": len(self.relay)}
+        ports = self._ports
+        return MediaUsage(
+            sessions=sessions,
+            port_pairs=0 if ports is None else len(ports),
+            port_pairs_limit=0 if ports is None else ports.pairs_per_host * self._addresses,
+            workers=0 if self._workers is None else len(self._workers),
+            workers_wanted=self._workers_wanted,
+            recordings=0 if self._recorder is None else len(self._recorder),
+        )
 
     async def stop(self) -> None:
         """End: no calls are left. Recordings are complete then."""
@@ -129,12 +170,14 @@ class MediaPlane:
                     raise
                 self.log.info("media is not forwarded by the kernel: {reason}", reason=error)
         pacer = Pacer(reactor)
+        self._addresses = len(addresses)
+        self._ports = PortAllocator(clock=reactor, low=media.first_port, high=media.last_port, rest=media.port_rest)
         relay = MediaRelay(
             engine=ReactorEngine(
                 reactor, pause=media.pause, timer=make_timer(reactor), offload=offload, settings=settings
             ),
             addresses=addresses,
-            ports=PortAllocator(clock=reactor, low=media.first_port, high=media.last_port, rest=media.port_rest),
+            ports=self._ports,
             latch_window=media.latch_window,
             monitor=Monitor(reactor, MonitorSettings(limits=_limits(media))),
             entropy=entropy,
@@ -144,6 +187,7 @@ class MediaPlane:
             pacer=pacer,
         )
         if media.workers:
+            self._workers_wanted = media.workers
             self._workers = WorkerPool(
                 reactor,
                 count=media.workers,
@@ -185,8 +229,14 @@ def _make_recorder(config: Config, reactor: Any) -> Recorder | None:
     return Recorder(settings, writer=WriterThread(reactor), seconds=reactor.seconds, wall=time.time)
 
 
-def _check_srtp(config: Config) -> None:
+def check_srtp(config: Config) -> None:
+    """Make sure that who is to encrypt can.
+
+    Raises:
+        ConfigurationError: this installation cannot.
+    """
     wanted = {config.media.srtp, *(user.srtp for user in config.users), *(rule.srtp for rule in config.routes)}
+    wanted.update(trunk.srtp for trunk in config.trunks)
     if wanted & {"optional", "required"} and (reason := available()) is not None:
         raise ConfigurationError([f"SRTP is configured, and cannot be had: {reason}"])
 

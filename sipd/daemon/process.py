@@ -1,25 +1,30 @@
-"""What a process of its own needs around the service: its log, its signals, its garbage collector, its exit status."""
+"""What a process of its own needs around the service: its log, its signals, its commands, its exit status."""
 
 from __future__ import annotations
 
 import gc
 import os
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.threads import deferToThread
 from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 from twisted.python.logfile import LogFile
 
-from sipd.daemon.logs import observer_for, open_log
+from sipd.daemon.control import Answer, ControlPort, socket_path
+from sipd.daemon.logs import LogWriter, open_log
+from sipd.daemon.reloader import Reloader
 from sipd.daemon.sections import Config
 from sipd.daemon.service import SipService
-from sipd.daemon.signals import StopSignals, on_rotation
+from sipd.daemon.signals import StopSignals, on_change, on_rotation
 from sipd.daemon.stack import make_state_directory
+from sipd.daemon.status import status_of
 from sipd.errors import LocalError
 from sipd.registrar.database import Database
 
@@ -35,6 +40,7 @@ class Process(MultiService):
         config: what to run.
         command: the options of `twistd` or `python -m twisted`, of which `sipd` is a subcommand.
         reactor: the one that the command has chosen.
+        load: reads the configuration again; called in another thread.
 
     Raises:
         ConfigurationError: the log cannot be written.
@@ -42,7 +48,13 @@ class Process(MultiService):
 
     _log = Logger()
 
-    def __init__(self, config: Config, command: MutableMapping[str, Any] | None, reactor: Any) -> None:
+    def __init__(
+        self,
+        config: Config,
+        command: MutableMapping[str, Any] | None,
+        reactor: Any,
+        load: Callable[[], Config],
+    ) -> None:
         super().__init__()
         self._config = config
         self._command: MutableMapping[str, Any] = {} if command is None else command
@@ -53,7 +65,10 @@ class Process(MultiService):
         path = config.logging.file
         self._file = None if path is None else open_log(path)
         stream = self._log_stream()
-        self._observer = None if stream is None else observer_for(stream, config.logging)
+        self._observer = None if stream is None else LogWriter(stream, config.logging)
+        self._reloader = Reloader(self._service, load, in_thread=deferToThread, applied=self._take_logging)
+        commands = {"reload": self._reload, "status": self._status}
+        self._control = ControlPort(reactor, socket_path(config), commands)
         if self._observer is not None and "fileLogObserverFactory" in self._command:
             # `python -m twisted` asks this for its observer; JSON is its default where the output is no terminal.
             self._command["fileLogObserverFactory"] = lambda _: self._observer
@@ -86,9 +101,26 @@ class Process(MultiService):
         self._service.when_ready().addErrback(lambda _: self._reactor.callWhenRunning(self._reactor.stop))
         self._reactor.callWhenRunning(self._signals.install)
         self._reactor.callWhenRunning(on_rotation, self._reactor, self._reopen)
+        self._reactor.callWhenRunning(on_change, self._reactor, self._reloader.signalled)
+        self._control.open()
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_GC_THRESHOLDS)
+
+    def stopService(self) -> Deferred[Any]:
+        """Stop. Commands are answered until everything is over."""
+        stopping: Deferred[Any] = super().stopService()
+        return stopping.addCallback(lambda _: self._control.close())
+
+    def _reload(self) -> Deferred[Answer]:
+        return self._reloader.reload().addCallback(lambda outcome: {"ok": True, "lines": list(outcome.lines())})
+
+    def _status(self) -> Deferred[Answer]:
+        return succeed({"ok": True, **status_of(self._service, self._reloader.pending)})
+
+    def _take_logging(self, config: Config) -> None:
+        if self._observer is not None:
+            self._observer.configure(config.logging)
 
     def _reopen(self) -> None:
         self._service.reopen()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, succeed
@@ -19,13 +19,18 @@ from sipd.daemon import layers
 from sipd.daemon.certificates import CertificateFiles
 from sipd.daemon.greeting import greet
 from sipd.daemon.media import load_forwarder
+from sipd.daemon.parts import make_parts
+from sipd.daemon.reloading import Reloaded, merge, sort_out
 from sipd.daemon.sections import Config
 from sipd.daemon.stack import Stack, open_listening_points
-from sipd.errors import LocalError, TransportError
+from sipd.errors import InvalidStateError, LocalError, TransportError
 from sipd.interfaces import Entropy, ICallObserver, IFlow, IMessageObserver, IMessageReceiver
 from sipd.media.kernel.forwarder import KernelForwarder
 from sipd.sip.message import Request, Response
 from sipd.transport.layer import TransportLayer
+
+if TYPE_CHECKING:
+    from sipd.daemon.metrics import MetricsService
 
 #: Seconds that the last BYE requests have to be answered in; and when somebody is in a hurry.
 _FAREWELL = 5.0
@@ -59,7 +64,9 @@ class SipService(Service):
         message_observers: see every message, both ways.
 
     Attributes:
+        config: what holds for new calls.
         stack: the layers, once it has started; `None` before, and after it has stopped.
+        metrics: what Prometheus asks, as long as there is a stack, if the configuration has it.
     """
 
     _log = Logger()
@@ -75,6 +82,7 @@ class SipService(Service):
     ) -> None:
         self.config = config
         self.stack: Stack | None = None
+        self.metrics: MetricsService | None = None
         self._reactor = reactor
         self._entropy = entropy
         self._call_observers = tuple(call_observers)
@@ -91,6 +99,13 @@ class SipService(Service):
         #: The kernel's part in relaying media, once it is loaded; the stack gets it.
         self._forwarder: KernelForwarder | None = None
         self._is_loaded = False
+
+    @property
+    def state(self) -> Literal["starting", "serving", "stopping", "stopped"]:
+        """Where it is on its way from its start to its end."""
+        if self._stopping is not None:
+            return "stopped" if self.stack is None else "stopping"
+        return "serving" if self._outcome == "ready" else "starting"
 
     def privilegedStartService(self) -> None:
         """Do what takes privileges, and nothing else: `twistd` gives them up between this and the start.
@@ -138,6 +153,25 @@ class SipService(Service):
         self._is_hurried = True
         self._go_on()
 
+    def reload(self, wanted: Config) -> Reloaded:
+        """Let another configuration hold for what begins from now on, as far as that takes no restart.
+
+        All of it takes the place of what held before in this one turn of the reactor. Calls that go on keep what they
+        began with. What needs a restart stays as it was: what runs is then `config`, which is neither of the two.
+
+        Raises:
+            LocalError: it cannot be used, or nothing is served now. Everything stays as it was.
+        """
+        stack = self.stack
+        if stack is None or self.state != "serving":
+            raise InvalidStateError(f"sipd is {self.state}: its configuration does not change now")
+        outcome = sort_out(self.config, wanted)
+        config = merge(self.config, wanted)
+        stack.replace(make_parts(config, stack.location, stack.routing_service, stack.account_stores, stack.trunks))
+        stack.records.reopen()
+        self.config = config
+        return outcome
+
     def reopen(self) -> None:
         """Open the file of the call records anew: the one that was there has been moved away."""
         if self.stack is not None:
@@ -163,18 +197,48 @@ class SipService(Service):
             if not self._is_loaded:
                 self._forwarder = load_forwarder(self.config)
             self._is_loaded = False
-            return Stack(
+            metrics = self._open_metrics()
+            stack = Stack(
                 self.config,
                 self._reactor,
                 transport,
                 entropy=self._entropy,
                 forwarder=self._forwarder,
-                call_observers=self._call_observers,
+                call_observers=(*self._call_observers, *(() if metrics is None else (metrics.calls,))),
                 message_observers=self._message_observers,
+                registration_observers=() if metrics is None else (metrics.registrations,),
             )
         except LocalError:
             transport.close()
+            Deferred.fromCoroutine(self._close_metrics())
             raise
+        if metrics is not None:
+            metrics.watch(stack)
+        return stack
+
+    def _open_metrics(self) -> MetricsService | None:
+        """Open what Prometheus asks, if it is wanted; what that needs takes a while to import."""
+        if self.config.metrics is None:
+            return None
+        from sipd.daemon.metrics import MetricsService
+
+        metrics = MetricsService(self.config.metrics, self._reactor, self._state)
+        metrics.start()
+        self.metrics = metrics
+        return metrics
+
+    async def _close_metrics(self) -> None:
+        metrics, self.metrics = self.metrics, None
+        if metrics is not None:
+            await metrics.stop()
+
+    def _state(self) -> str:
+        """Say in a word whether calls are taken."""
+        if self._stopping is not None:
+            return "draining"
+        if isinstance(self._outcome, LocalError):
+            return "failed"
+        return "starting" if self._outcome is None else "serving"
 
     async def _load(self, stack: Stack) -> None:
         try:
@@ -193,6 +257,9 @@ class SipService(Service):
         stack.media.start()
         if stack.keep_alive is not None:
             stack.keep_alive.start()
+        stack.guards.start()
+        stack.trunks.start()
+        stack.records.start()
         for line in greet(self.config, stack.transport.points):
             self._log.info("{line}", line=line)
         if self._self_signed is not None:
@@ -217,21 +284,27 @@ class SipService(Service):
         stack = self.stack
         if stack is not None:
             await self._end_calls(stack)
+            await stack.trunks.stop()
+            stack.guards.stop()
             stack.watching.close()
             await stack.media.stop()
             if stack.keep_alive is not None:
                 stack.keep_alive.stop()
+            if stack.routing_service is not None:
+                await stack.routing_service.stop()
             stack.agent.close()
             stack.resolver.close()
             stack.transactions.close()
         if self._transport is not None:
             await self._transport.close()
         if stack is not None:
+            await stack.account_stores.close()
             await stack.location.stop()
-            stack.records.close()
+            await stack.records.close()
             if stack.capture is not None:
                 stack.capture.close()
             self._log.info("stopped")
+        await self._close_metrics()
         self.stack = self._transport = None
 
     async def _end_calls(self, stack: Stack) -> None:

@@ -1,4 +1,4 @@
-"""The second SIGTERM, and SIGUSR1 for who rotates files.
+"""The second SIGTERM, SIGHUP for a changed configuration, and SIGUSR1 for who rotates files.
 
 Twisted's handler of SIGTERM and SIGINT calls `reactor.stop()`. The first time that begins the shutdown: `twistd` and
 `python -m twisted` then call `stopService` and wait for its Deferred while the reactor still runs. Every further time
@@ -58,13 +58,22 @@ class StopSignals:
             self._previous[number](number, frame)
 
 
-def on_rotation(reactor: IReactorFromThreads, reopen: Callable[[], None]) -> None:
+def on_rotation(reactor: IReactorFromThreads, reopen: Callable[[], object]) -> None:
     """Call `reopen` at each SIGUSR1, after what handled that before: `twistd` rotates its own log then."""
-    previous = signal.getsignal(signal.SIGUSR1)
+    _on(signal.SIGUSR1, reactor, reopen)
+
+
+def on_change(reactor: IReactorFromThreads, reload: Callable[[], object]) -> None:
+    """Call `reload` at each SIGHUP, after what handled that before; unhandled, it would end the process."""
+    _on(signal.SIGHUP, reactor, reload)
+
+
+def _on(which: signal.Signals, reactor: IReactorFromThreads, call: Callable[[], object]) -> None:
+    previous = signal.getsignal(which)
 
     def handle(number: int, frame: FrameType | None) -> None:
         if callable(previous):
             previous(number, frame)
-        reactor.callFromThread(reopen)
+        reactor.callFromThread(call)
 
-    signal.signal(signal.SIGUSR1, handle)
+    signal.signal(which, handle)

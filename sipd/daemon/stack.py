@@ -6,39 +6,45 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sipd.b2bua.clicking import ClickToDial
 from sipd.b2bua.messages import Messages
-from sipd.b2bua.records import JsonLinesRecords, SyncPolicy
-from sipd.b2bua.routing import RouteTable
-from sipd.b2bua.service import B2bua, B2buaSettings
+from sipd.b2bua.service import B2bua
 from sipd.daemon import layers
+from sipd.daemon.accounts import AccountStores
 from sipd.daemon.capture import CaptureFile
 from sipd.daemon.certificates import CertificateFiles, ensure_self_signed
+from sipd.daemon.guards import WEIGHED, is_refresh_of, make_guards
 from sipd.daemon.media import MediaPlane
+from sipd.daemon.parts import CurrentCredentials, Parts, make_parts
+from sipd.daemon.records import Records
+from sipd.daemon.routing_http import make_service
 from sipd.daemon.sections import Config
 from sipd.errors import ConfigurationError
-from sipd.interfaces import Entropy, ICallObserver, IMessageObserver
+from sipd.interfaces import Entropy, ICallObserver, IMessageObserver, IRegistrationObserver
 from sipd.media.kernel.forwarder import KernelForwarder
 from sipd.observe.console import CallConsole
 from sipd.observe.explain import ExplainLog
 from sipd.observe.ledger import ResourceLedger
 from sipd.observe.observers import CallObservers
-from sipd.registrar.authentication import ConfiguredCredentials, DigestAuthenticator
+from sipd.registrar.authentication import DigestAuthenticator
 from sipd.registrar.keepalive import KeepAlive
 from sipd.registrar.location import LocationService
 from sipd.registrar.log import RegistrationLog
+from sipd.registrar.observers import RegistrationObservers
 from sipd.registrar.registrar import Registrar
 from sipd.registrar.store import DatabaseStore, DatabaseThread
-from sipd.sip.digest import available_algorithms
 from sipd.sip.locate import Transport
 from sipd.transaction.layer import TransactionLayer
 from sipd.transport.layer import TransportLayer
+from sipd.trunks.interfaces import ITrunkObserver
+from sipd.trunks.log import TrunkLog
+from sipd.trunks.trunks import Trunks
 from sipd.ua.core import UserAgent
 from sipd.watching.lamps import Lamps
+from sipd.watching.packages import user_of
 from sipd.watching.service import Watching
 
 _log = Logger()
@@ -54,6 +60,12 @@ class Stack:
         entropy: for tags, branches, Call-IDs and nonces.
         call_observers: watch calls, beside those that are always there.
         message_observers: see every message.
+        registration_observers: watch registrations, beside the log.
+        trunk_observers: watch trunks, beside the log.
+
+    Attributes:
+        config: what holds for new calls; calls that go on have begun with another one, perhaps.
+        parts: what was made of it.
 
     Raises:
         LocalError: something in the configuration cannot be had on this machine.
@@ -69,9 +81,18 @@ class Stack:
         forwarder: KernelForwarder | None = None,
         call_observers: Sequence[ICallObserver] = (),
         message_observers: Sequence[IMessageObserver] = (),
+        registration_observers: Sequence[IRegistrationObserver] = (),
+        trunk_observers: Sequence[ITrunkObserver] = (),
     ) -> None:
-        self.config = config
         make_state_directory(config)
+        registrations = RegistrationObservers((RegistrationLog(), *registration_observers))
+        self.location = LocationService(
+            clock=reactor,
+            store=DatabaseStore(config.database.text, clock=reactor, worker=DatabaseThread(reactor)),
+            observer=registrations,
+        )
+        self.routing_service = make_service(config, reactor)
+        self.account_stores = AccountStores(config, reactor, entropy)
         self.transport = transport
         self.transactions = TransactionLayer(
             clock=reactor,
@@ -92,25 +113,32 @@ class Stack:
         )
         self.transactions.core = self.agent
 
-        authenticator = DigestAuthenticator(
-            ConfiguredCredentials([layers.credentials_of(user) for user in config.users]),
+        self.trunks = Trunks(self.agent, observers=(TrunkLog(), *trunk_observers))
+        self.parts = parts = make_parts(config, self.location, self.routing_service, self.account_stores, self.trunks)
+        self.trunks.configure(parts.trunks, parts.write_number)
+
+        self.guards = make_guards(parts.guards, reactor, entropy)
+        self.guards.trusts_also = self.trunks.has_address
+        self.gate = self.guards.gate
+        self.gate.max_calls_of = self._max_calls_of
+        self.transport.guard = self.guards.door
+
+        self._credentials = CurrentCredentials(parts.accounts)
+        digest = DigestAuthenticator(
+            self._credentials,
             clock=reactor,
             entropy=entropy,
-            algorithms=self._algorithms(),
+            algorithms=parts.algorithms,
             nonce_lifetime=config.authentication.nonce_lifetime,
+            verifier=self.account_stores.verifier,
         )
-        registrations = RegistrationLog()
-        self.location = LocationService(
-            clock=reactor,
-            store=DatabaseStore(config.database.text, clock=reactor, worker=DatabaseThread(reactor)),
-            observer=registrations,
-        )
-        self.agent.handlers["REGISTER"] = Registrar(
+        authenticator = self.guards.watch(digest)
+        self.agent.handlers["REGISTER"] = self._registrar = Registrar(
             domains=config.domains,
             realm=config.realm,
             authenticator=authenticator,
             location=self.location,
-            settings=layers.registrar_settings(config),
+            settings=parts.registrar,
             clock=reactor,
             entropy=entropy,
             observer=registrations,
@@ -131,21 +159,20 @@ class Stack:
 
         self.media = MediaPlane(config, reactor, entropy=entropy, forwarder=forwarder)
 
-        self.records = JsonLinesRecords(
-            str(config.cdr_file),
-            reactor=reactor,
-            in_thread=deferToThread,
-            sync=SyncPolicy(config.cdr.fsync),
-            interval=config.cdr.interval,
-        )
+        self.records = Records(config, reactor)
         self.explanations = ExplainLog()
         self.ledger = ResourceLedger()
-        users = frozenset(user.name for user in config.users)
-        domains = self._domains()
-        watching = layers.watching_settings(config)
-        lamps = Lamps(domains=domains, is_user=users.__contains__, permits=watching.may_watch)
+        lamps = Lamps(domains=parts.b2bua.domains, is_user=self._is_user, permits=self._may_watch)
         self.observers = CallObservers(
-            (CallConsole(), self.ledger, self.explanations, self.records, lamps, *call_observers)
+            (
+                CallConsole(),
+                self.ledger,
+                self.explanations,
+                *self.records.observers,
+                lamps,
+                self.guards.answers,
+                *call_observers,
+            )
         )
 
         self.capture: CaptureFile | None = None
@@ -157,49 +184,65 @@ class Stack:
 
         self.b2bua = B2bua(
             agent=self.agent,
-            router=RouteTable(
-                domains=domains,
-                routes=[layers.static_route(rule, config.media) for rule in config.routes],
-                location=self.location,
-                is_user=users.__contains__,
-                timeout=config.timers.ring,
-            ),
+            router=parts.router,
             authenticator=authenticator,
             media=self.media.relay,
             observer=self.observers,
             now=reactor.seconds,
-            settings=B2buaSettings(
-                realm=config.realm,
-                domains=domains,
-                host=layers.media_addresses(config)[0].advertised_host,
-                max_calls=config.limits.calls,
-                identity=layers.identity_policy(config),
-                transfer=layers.transfer_settings(config),
-                media=layers.media_policy(config),
-                user_media=layers.user_media(config),
-            ),
+            settings=parts.b2bua,
+            trunks=self.trunks,
+            gate=self.gate,
         )
         self.messages = Messages(self.b2bua, max_pending=config.limits.messages)
         self.agent.handlers["MESSAGE"] = self.messages
-        if self.agent.settings.takes_referrals:
-            self.agent.handlers["REFER"] = ClickToDial(self.b2bua)
-        self.watching = Watching(self.b2bua, lamps, watching)
+        self.watching = Watching(self.b2bua, lamps, parts.watching)
+        self._clicking = ClickToDial(self.b2bua)
+        self._take_referrals()
+        self.guards.weigh(self.agent.handlers, WEIGHED, is_refresh_of(self.location))
 
-    def _domains(self) -> frozenset[str]:
-        """Give every host that means us in a request URI: the domains, and the addresses of the listening points."""
-        hosts = set(self.config.domains)
-        for listen in self.config.listen:
-            hosts.add(listen.address)
-            if listen.advertised_address is not None:
-                hosts.add(listen.advertised_address)
-        return frozenset(hosts)
+    @property
+    def config(self) -> Config:
+        """What the parts were made from."""
+        return self.parts.config
 
-    def _algorithms(self) -> Sequence[str]:
-        """Give the algorithms to offer: those that were asked for by name have to be there, of the default any."""
-        authentication = self.config.authentication
-        if "algorithms" in authentication.model_fields_set:
-            return authentication.algorithms
-        return [algorithm for algorithm in authentication.algorithms if algorithm in available_algorithms()]
+    def replace(self, parts: Parts) -> None:
+        """Let other parts hold for all that begins from now on. Calls that go on keep what they began with.
+
+        Users who are none any more are unregistered.
+        """
+        gone = self.parts.users - parts.users
+        self.parts = parts
+        self.account_stores.configure(parts.config)
+        self._credentials.current = parts.accounts
+        self._registrar.settings = parts.registrar
+        self.transport.limits = parts.transport
+        self.agent.settings = parts.agent
+        self._take_referrals()
+        self.b2bua.settings = parts.b2bua
+        self.b2bua.router = parts.router
+        self.messages.max_pending = parts.config.limits.messages
+        self.watching.configure(parts.watching)
+        self.guards.apply(parts.guards)
+        self.trunks.configure(parts.trunks, parts.write_number)
+        for aor in list(self.location.addresses_of_record()):
+            if user_of(aor) in gone:
+                self.location.forget(aor)
+
+    def _take_referrals(self) -> None:
+        if self.parts.agent.takes_referrals:
+            self.agent.handlers["REFER"] = self._clicking
+        else:
+            self.agent.handlers.pop("REFER", None)
+
+    def _is_user(self, name: str) -> bool:
+        return self.parts.accounts.may_be_user(name)
+
+    def _max_calls_of(self, user: str) -> int | None:
+        account = self.parts.accounts.known(user)
+        return None if account is None else account.max_calls
+
+    def _may_watch(self, watcher: str, user: str) -> bool:
+        return self.parts.watching.may_watch(watcher, user)
 
 
 def make_state_directory(config: Config) -> None:

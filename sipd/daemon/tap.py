@@ -7,6 +7,7 @@ used ends the start the same way under both commands: one line for each mistake 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from twisted.python import usage
@@ -29,12 +30,14 @@ class Options(usage.Options):
         "relays their audio. Everything else is in the configuration file: tapfiles/sipd.toml in the source describes "
         "every option. Start it in the foreground with: twistd -n sipd --config FILE. Under --check every mistake is "
         "listed, and the exit status is 0 if there is none, else 1. SIGTERM lets calls end (see limits.drain); a "
-        "second one ends them at once."
+        "second one ends them at once. SIGHUP reads the configuration again; so does the command `sipd reload`."
     )
     optParameters = (("config", "c", None, "The configuration file (TOML). Required."),)
     optFlags = (("check", None, "Check the configuration and exit."),)
 
+    #: What to run, and where it was read: `twistd` may go to another directory.
     config: Config
+    file: Path
 
     def postOptions(self) -> None:
         """Read the configuration.
@@ -46,6 +49,7 @@ class Options(usage.Options):
         path = self["config"]
         if not path:
             raise usage.UsageError("--config FILE is required (try tapfiles/sipd.toml)")
+        self.file = Path(path).absolute()
         try:
             self.config = load(path)
         except ConfigurationError as error:
@@ -66,6 +70,6 @@ def makeService(options: Options) -> IService:
     from sipd.daemon.process import Process
 
     try:
-        return Process(options.config, options.parent, reactor)
+        return Process(options.config, options.parent, reactor, lambda: load(options.file))
     except ConfigurationError as error:
         raise SystemExit(str(error)) from None

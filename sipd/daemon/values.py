@@ -46,10 +46,12 @@ class Surroundings:
     Args:
         directory: where its relative paths begin: that of the file itself.
         environment: the variables that `{ env = "NAME" }` may name.
+        trunks: the names of trunks that files of prefixes may name; `None` for any.
     """
 
     directory: Path
     environment: Mapping[str, str]
+    trunks: frozenset[str] | None = None
 
     @classmethod
     def of(cls, info: ValidationInfo) -> Surroundings:
@@ -89,7 +91,8 @@ def fail(text: str) -> NoReturn:
     raise PydanticCustomError("sipd", "{text}", {"text": text})
 
 
-def _text_of(value: object, expected: str) -> str:
+def text_of(value: object, expected: str) -> str:
+    """Take text, and refuse anything else."""
     if not isinstance(value, str):
         fail(f"{expected} expected (got {type_name(value)})")
     return value
@@ -99,12 +102,12 @@ def _transport(value: object) -> Transport:
     if isinstance(value, Transport):
         return value
     known = {transport.value.lower(): transport for transport in (Transport.UDP, Transport.TCP, Transport.TLS)}
-    text = _text_of(value, "a transport").lower()
+    text = text_of(value, "a transport").lower()
     return known[text] if text in known else fail(f'"udp", "tcp" or "tls" expected (got {shown(value)})')
 
 
 def _address(value: object) -> str:
-    text = _text_of(value, "an IPv4 or IPv6 address")
+    text = text_of(value, "an IPv4 or IPv6 address")
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:
@@ -119,7 +122,7 @@ def _routable_address(value: object) -> str:
 
 
 def _host(value: object) -> str:
-    text = _text_of(value, "a host name or an address")
+    text = text_of(value, "a host name or an address")
     try:
         return _routable_address(text)
     except PydanticCustomError:
@@ -130,7 +133,7 @@ def _host(value: object) -> str:
 
 
 def _network(value: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    text = _text_of(value, 'a network such as "192.0.2.0/24"')
+    text = text_of(value, 'a network such as "192.0.2.0/24"')
     try:
         return ipaddress.ip_network(text)
     except ValueError as error:
@@ -139,7 +142,7 @@ def _network(value: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
 
 
 def _name_server(value: object) -> tuple[str, int]:
-    text = _text_of(value, "a name server")
+    text = text_of(value, "a name server")
     match = re.match(r"\[(?P<ipv6>[^\]]*)\]:(?P<port6>[0-9]{1,5})\Z|(?P<ipv4>[^:]*):(?P<port4>[0-9]{1,5})\Z", text)
     host, port = text, 53
     if match is not None:
@@ -153,8 +156,9 @@ def _name_server(value: object) -> tuple[str, int]:
     return str(address), port
 
 
-def _pattern(value: object) -> re.Pattern[str]:
-    text = _text_of(value, "a regular expression")
+def pattern(value: object) -> re.Pattern[str]:
+    """Take a regular expression."""
+    text = text_of(value, "a regular expression")
     try:
         return re.compile(text)
     except (re.error, RecursionError, OverflowError) as error:
@@ -164,7 +168,7 @@ def _pattern(value: object) -> re.Pattern[str]:
 def _path(value: object, info: ValidationInfo) -> Path:
     if isinstance(value, Path):
         return value
-    text = _text_of(value, "a path")
+    text = text_of(value, "a path")
     if not text or "\0" in text:
         fail(f"a path expected (got {shown(text)})")
     path = Path(text)
@@ -186,10 +190,11 @@ def _sound(value: object, info: ValidationInfo) -> str:
         except ValueError as error:
             raise ValueError(str(error)) from None
         return value
-    return str(_readable_file(value, info))
+    return str(readable_file(value, info))
 
 
-def _readable_file(value: object, info: ValidationInfo) -> Path:
+def readable_file(value: object, info: ValidationInfo) -> Path:
+    """Take the path of a file that can be read."""
     path = _path(value, info)
     try:
         with path.open("rb") as file:
@@ -199,8 +204,8 @@ def _readable_file(value: object, info: ValidationInfo) -> Path:
     return path
 
 
-def _secret(value: object, info: ValidationInfo) -> Secret:
-    """Accept `"text"`, `{ file = "path" }` or `{ env = "NAME" }`. No message ever shows what was written."""
+def secret(value: object, info: ValidationInfo) -> Secret:
+    """Take a secret: `"text"`, `{ file = "path" }` or `{ env = "NAME" }`. No message ever shows what was written."""
     if isinstance(value, Secret):
         return value
     expected = 'text, { file = "path" } or { env = "NAME" } expected'
@@ -222,7 +227,7 @@ def _secret(value: object, info: ValidationInfo) -> Secret:
 
 
 def _secret_from_file(name: str, info: ValidationInfo) -> str:
-    path = _readable_file(name, info)
+    path = readable_file(name, info)
     try:
         with path.open(encoding="utf-8") as file:
             text = file.read(_FILE_LIMIT_OCTETS + 1)
@@ -234,7 +239,7 @@ def _secret_from_file(name: str, info: ValidationInfo) -> str:
 
 
 def _uri(value: object) -> Uri:
-    text = _text_of(value, "a URI")
+    text = text_of(value, "a URI")
     try:
         uri = parse_uri(text)
     except ParseError as error:
@@ -290,7 +295,7 @@ def _hashes(value: object) -> Mapping[str, Secret]:
 
 
 def _realm(value: object) -> str:
-    text = _text_of(value, "a realm")
+    text = text_of(value, "a realm")
     if not text or len(text) > 255 or not text.isprintable() or '"' in text or "\\" in text:
         fail(f"a realm of 1 to 255 characters, without quotes or backslashes, expected (got {shown(text)})")
     return text
@@ -302,11 +307,11 @@ RoutableAddress = Annotated[str, PlainValidator(_routable_address)]
 Host = Annotated[str, PlainValidator(_host)]
 NameServer = Annotated[tuple[str, int], PlainValidator(_name_server)]
 Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, PlainValidator(_network)]
-Pattern = Annotated[re.Pattern[str], PlainValidator(_pattern)]
+Pattern = Annotated[re.Pattern[str], PlainValidator(pattern)]
 FilePath = Annotated[Path, PlainValidator(_path)]
-ReadableFile = Annotated[Path, PlainValidator(_readable_file)]
+ReadableFile = Annotated[Path, PlainValidator(readable_file)]
 Sound = Annotated[str, PlainValidator(_sound)]
-SecretText = Annotated[Secret, PlainValidator(_secret)]
+SecretText = Annotated[Secret, PlainValidator(secret)]
 Hashes = Annotated[Mapping[str, Secret], PlainValidator(_hashes)]
 Realm = Annotated[str, PlainValidator(_realm)]
 Identity = Annotated[Uri, PlainValidator(_identity)]

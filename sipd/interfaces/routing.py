@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sipd.interfaces.transport import IFlow
     from sipd.interfaces.users import Credentials
-    from sipd.policies import MediaPolicy
+    from sipd.policies import LegPolicy, MediaPolicy
     from sipd.sip.message import Request
     from sipd.sip.uri import Uri
 
@@ -74,6 +74,10 @@ class Attempt:
         trusted: whether it leads into the trust domain (RFC 3325).
         media: how its media is relayed; `None` for the default.
         dtmf: how it wants digits.
+        policy: what else is wanted of the leg; `None` for that of `user`, if there is one.
+        caller: the user part, as it stands in a URI, of the caller's address in From and in what is asserted of it on
+            this leg; `None` for what the caller says.
+        caller_name: the same for its display name.
     """
 
     uri: Uri
@@ -93,6 +97,9 @@ class Attempt:
     trusted: bool = False
     media: MediaPolicy | None = None
     dtmf: Dtmf = Dtmf.PASS
+    policy: LegPolicy | None = None
+    caller: str | None = None
+    caller_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,26 +111,32 @@ class Route:
         rounds: tried one after another; the attempts of one round ring together.
         considered: one line for each route looked at and why it was taken or not.
         refusal: if set, `(status, reason)` to answer instead, and `rounds` is empty.
+        retry_after: seconds that a refused caller is told to wait; `None` to say nothing of it.
         aor: of the user of ours that it leads to, registered or not; `None` if it leads elsewhere.
         caller_credentials: for challenges of the caller, who may ask who changes or ends its call.
         caller_dtmf: how the caller wants digits.
+        caller_policy: what is wanted of the caller's leg; `None` for that of the user who calls, if there is one.
         setup_timeout: seconds until the caller is refused if nobody has answered by then, whatever is being tried.
         duration: seconds after the answer at which the call is ended; `None` for no bound.
         warning: seconds before that at which `warning_sound` is played to the caller.
         warning_sound: as for `IMediaStudio.play`; empty for none.
+        is_emergency: an emergency call, which limits let pass.
     """
 
     name: str
     rounds: tuple[tuple[Attempt, ...], ...]
     considered: tuple[str, ...] = ()
     refusal: tuple[int, str] | None = None
+    retry_after: int | None = None
     aor: str | None = None
     caller_credentials: Credentials | None = None
     caller_dtmf: Dtmf = Dtmf.PASS
+    caller_policy: LegPolicy | None = None
     setup_timeout: float | None = None
     duration: float | None = None
     warning: float = 0.0
     warning_sound: str = ""
+    is_emergency: bool = False
 
     def check(self) -> None:
         """Make sure that it leads somewhere.
@@ -133,7 +146,8 @@ class Route:
         """
         if self.refusal is not None:
             status, reason = self.refusal
-            raise RequestRefusedError(reason, status=status)
+            headers = () if self.retry_after is None else (("Retry-After", str(self.retry_after)),)
+            raise RequestRefusedError(reason, status=status, headers=headers)
 
 
 class IRouter(Interface):
@@ -149,8 +163,17 @@ class IRouter(Interface):
 class ITrunks(Interface):
     """The peers beside the users: carriers, other exchanges, gateways."""
 
-    def identify(source: Target, peer_names: Sequence[str]) -> str | None:
-        """Give the name of the trunk that a request comes from, by its address or its certificate; `None` if none."""
+    def identify(
+        source: Target, peer_names: Sequence[str], uri: Uri | None = None, user: str | None = None
+    ) -> str | None:
+        """Give the name of the trunk that a request comes from; `None` if it comes from none.
+
+        Args:
+            source: where it comes from.
+            peer_names: what the certificate proves.
+            uri: the request URI: whoever was told of a contact by a registration knows it.
+            user: who it has proved to be, if anybody asked.
+        """
 
     def attempt(name: str, number: str, request: RoutingRequest) -> Attempt | str:
         """Give the attempt that calls a number, or a user, by a trunk; or in a few words why it cannot be used now.
@@ -159,8 +182,15 @@ class ITrunks(Interface):
             KeyError: there is no such trunk.
         """
 
-    def attempt_ended(name: str, status: int) -> None:
-        """Take note of what became of an attempt by a trunk; status 0 if no response came."""
+    def attempt_ended(name: str, status: int, server: Uri | None = None, retry_after: float | None = None) -> None:
+        """Take note of what became of an attempt by a trunk.
+
+        Args:
+            name: of the trunk.
+            status: of the final response, or of the last provisional one where none came; 0 for none at all.
+            server: the `next_hop` of the attempt, if it had one.
+            retry_after: seconds that the response asks to wait.
+        """
 
 
 class IGate(Interface):

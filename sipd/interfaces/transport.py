@@ -109,6 +109,22 @@ class IMessageObserver(Interface):
         """Take one message. Called before it is parsed (received) or just as it is written (sent)."""
 
 
+class ISourceGuard(Interface):
+    """Decides whom the transport layer listens to. Whoever is turned away hears nothing."""
+
+    def drops(host: str) -> bool:
+        """Say whether what came is dropped before it is read.
+
+        Asked once for each datagram, and for each connection and message on one, which is closed then.
+
+        Args:
+            host: the numeric address that it came from, without brackets.
+        """
+
+    def takes(request: Request, flow: IFlow) -> bool:
+        """Say whether a request is handled. Asked of each that is well formed, those in dialogs included."""
+
+
 class IResolver(Interface):
     """RFC 3263: from a URI to places."""
 

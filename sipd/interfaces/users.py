@@ -11,9 +11,49 @@ from zope.interface import Interface
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
+    from sipd.policies import MediaPolicy
     from sipd.sip.locate import Target
     from sipd.sip.message import Request
     from sipd.sip.uri import Uri
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """A user of ours, wherever it is kept. Nothing in it is secret.
+
+    Args:
+        name: as in its addresses of record.
+        is_enabled: whether it may register, call and be called.
+        display_name: for people; empty if it has none.
+        identities: further addresses, such as telephone numbers.
+        policy: the name of its policy; empty for that of all.
+        max_calls: that it may have at a time; `None` for no bound of its own.
+        media: how media of its legs is relayed; `None` for as for all.
+    """
+
+    name: str
+    is_enabled: bool = True
+    display_name: str = ""
+    identities: tuple[Uri, ...] = ()
+    policy: str = ""
+    max_calls: int | None = None
+    media: MediaPolicy | None = None
+
+
+class IAccounts(Interface):
+    """The users of ours, whether a configuration, a database or a service has them."""
+
+    def known(name: str) -> Account | None:
+        """Give what is known of a user here and now, without asking anybody; `None` if that is nothing.
+
+        Whoever has proved to be a user, or is called by way of `route`, is known.
+        """
+
+    def account(name: str) -> Deferred[Account | None]:
+        """Give a user; `None` if there is none of that name.
+
+        Fails with `RequestRefusedError` (503) if who would know cannot be asked.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +78,40 @@ class ICredentialStore(Interface):
 
     def credentials(username: str, realm: str) -> Deferred[Credentials | None]:
         """Give what is known of a user in a realm, or `None`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DigestProof:
+    """The answer to a challenge, checked for form but not for truth (RFC 7616 section 3.4).
+
+    Args:
+        username, realm, nonce, uri, response: as they came.
+        algorithm: a token of RFC 8760 section 2.1, in upper case.
+        qop: as it came; empty for a client of RFC 2069.
+        nonce_count, cnonce: empty without `qop`.
+        request: that it came with.
+    """
+
+    username: str
+    realm: str
+    nonce: str
+    uri: str
+    response: str = field(repr=False)
+    algorithm: str
+    qop: str
+    nonce_count: str
+    cnonce: str
+    request: Request = field(repr=False)
+
+
+class IDigestVerifier(Interface):
+    """Checks proofs of users whose passwords are known elsewhere, and only there. Nonces are not its concern."""
+
+    def verify(proof: DigestProof) -> Deferred[str | None]:
+        """Give the name of the user whose proof it is; `None` if it is wrong, or there is no such user.
+
+        Fails with `RequestRefusedError` (503) if who would know cannot be asked.
+        """
 
 
 class IAuthenticator(Interface):

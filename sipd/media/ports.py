@@ -98,6 +98,11 @@ class PortAllocator:
         """Count the pairs in use, on all hosts."""
         return sum(len(pool.used) for pool in self._pools.values())
 
+    @property
+    def pairs_per_host(self) -> int:
+        """How many pairs the range has."""
+        return len(self._evens)
+
     def take(self, host: str) -> PortPair:
         """Bind a pair.
 

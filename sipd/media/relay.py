@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from twisted.logger import Logger
@@ -90,6 +91,10 @@ class MediaRelay:
     def __len__(self) -> int:
         """Count the sessions that are open."""
         return len(self._sessions)
+
+    def sessions_by_engine(self) -> Counter[str]:
+        """Count the sessions that are open, by the name of the engine that forwards."""
+        return Counter(session.engine.name for session in self._sessions)
 
     def open_session(self, call_id: str, event: Callable[[str, str], None]) -> RelaySession:
         """See `IMediaRelay`."""

@@ -119,7 +119,7 @@ class Capture:
         record = self._records.get(call)
         if record is not None:
             call_ids.add(record.call_id)
-            call_ids.update(attempt["call_id"] for attempt in record.attempts if attempt.get("call_id"))
+            call_ids.update(attempt.call_id for attempt in record.attempts if attempt.call_id)
         return call_ids
 
     def associate(self, call: str, call_id: str) -> None:

@@ -6,7 +6,7 @@ import hmac
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from sipd.errors import LocalError, ParseError, RequestRefusedError
-from sipd.interfaces import Credentials, Entropy, IAuthenticator, ICredentialStore
+from sipd.interfaces import Credentials, DigestProof, Entropy, IAuthenticator, ICredentialStore, IDigestVerifier
 from sipd.registrar.nonces import Nonces, NonceState
 from sipd.sip.digest import ALGORITHMS, available_algorithms, compute_ha1, compute_response
 from sipd.sip.fields import AuthParameters
@@ -23,6 +23,8 @@ from sipd.sip.uri import SipUri, parse_uri
 
 _NONCE_COUNT = re.compile(r"[0-9A-Fa-f]{8}\Z")
 _LOGGED_LENGTH = 64
+#: Of no class: who watches for attacks looks for this name.
+_security = Logger(namespace="sipd.security")
 #: Stands for the count of a nonce that came without one: after it, no other use of that nonce is taken.
 _LAST_COUNT = 1 << 32
 
@@ -52,21 +54,6 @@ class ConfiguredCredentials:
         return succeed(found)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Answer:
-    """The credentials of a request, checked for form but not for truth."""
-
-    username: str
-    realm: str
-    nonce: str
-    uri: str
-    response: str
-    algorithm: str
-    qop: str
-    nonce_count: str
-    cnonce: str
-
-
 @implementer(IAuthenticator)
 class DigestAuthenticator:
     """Challenges requests, and checks what comes back.
@@ -86,12 +73,11 @@ class DigestAuthenticator:
         algorithms: tokens, most preferred first.
         nonce_lifetime: seconds.
         max_nonces: nonces whose use is remembered; see `Nonces` for what happens at the bound.
+        verifier: checks the proofs of those of whom the store knows neither a password nor a hash, or nothing at all.
 
     Raises:
         LocalError: an algorithm is unknown or not available here.
     """
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -102,11 +88,13 @@ class DigestAuthenticator:
         algorithms: Sequence[str] = tuple(ALGORITHMS),
         nonce_lifetime: float = 300.0,
         max_nonces: int = 50_000,
+        verifier: IDigestVerifier | None = None,
     ) -> None:
         for algorithm in algorithms:
             if algorithm not in available_algorithms():
                 raise LocalError(f"Digest algorithm {algorithm} is not available here")
         self._store = store
+        self._verifier = verifier
         self._clock = clock
         self._algorithms = tuple(algorithms)
         self._nonces = Nonces(entropy=entropy, lifetime=nonce_lifetime, max_used=max_nonces)
@@ -121,14 +109,27 @@ class DigestAuthenticator:
         if answer is None:
             raise self._challenge(realm, proxy)
         known = await self._store.credentials(answer.username, realm)
+        if self._verifier is not None and (known is None or not (known.ha1 or known.password)):
+            name, remark = await self._verifier.verify(answer), ""
+        else:
+            name, remark = self._compare(answer, known)
+        if name is None:
+            self._log_failure(request, answer, remark)
+            raise self._challenge(realm, proxy)
+        if not self._use_nonce(answer):
+            raise self._challenge(realm, proxy, ", stale=true")
+        return name
+
+    def _compare(self, answer: DigestProof, known: Credentials | None) -> tuple[str | None, str]:
+        """Give the name of the user whose proof it is, else `None` and why, in a time that does not tell who exists."""
         user = known or self._nobody
         ha1 = user.ha1.get(answer.algorithm)
         if ha1 is None and user.password is not None:
-            ha1 = compute_ha1(answer.algorithm, user.username, realm, user.password)
+            ha1 = compute_ha1(answer.algorithm, user.username, answer.realm, user.password)
         expected = compute_response(
             answer.algorithm,
             ha1 or self._nobody.ha1[answer.algorithm],
-            request.method,
+            answer.request.method,
             answer.uri,
             answer.nonce,
             qop=answer.qop,
@@ -136,14 +137,11 @@ class DigestAuthenticator:
             cnonce=answer.cnonce,
         )
         is_right = hmac.compare_digest(expected.encode(), answer.response.lower().encode("utf-8", "surrogateescape"))
-        if known is None or ha1 is None or not is_right:
-            self._log_failure(request, answer, known is not None and ha1 is None)
-            raise self._challenge(realm, proxy)
-        if not self._use_nonce(answer):
-            raise self._challenge(realm, proxy, ", stale=true")
-        return known.username
+        if known is not None and ha1 is None:
+            return None, f"no {answer.algorithm} hash of this user is configured"
+        return (known.username if known is not None and is_right else None), ""
 
-    def _find_answer(self, request: Request, realm: str, header: str) -> _Answer | None:
+    def _find_answer(self, request: Request, realm: str, header: str) -> DigestProof | None:
         """Give the first digest credentials for the realm by one of our algorithms, or `None`.
 
         Raises:
@@ -161,7 +159,7 @@ class DigestAuthenticator:
                 return _read_answer(parameters.parameters, algorithm, request, header)
         return None
 
-    def _use_nonce(self, answer: _Answer) -> bool:
+    def _use_nonce(self, answer: DigestProof) -> bool:
         """Say whether the nonce is good for this use, and take note of it."""
         now = self._clock.seconds()
         if self._nonces.check(answer.nonce, answer.realm, now) is not NonceState.GOOD:
@@ -179,20 +177,20 @@ class DigestAuthenticator:
             headers=tuple((name, f"{shared}, algorithm={algorithm}{stale}") for algorithm in self._algorithms),
         )
 
-    def _log_failure(self, request: Request, answer: _Answer, lacks_hash: bool) -> None:
+    def _log_failure(self, request: Request, answer: DigestProof, remark: str) -> None:
         via = request.via
-        self._log.warn(
+        _security.warn(
             "security: auth-failed src={src} port={port} user={user} realm={realm} method={method}{remark}",
             src=via.received or via.host,
             port=via.rport or via.port or "",
             user=_quoted(answer.username),
             realm=_quoted(answer.realm),
             method=_quoted(request.method),
-            remark=f" (no {answer.algorithm} hash of this user is configured)" if lacks_hash else "",
+            remark=f" ({remark})" if remark else "",
         )
 
 
-def _read_answer(values: dict[str, str], algorithm: str, request: Request, header: str) -> _Answer:
+def _read_answer(values: dict[str, str], algorithm: str, request: Request, header: str) -> DigestProof:
     for name in ("username", "nonce", "uri", "response"):
         if name not in values:
             raise RequestRefusedError(f"No {name} in {header}", status=400)
@@ -203,7 +201,8 @@ def _read_answer(values: dict[str, str], algorithm: str, request: Request, heade
         raise RequestRefusedError(f"Malformed nc or cnonce in {header}", status=400)
     if not _is_same_resource(values["uri"], request):
         raise RequestRefusedError(f"The uri in {header} is not the request URI", status=400)
-    return _Answer(
+    return DigestProof(
+        request=request,
         username=values["username"],
         realm=values["realm"],
         nonce=values["nonce"],

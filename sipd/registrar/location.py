@@ -48,6 +48,11 @@ class LocationService:
         """Give the number of AORs that have bindings."""
         return len(self._bindings)
 
+    @property
+    def binding_count(self) -> int:
+        """How many bindings there are."""
+        return sum(map(len, self._bindings.values()))
+
     def start(self) -> Deferred[None]:
         """Load what the store kept.
 
@@ -95,6 +100,11 @@ class LocationService:
             if self._store is not None:
                 self._store.save(binding.aor, rest)
             self._gone(binding)
+
+    def forget(self, aor: str) -> None:
+        """Unregister every contact of an AOR."""
+        for binding in self._bindings.get(aor, ()):
+            self.remove(binding)
 
     def _gone(self, binding: Binding) -> None:
         self.take_in(binding)

@@ -44,7 +44,7 @@ class Registrar:
         realm: to challenge for.
         authenticator: says who sent a request.
         location: where bindings live.
-        settings: the bounds.
+        settings: the bounds; may be replaced.
         clock: its seconds are those of the wall clock.
         entropy: for To tags.
         observer: told of refusals; the location service tells it of the rest.
@@ -71,7 +71,7 @@ class Registrar:
         self._realm = realm
         self._authenticator = authenticator
         self._location = location
-        self._settings = settings
+        self.settings = settings
         self._clock = clock
         self._entropy = entropy
         self._observer = observer
@@ -99,11 +99,11 @@ class Registrar:
         registration = read_registration(
             request,
             aor=aor.address_of_record(),
-            settings=self._settings,
+            settings=self.settings,
             source=_source(flow),
             point=flow.point.name,
         )
-        bindings = self._location.register(registration, max_contacts=self._settings.max_contacts)
+        bindings = self._location.register(registration, max_contacts=self.settings.max_contacts)
         now = self._clock.seconds()
         headers = [("Contact", print_contact(binding, now)) for binding in bindings]
         headers += [("Path", value) for value in registration.path]

@@ -93,6 +93,19 @@ def agreed_codecs(local: MediaDescription, remote: MediaDescription) -> tuple[Co
     return tuple(found)
 
 
+def agreed_encodings(local: SessionDescription, remote: SessionDescription) -> tuple[str, ...]:
+    """Give the codecs of all streams that two descriptions share, in order, each once, without what accompanies them.
+
+    The encodings are written as in `Codec`; of a stream that is refused there are none.
+    """
+    found: dict[str, None] = {}
+    for mine, theirs in zip(local.media, remote.media, strict=False):
+        if not mine.is_disabled and not theirs.is_disabled:
+            codecs = agreed_codecs(mine, theirs)
+            found.update({codec.encoding: None for codec in codecs if codec.name not in _AUXILIARY})
+    return tuple(found)
+
+
 def allow_codecs(names: Collection[str]) -> CodecFilter:
     """Make a filter that lets only these codecs through, and what accompanies them, such as `telephone-event`.
 

@@ -7,6 +7,7 @@ from enum import Enum
 from sipd.errors import InvalidStateError, SdpError
 from sipd.sdp.codecs import CodecFilter, filter_codecs
 from sipd.sdp.description import SessionDescription
+from sipd.sdp.filters import DescriptionPolicy
 from sipd.sdp.offer_answer import LocalOrigin, check_answer
 from sipd.sdp.streams import Stream, agreed_streams, fit_answer, keep_slots
 
@@ -31,6 +32,7 @@ class Exchange:
         codec_filter: passed by everything that is sent and by offers that are received; `None` lets all through.
 
     Attributes:
+        policy: passed by everything that is sent and received, after `codec_filter`; `None` lets all through.
         state: whose offer waits for an answer.
         offer: that offer: as sent, or as received and filtered.
         preview: what the peer will probably answer.
@@ -39,11 +41,12 @@ class Exchange:
         is_doubtful: the peer may hold something else to be in force. A new exchange ends the doubt.
     """
 
-    __slots__ = ("codec_filter", "is_doubtful", "local", "offer", "origin", "preview", "remote", "state")
+    __slots__ = ("codec_filter", "is_doubtful", "local", "offer", "origin", "policy", "preview", "remote", "state")
 
     def __init__(self, origin: LocalOrigin, codec_filter: CodecFilter | None = None) -> None:
         self.origin = origin
         self.codec_filter = codec_filter
+        self.policy: DescriptionPolicy | None = None
         self.state = State.STABLE
         self.offer: SessionDescription | None = None
         self.preview: SessionDescription | None = None
@@ -128,9 +131,9 @@ class Exchange:
         assert self.offer is not None
         try:
             check_answer(self.offer, description)
+            self.preview = self._permitted(description)
         except SdpError:
             return False
-        self.preview = description
         return True
 
     def take_answer(self, description: SessionDescription | None) -> None:
@@ -144,11 +147,12 @@ class Exchange:
             if description is None:
                 raise SdpError("The answer is missing")
             check_answer(self.offer, description)
+            answer = self._permitted(description)
         except SdpError:
             self.drop_offer()
             self.is_doubtful = True
             raise
-        self._agree(self.offer, description)
+        self._agree(self.offer, answer)
 
     def drop_offer(self) -> None:
         """Give up the offer that waits, if there is one."""
@@ -163,4 +167,9 @@ class Exchange:
         self.drop_offer()
 
     def _filtered(self, description: SessionDescription) -> SessionDescription:
-        return description if self.codec_filter is None else filter_codecs(description, self.codec_filter)
+        if self.codec_filter is not None:
+            description = filter_codecs(description, self.codec_filter)
+        return self._permitted(description)
+
+    def _permitted(self, description: SessionDescription) -> SessionDescription:
+        return description if self.policy is None else self.policy.apply(description)

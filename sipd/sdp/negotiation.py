@@ -110,6 +110,7 @@ class Negotiation(Exchange):
     def fork(self) -> Negotiation:
         """Give a copy that goes on by itself: one for each callee that answers the same INVITE."""
         copy = Negotiation(self.origin.copy(), self._entropy, self.codec_filter)
+        copy.policy = self.policy
         copy.state = self.state
         copy.offer = self.offer
         copy.preview = self.preview

@@ -176,6 +176,23 @@ def cross_offer(offer: SessionDescription, current: SessionDescription | None, s
     return Crossing(offer=offer, description=description, slots=tuple(places))
 
 
+def leave_out_disabled(crossing: Crossing) -> Crossing:
+    """Give the crossing of a first offer without the media lines that are disabled: some peers refuse to see one.
+
+    One that has nothing else stays as it is.
+    """
+    lines = [media for media in crossing.description.media if not media.is_disabled]
+    if not lines or len(lines) == len(crossing.description.media):
+        return crossing
+    slots: list[int | None] = []
+    place = 0
+    for media in crossing.offer.media:
+        slots.append(None if media.is_disabled else place)
+        place += not media.is_disabled
+    description = SessionDescription(crossing.description.text, tuple(lines))
+    return Crossing(offer=crossing.offer, description=description, slots=tuple(slots))
+
+
 def _free_slot(current: SessionDescription, taken: set[int], kind: str) -> int | None:
     """Give the slot for a line of that kind, or `None` if it needs a new one."""
     free = [index for index in range(len(current.media)) if index not in taken]

@@ -122,15 +122,19 @@ Effect = (
 Effects = tuple[Effect, ...]
 
 
-def reliability(invite: Request) -> Reliability:
-    """Say what the caller wants, by Require and Supported.
+def reliability(invite: Request, supported: frozenset[str] = frozenset((EXTENSION,))) -> Reliability:
+    """Say what the caller wants, by Require and Supported, and can have.
+
+    Args:
+        invite: the INVITE.
+        supported: what this side supports; without 100rel a caller that does not require it does not get it.
 
     Raises:
         ParseError: one of them is malformed.
     """
     for name, wanted in (("Require", Reliability.REQUIRED), ("Supported", Reliability.SUPPORTED)):
         if any(tag.lower() == EXTENSION for tag in invite.headers.values(name)):
-            return wanted
+            return wanted if wanted is Reliability.REQUIRED or EXTENSION in supported else Reliability.NONE
     return Reliability.NONE
 
 

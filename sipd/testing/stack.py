@@ -10,11 +10,11 @@ from zope.interface import implementer
 
 from sipd.b2bua.clicking import ClickToDial
 from sipd.b2bua.messages import Messages
-from sipd.b2bua.routing import RouteTable, StaticRoute
 from sipd.b2bua.service import B2bua, B2buaSettings
 from sipd.b2bua.transfer import TransferPolicy, TransferSettings
 from sipd.b2bua.trust import IdentityPolicy
-from sipd.interfaces import CallRecord, Credentials, Decision, ICallObserver, ListeningPoint
+from sipd.guards.guards import Guards, GuardSettings
+from sipd.interfaces import CallRecord, Credentials, Decision, IAuthenticator, ICallObserver, ListeningPoint
 from sipd.observe.capture import Capture, CapturedMessage
 from sipd.observe.explain import ExplainLog
 from sipd.observe.ladder import ladder
@@ -25,6 +25,8 @@ from sipd.registrar.bindings import RegistrarSettings
 from sipd.registrar.keepalive import KeepAlive, KeepAliveSettings
 from sipd.registrar.location import LocationService
 from sipd.registrar.registrar import Registrar
+from sipd.routing.rules import StaticRoute
+from sipd.routing.table import RouteTable
 from sipd.sip.locate import Transport
 from sipd.sip.timers import TimerValues
 from sipd.testing.links import Address, Fate
@@ -88,11 +90,13 @@ class SimulatedServer:
         watching: who may watch and publish, and how much.
         identity: who is trusted, and what others are told; nobody and nothing if it is left out.
         transfer: how calls are transferred.
+        guards: what is too much, and who is not listened to; nothing and nobody if it is left out.
 
     Attributes:
         transport, transactions, agent, location, b2bua, messages, watching: the layers.
         relay: the fake media relay.
         ledger, explanations, capture, records: the observers that are always there.
+        guards: what stands before all of them, or `None`; they are not started.
     """
 
     def __init__(
@@ -112,6 +116,7 @@ class SimulatedServer:
         watching: WatchingSettings | None = None,
         identity: IdentityPolicy | None = None,
         transfer: TransferSettings | None = None,
+        guards: GuardSettings | None = None,
     ) -> None:
         self.host = host
         self.domain = domain
@@ -141,7 +146,13 @@ class SimulatedServer:
         store = ConfiguredCredentials(
             [Credentials(username=name, password=password) for name, password in users.items()]
         )
-        authenticator = DigestAuthenticator(store, clock=host, entropy=entropy)
+        authenticator: IAuthenticator = DigestAuthenticator(store, clock=host, entropy=entropy)
+        self.guards: Guards | None = None
+        if guards is not None:
+            self.guards = Guards(clock=reactor, processor_time=host.seconds, entropy=entropy, settings=guards)
+            self.transport.guard = self.guards.door
+            authenticator = self.guards.watch(authenticator)
+            observers = (*observers, self.guards.answers)
         self.location = LocationService(clock=host)
         self.agent.handlers["REGISTER"] = Registrar(
             domains=(domain,),
@@ -196,6 +207,7 @@ class SimulatedServer:
                 identity=identity or IdentityPolicy(domains=(domain,)),
                 transfer=transfers,
             ),
+            gate=None if self.guards is None else self.guards.gate,
         )
         self.messages = Messages(self.b2bua, max_pending=max_messages)
         self.agent.handlers["MESSAGE"] = self.messages
@@ -244,6 +256,7 @@ class SimulatedServer:
             "subscriptions": len(self.watching.subscriptions),
             "calls in the ledger": len(self.ledger),
             "leaked resources": self.ledger.leaks,
+            "calls at the gate": 0 if self.guards is None else len(self.guards.gate),
             "pairs of media ports": len(self.relay.taken),
             "media sessions": len(self.relay.sessions),
         }

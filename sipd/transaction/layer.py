@@ -89,6 +89,8 @@ class TransactionLayer:
 
     Attributes:
         core: what stands above; set once, before anything is received.
+        retransmissions: messages that were sent again since nothing came in time (timers A, E and G).
+        repetitions: requests that came again.
     """
 
     _log = Logger()
@@ -109,7 +111,7 @@ class TransactionLayer:
         self._values = timers if timers is not None else TimerValues()
         self._max_transactions = max_transactions
         self._table = TransactionTable()
-        self._timers: TimerQueue[AnyTransaction] = TimerQueue(clock, self.feed)
+        self._timers: TimerQueue[AnyTransaction] = TimerQueue(clock, self._timer_fired)
         self._queue: deque[tuple[AnyTransaction, Effects]] = deque()
         self._is_performing = False
         self._performers: dict[type, Callable[[Any, Any], None]] = {
@@ -126,10 +128,17 @@ class TransactionLayer:
         self._tag_key = entropy(16)
         self._is_closed = False
         self._is_full = False
+        self.retransmissions = 0
+        self.repetitions = 0
 
     def __len__(self) -> int:
         """Count the live transactions."""
         return len(self._table)
+
+    @property
+    def client_count(self) -> int:
+        """How many of them are client transactions."""
+        return self._table.client_count
 
     # --- for the core -------------------------------------------------------------------------------------
 
@@ -245,6 +254,7 @@ class TransactionLayer:
         key = server_key(request)
         transaction = self._table.find_server(key)
         if transaction is not None:
+            self.repetitions += 1
             self.feed(transaction, Event.REQUEST, request)
         elif len(self._table) >= self._max_transactions and not self._ends_another(request, flow):
             self._refuse(request, flow)
@@ -311,6 +321,11 @@ class TransactionLayer:
             return
         if effects:
             self._enqueue(transaction, effects)
+
+    def _timer_fired(self, transaction: AnyTransaction, timer: Timer) -> None:
+        if timer is Timer.A or timer is Timer.E or timer is Timer.G:
+            self.retransmissions += 1
+        self.feed(transaction, timer)
 
     def _enqueue(self, transaction: AnyTransaction, effects: Effects) -> None:
         self._queue.append((transaction, effects))

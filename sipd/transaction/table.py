@@ -39,6 +39,11 @@ class TransactionTable:
         """Count the live transactions."""
         return len(self._clients) + len(self._servers)
 
+    @property
+    def client_count(self) -> int:
+        """How many of them are client transactions."""
+        return len(self._clients)
+
     def everything(self) -> list[AnyTransaction]:
         """Give all live transactions, clients first."""
         return [*self._clients.values(), *self._servers.values()]

@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTim
 from zope.interface import implementer
 
 from sipd.errors import ParseError, TlsError, TransportError
-from sipd.interfaces import IFlow, IMessageObserver, ListeningPoint
+from sipd.interfaces import IFlow, IMessageObserver, ISourceGuard, ListeningPoint
 from sipd.sip.framing import PONG
 from sipd.sip.locate import Transport
 from sipd.transport.limits import Incidents, TransportCounters, TransportLimits
@@ -24,6 +24,7 @@ class FlowOwner(typing.Protocol):
     incidents: Incidents
     counters: TransportCounters
     observers: tuple[IMessageObserver, ...]
+    guard: ISourceGuard | None
 
     def show(self, data: bytes, flow: IFlow, *, sent: bool) -> None:
         """Show a message to the observers. Only called where there are any."""
@@ -288,7 +289,7 @@ class StreamFlow:
         owner = self._owner
         if owner.observers:
             owner.show(data, self, sent=True)
-        owner.counters.messages_sent += 1
+        owner.counters.count_sent(data, self.transport)
         self._write(data)
 
     def _write(self, data: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
@@ -14,17 +15,18 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from sipd.errors import ConfigurationError, ParseError, RemoteError, TransportError
-from sipd.interfaces import IFlow, IMessageObserver, IMessageReceiver, ITransportLayer, ListeningPoint
+from sipd.interfaces import IFlow, IMessageObserver, IMessageReceiver, ISourceGuard, ITransportLayer, ListeningPoint
 from sipd.sip.locate import Target, Transport, is_numeric
 from sipd.sip.message import Request, Response
 from sipd.sip.parser import is_keep_alive, parse_datagram, parse_message
 from sipd.sip.validation import find_fault, is_usable
+from sipd.transport.choice import choose_speaker
 from sipd.transport.connections import ConnectionTable, server_name
 from sipd.transport.flows import StreamFlow
 from sipd.transport.limits import Incidents, RateLimit, TransportCounters, TransportLimits
 from sipd.transport.responses import LocateSender, ResponseRouter
 from sipd.transport.sockets import listen_tcp, listen_udp
-from sipd.transport.tcp import StreamPort, connect, is_loopback, is_wildcard
+from sipd.transport.tcp import StreamPort, connect
 from sipd.transport.tls import TlsContext, TlsSettings, is_good_for
 from sipd.transport.udp import UdpFlow, UdpPort
 from sipd.transport.via import build_refusal, is_sent_by, response_address, stamp_source
@@ -57,6 +59,7 @@ class TransportLayer:
     Attributes:
         receiver: who takes messages; set once, before anything is received.
         observers: see every message; nothing is paid where there are none.
+        guard: decides whom to listen to; `None` for everybody.
         counters: how much came and went.
         incidents: what went wrong, by kind.
         locate_sender: finds the servers of a Via's sent-by, for responses whose source cannot be reached; `None` to
@@ -68,6 +71,7 @@ class TransportLayer:
     def __init__(self, *, reactor: TransportReactor, limits: TransportLimits | None = None) -> None:
         self.receiver: IMessageReceiver | None = None
         self.observers: tuple[IMessageObserver, ...] = ()
+        self.guard: ISourceGuard | None = None
         self.locate_sender: LocateSender | None = None
         self.clock: IReactorTime = reactor
         self.limits = limits or TransportLimits()
@@ -91,6 +95,10 @@ class TransportLayer:
     def connection_count(self) -> int:
         """How many connections there are, in both directions, open or not."""
         return len(self._connections)
+
+    def connection_counts(self) -> Counter[tuple[Transport, bool]]:
+        """Count the connections, open or not, by transport and whether the peer made them."""
+        return Counter((flow.transport, flow.is_inbound) for flow in self._connections)
 
     # --- listening -------------------------------------------------------------------------------------------
 
@@ -201,24 +209,7 @@ class TransportLayer:
         """Choose the listening point that speaks for us to that target: one that can reach it, if there is one."""
         if self._is_closed:
             raise TransportError("The transport layer is closed")
-        is_ipv6 = ":" in target.host
-        candidates = [
-            listener.protocol
-            for listener in self._listeners
-            if listener.point.transport is target.transport and (":" in listener.point.host) == is_ipv6
-        ]
-        if not candidates:
-            family = "IPv6" if is_ipv6 else "IPv4"
-            raise TransportError(f"No listening point speaks {target.transport.value} over {family}")
-        for protocol in candidates if target.point else ():
-            if protocol.point.name == target.point:
-                return protocol
-        is_local = is_loopback(target.host)
-        for protocol in candidates:
-            host = protocol.point.host
-            if is_wildcard(host) or is_loopback(host) == is_local:
-                return protocol
-        return candidates[0]
+        return choose_speaker(self._listeners, target).protocol
 
     def _names(self, target: Target, protocol: StreamPort) -> Callable[[StreamFlow], bool]:
         allow_wildcards = protocol.tls is not None and protocol.tls.settings.allow_wildcards
@@ -236,6 +227,9 @@ class TransportLayer:
 
     def message_came(self, data: bytes, flow: IFlow) -> None:
         """See `FlowOwner`."""
+        if self.guard is not None and self.guard.drops(flow.host):
+            flow.close()
+            return
         self._receive(data, flow, parse_message)
 
     def framing_lost(self, head: bytes, error: ParseError, flow: IFlow) -> None:
@@ -281,8 +275,11 @@ class TransportLayer:
         self.counters.messages_received += 1
         try:
             message = self._read(data, flow, parse)
-            if message is not None and self.receiver is not None:
-                self.receiver.message_received(message, flow)
+            if message is not None:
+                kind = message.method if isinstance(message, Request) else message.status // 100
+                self.counters.count_received(kind, flow.transport)
+                if self.receiver is not None:
+                    self.receiver.message_received(message, flow)
         except Exception:
             self._bug("A message of {flow} could not be handled", flow)
 
@@ -296,7 +293,7 @@ class TransportLayer:
                 stamp_source(message, flow.host, flow.port)
                 fault = find_fault(message)
                 if fault is None:
-                    return message
+                    return message if self.guard is None or self.guard.takes(message, flow) else None
                 self._refuse(message, fault, flow)
             elif not is_usable(message):
                 self.incidents.note("malformed", flow, "a response without what is needed to match it")

@@ -8,6 +8,33 @@ from dataclasses import dataclass
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from sipd.sip.locate import Transport
+
+#: What messages are counted as: methods, classes of responses, and whatever else there is.
+_METHODS = (
+    "ACK", "BYE", "CANCEL", "INFO", "INVITE", "MESSAGE", "NOTIFY", "OPTIONS", "PRACK", "PUBLISH", "REFER", "REGISTER",
+    "SUBSCRIBE", "UPDATE",
+)  # fmt: skip
+_CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx", "6xx")
+OTHER = "other"
+KINDS = (*_METHODS, *_CLASSES, OTHER)
+
+#: How a message that is sent begins: the first octets tell the methods apart, and one more those of responses.
+_BEGINNING_OCTETS = 4
+_BEGINNINGS = {
+    **{f"{method} "[:_BEGINNING_OCTETS].encode("ascii"): method for method in _METHODS},
+    **{b"SIP/2.0 " + name[:1].encode("ascii"): name for name in _CLASSES},
+}
+_RESPONSE = b"SIP/"
+_RESPONSE_OCTETS = len("SIP/2.0 2")
+
+#: The kinds of `Incidents`.
+INCIDENTS = (
+    "malformed", "refused", "stray-response", "framing", "too-many-connections", "too-many-from-source",
+    "connect-failed", "tls", "connect-timeout", "handshake-timeout", "slow-message", "idle", "stalled", "queue-full",
+    "close-timeout", "send-failed", "refused-datagram", "bug", "not-logged",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransportLimits:
@@ -83,10 +110,8 @@ class Incidents:
     """What went wrong on the wire: always counted, logged at a bounded rate.
 
     Attributes:
-        counts: kind of incident to how often it happened. The kinds are short fixed words: `malformed`, `refused`,
-            `stray-response`, `framing`, `too-many-connections`, `too-many-from-source`, `connect-failed`, `tls`,
-            `connect-timeout`, `handshake-timeout`, `slow-message`, `idle`, `stalled`, `queue-full`, `close-timeout`,
-            `send-failed`, `refused-datagram`, `bug`, and `not-logged` for those that the log does not have.
+        counts: kind of incident to how often it happened. The kinds are short fixed words, those of `INCIDENTS`;
+            `not-logged` counts those that the log does not have.
     """
 
     _log = Logger()
@@ -110,10 +135,58 @@ class Incidents:
             self.counts["not-logged"] += 1
 
 
-@dataclass(slots=True)
 class TransportCounters:
-    """How much came and went since the start."""
+    """How much came and went since the start.
 
-    messages_received: int = 0
-    messages_sent: int = 0
-    keep_alives: int = 0
+    Attributes:
+        messages_received: all that came and was no keep-alive, whether it could be read or not.
+        keep_alives: that came.
+    """
+
+    __slots__ = ("_received", "_sent", "keep_alives", "messages_received")
+
+    def __init__(self) -> None:
+        self.messages_received = 0
+        self.keep_alives = 0
+        # By method, by class of status; and by how a message begins. These are the only keys: no peer makes more.
+        kinds: tuple[str | int, ...] = (*_METHODS, *range(1, 7), OTHER)
+        self._received = {transport: dict.fromkeys(kinds, 0) for transport in Transport}
+        self._sent = {transport: dict.fromkeys((*_BEGINNINGS, b""), 0) for transport in Transport}
+
+    @property
+    def received(self) -> dict[Transport, dict[str, int]]:
+        """Messages that could be read, by transport and kind (`KINDS`); a method that is not known is `other`."""
+        return {
+            transport: {kind if isinstance(kind, str) else f"{kind}xx": count for kind, count in counts.items()}
+            for transport, counts in self._received.items()
+        }
+
+    @property
+    def sent(self) -> dict[Transport, dict[str, int]]:
+        """Messages that were sent, in the same way; keep-alives of ours are `other`."""
+        return {
+            transport: {_BEGINNINGS.get(beginning, OTHER): count for beginning, count in counts.items()}
+            for transport, counts in self._sent.items()
+        }
+
+    @property
+    def messages_sent(self) -> int:
+        """All that was sent."""
+        return sum(sum(counts.values()) for counts in self._sent.values())
+
+    def count_received(self, kind: str | int, transport: Transport) -> None:
+        """Count a message that could be read: by the method of a request, or the class of a response, 1 to 6."""
+        try:
+            self._received[transport][kind] += 1
+        except KeyError:
+            self._received[transport][OTHER] += 1
+
+    def count_sent(self, data: bytes, transport: Transport) -> None:
+        """Count a message that sipd has printed, by how it begins."""
+        beginning = data[:_BEGINNING_OCTETS]
+        if beginning == _RESPONSE:
+            beginning = data[:_RESPONSE_OCTETS]
+        try:
+            self._sent[transport][beginning] += 1
+        except KeyError:
+            self._sent[transport][b""] += 1

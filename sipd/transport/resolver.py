@@ -50,6 +50,10 @@ class Resolver:
         entropy: for the choice among servers of equal priority.
         timeout: seconds after which a name counts as not resolvable, all of its lookups together.
         resting: targets that failed.
+
+    Attributes:
+        lookups: how many names were looked up.
+        failures: how many of them in vain.
     """
 
     def __init__(
@@ -68,6 +72,8 @@ class Resolver:
         self._points = points
         self._entropy = entropy
         self._timeout = timeout
+        self.lookups = 0
+        self.failures = 0
 
     def locate(self, uri: Uri) -> Deferred[Sequence[Target]]:
         """See `IResolver`. A numeric host is there at once."""
@@ -83,12 +89,14 @@ class Resolver:
     def locate_destination(self, destination: Destination) -> Deferred[Sequence[Target]]:
         """Give the targets of a destination whose host is a name, as `locate` does."""
         name = destination.host.removesuffix(".")
+        self.lookups += 1
         if not is_domain_name(name):
+            self.failures += 1
             return fail(UnresolvableError(f"{destination.host[:40]} is no host name"))
         search = _Search(self.names, name, destination, self._points, self._pick)
         found: Deferred[Sequence[Target]] = Deferred.fromCoroutine(search.run()).addCallback(self.resting.put_last)
         found.addTimeout(self._timeout, self._reactor, lambda _, timeout: _no_answer(destination.host, timeout))
-        return found
+        return found.addErrback(self._failed)
 
     def locate_sender(self, via: Via, transport: Transport) -> Deferred[Sequence[Target]]:
         """Give the servers of a Via's sent-by, for a response whose source cannot be reached (RFC 3263 section 5)."""
@@ -109,6 +117,11 @@ class Resolver:
     def close(self) -> None:
         """Give up what is being looked up."""
         self.names.close()
+
+    def _failed(self, failure: Failure) -> Failure:
+        if failure.check(UnresolvableError):
+            self.failures += 1
+        return failure
 
     def _pick(self, largest: int) -> int:
         return int.from_bytes(self._entropy(8), "big") % (largest + 1)

@@ -132,11 +132,13 @@ class StreamPort(ServerFactory):
         )
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
-        """See `ServerFactory`. Closes at once what is beyond `max_connections` or `max_connections_per_source`."""
+        """See `ServerFactory`. Closes at once who is not listened to, and what is beyond a bound."""
         if not self.is_accepting:
             return None
         host = getattr(addr, "host", "")
         limits = self._owner.limits
+        if self._owner.guard is not None and self._owner.guard.drops(host):
+            return None
         if len(self._connections) >= limits.max_connections:
             self._owner.incidents.note("too-many-connections", addr, f"{limits.max_connections} are open")
             return None

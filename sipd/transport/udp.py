@@ -93,8 +93,10 @@ class UdpPort(DatagramReceiver):
         self._send_to = _discard
 
     def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
-        """See `DatagramProtocol`."""
-        self._owner.datagram_came(datagram, self.flow(*addr))
+        """See `DatagramProtocol`. Who is not listened to is not remembered either."""
+        owner = self._owner
+        if owner.guard is None or not owner.guard.drops(addr[0]):
+            owner.datagram_came(datagram, self.flow(*addr))
 
     def datagram_refused(self, host: str, port: int, problem: str) -> None:
         """See `DatagramReceiver`. A request that is under way to there has failed (RFC 3261 section 18.4)."""
@@ -107,7 +109,7 @@ class UdpPort(DatagramReceiver):
         owner = self._owner
         if owner.observers:
             owner.show(data, flow, sent=True)
-        owner.counters.messages_sent += 1
+        owner.counters.count_sent(data, Transport.UDP)
         try:
             self._send_to(data, address)
         except (OSError, MessageLengthError):

@@ -42,7 +42,7 @@ class Answering:
 
     def __init__(self, session: Session, transaction: IServerTransaction) -> None:
         self.request = transaction.request
-        self.wish = reliability(transaction.request)
+        self.wish = reliability(transaction.request, session.settings.supported)
         self.transaction = transaction
         self.is_accepted = False
         self._session = session
@@ -87,7 +87,7 @@ class Answering:
         """Send 200, and again until the ACK comes. Absorbed after a final response."""
         response = self._response(200, None, headers, body)
         self._add_dialog_fields(response)
-        self._session.agent.add_capabilities(response.headers)
+        self._session.agent.add_capabilities(response.headers, self._session.settings)
         response.headers.extend(self._session.refreshing.accepted(self.request))
         if self._provisional is None:
             self.accepted(response)

@@ -103,6 +103,11 @@ class UserAgent:
         """How many sessions there are, those that are being ended included."""
         return len(self._sessions)
 
+    @property
+    def dialog_count(self) -> int:
+        """How many dialogs there are, early ones and those of subscriptions included."""
+        return len(self._dialogs)
+
     def __contains__(self, user: object) -> bool:
         """Whether that is a session that is not forgotten."""
         return user in self._sessions
@@ -187,22 +192,26 @@ class UserAgent:
         parameter = "" if transport is Transport.UDP else f";transport={transport.uri_parameter}"
         return f"<sip:{name}{flow.point.sent_by}{parameter}>"
 
-    def add_capabilities(self, headers: Headers, *, has_offer: bool = True) -> None:
+    def add_capabilities(
+        self, headers: Headers, settings: AgentSettings | None = None, *, has_offer: bool = True
+    ) -> None:
         """Add Allow, Supported, and who this is.
 
         Args:
             headers: of a message of this side.
+            settings: of a session; `None` for the agent's own.
             has_offer: not so of an INVITE that asks for one: it must not come in a reliable provisional response, since
                 the answer would be due in the PRACK, and nobody would be asked for it in time.
         """
+        settings = settings or self.settings
         headers.add("Allow", self._allow())
-        supported = self.settings.supported if has_offer else self.settings.supported - {EXTENSION}
+        supported = settings.supported if has_offer else settings.supported - {EXTENSION}
         if self.settings.takes_referrals:
             supported |= REFER_EXTENSIONS
         if supported:
             headers.add("Supported", ", ".join(sorted(supported)))
-        if self.settings.name:
-            headers.add("User-Agent", self.settings.name)
+        if settings.name:
+            headers.add("User-Agent", settings.name)
 
     def add_session(self, session: Session) -> None:
         """Find the session by its dialog from now on."""

@@ -19,6 +19,7 @@ from sipd.ua.updating import Updates
 
 if TYPE_CHECKING:
     from sipd.ua.core import UserAgent
+    from sipd.ua.settings import AgentSettings
 
 
 class IncomingCall(Session):
@@ -36,10 +37,7 @@ class IncomingCall(Session):
     def __init__(self, agent: UserAgent, transaction: IServerTransaction, local_tag: str) -> None:
         request = transaction.request
         super().__init__(agent, call_id=request.call_id, local_tag=local_tag, is_caller=False)
-        self.refreshing.check(request)
-        if agent.settings.require_reliable and reliability(request) is Reliability.NONE:
-            # RFC 3261 section 21.4.16.
-            raise RequestRefusedError("Extension Required", status=421, headers=(("Require", EXTENSION),))
+        self._check(request)
         self.updates.learn(request)
         self.invite: Request = request
         self.transaction = transaction
@@ -47,6 +45,28 @@ class IncomingCall(Session):
         self.dialog = Dialog.of_callee(request, local_tag, contact)
         self.take_flow(request, transaction.flow)
         self.answering = self._first = Answering(self, transaction)
+
+    def use(self, settings: AgentSettings) -> None:
+        """Let that be how the user agent presents itself in this call, before anything is answered.
+
+        Raises:
+            RequestRefusedError: the INVITE is to be refused, as above.
+        """
+        self.settings = settings
+        self.refreshing.use(settings.session_timer)
+        self._check(self.invite)
+        self._first.wish = reliability(self.invite, settings.supported)
+
+    def _check(self, request: Request) -> None:
+        self.refreshing.check(request)
+        if self.settings.require_reliable and reliability(request) is Reliability.NONE:
+            # RFC 3261 section 21.4.16.
+            raise RequestRefusedError("Extension Required", status=421, headers=(("Require", EXTENSION),))
+
+    @property
+    def wish(self) -> Reliability:
+        """What the caller wants of provisional responses, and gets."""
+        return self._first.wish
 
     @property
     def is_answered(self) -> bool:

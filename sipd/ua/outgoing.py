@@ -24,6 +24,7 @@ from sipd.ua.updating import Updates
 
 if TYPE_CHECKING:
     from sipd.ua.core import UserAgent
+    from sipd.ua.settings import AgentSettings
 
 
 #: Octets to expect of what an INVITE has not yet when its size decides on the transport: request line, Via, Contact.
@@ -47,6 +48,7 @@ class CallRequest:
         credentials: for challenges, or `None`.
         takes_reliable_offer: whether the callee may make the offer, which `body` does not, before its answer (RFC 3262
             section 5): the caller answers it by `Session.acknowledge_progress`.
+        settings: how the user agent presents itself in this call; `None` for as ever.
     """
 
     uri: Uri
@@ -60,13 +62,14 @@ class CallRequest:
     source: Target | None = None
     credentials: Credentials | None = None
     takes_reliable_offer: bool = False
+    settings: AgentSettings | None = None
 
 
 class OutgoingCall(Session):
     """A call offered to a peer. Made by `UserAgent.call`."""
 
     def __init__(self, agent: UserAgent, call: CallRequest, *, call_id: str, local_tag: str) -> None:
-        super().__init__(agent, call_id=call_id, local_tag=local_tag, is_caller=True)
+        super().__init__(agent, call_id=call_id, local_tag=local_tag, is_caller=True, settings=call.settings)
         self.credentials = call.credentials
         self.call = call
         takes_offer = call.takes_reliable_offer and not call.body
@@ -193,7 +196,7 @@ class OutgoingCall(Session):
             ("CSeq", "1 INVITE"),
         )
         fields = Headers(own)
-        self.agent.add_capabilities(fields, has_offer=bool(call.body) or call.takes_reliable_offer)
+        self.agent.add_capabilities(fields, self.settings, has_offer=bool(call.body) or call.takes_reliable_offer)
         fields.extend(self.refreshing.request_fields())
         fields.extend(call.headers)
         return Request("INVITE", uri, fields, call.body)

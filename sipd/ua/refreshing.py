@@ -10,7 +10,7 @@ from sipd.sip import session_timer
 from sipd.sip.glare import other_delay, owner_delay
 from sipd.sip.machine import StartTimer, StopTimers
 from sipd.sip.message import Request, Response
-from sipd.sip.session_timer import Effects, Event, Fields, SessionTimer
+from sipd.sip.session_timer import Effects, Event, Fields, SessionTimer, SessionTimerPolicy
 from sipd.ua.ending import expire
 from sipd.ua.timers import Timers
 
@@ -31,13 +31,17 @@ class Refreshing:
     def __init__(self, session: Session, *, is_caller: bool) -> None:
         self._session = session
         self._is_caller = is_caller
-        self._machine = SessionTimer(session.agent.settings.session_timer)
+        self._machine = SessionTimer(session.settings.session_timer)
         self._timers = Timers(session.agent.clock, self._fired)
 
     @property
     def interval(self) -> int | None:
         """The interval in seconds, or `None` where there is no timer."""
         return self._machine.interval
+
+    def use(self, policy: SessionTimerPolicy) -> None:
+        """Want that from now on; nothing is agreed on yet."""
+        self._machine.policy = policy
 
     def request_fields(self) -> Fields:
         """Give what an INVITE or UPDATE of this side says about the timer."""

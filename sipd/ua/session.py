@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from sipd.ua.core import UserAgent
+    from sipd.ua.settings import AgentSettings
 
 
 @implementer(IDialogUser)
@@ -42,6 +43,7 @@ class Session:
 
     Attributes:
         agent: the user agent that it belongs to.
+        settings: how that presents itself to the peer, and what it wants of it.
         user: who is told of events; set before anything can happen.
         dialog: once there is one.
         early_dialogs: of an INVITE of this side without an answer, those in which something was acknowledged.
@@ -63,8 +65,17 @@ class Session:
         referrals: its REFERs; `None` before the first one.
     """
 
-    def __init__(self, agent: UserAgent, *, call_id: str, local_tag: str, is_caller: bool) -> None:
+    def __init__(
+        self,
+        agent: UserAgent,
+        *,
+        call_id: str,
+        local_tag: str,
+        is_caller: bool,
+        settings: AgentSettings | None = None,
+    ) -> None:
         self.agent = agent
+        self.settings = settings if settings is not None else agent.settings
         self.call_id = call_id
         self.local_tag = local_tag
         self.user: ISessionUser | None = None
@@ -352,7 +363,7 @@ class Session:
 
     def add_what_we_can(self, request: Request) -> None:
         """Put into an INVITE or UPDATE in the dialog what this side can do, and wants of the session timer."""
-        self.agent.add_capabilities(request.headers, has_offer=bool(request.body))
+        self.agent.add_capabilities(request.headers, self.settings, has_offer=bool(request.body))
         if self.is_established:
             request.headers.extend(self.refreshing.request_fields())
 

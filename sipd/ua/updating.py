@@ -252,7 +252,7 @@ class Updates:
         response = request.response(200, headers=headers, body=body)
         if request.method == "UPDATE":
             response.headers.add("Contact", self.dialog.contact)
-            session.agent.add_capabilities(response.headers)
+            session.agent.add_capabilities(response.headers, session.settings)
             if not is_early and session.is_established:
                 response.headers.extend(session.refreshing.accepted(request))
         self.said(response)

@@ -78,8 +78,8 @@ class Publications(OutsideRequests):
         super().__init__(b2bua, max_pending=max_pending)
         self._states = states
         self._kinds = kinds
-        self._expiry = expiry
-        self._max_size_octets = max_size_octets
+        self.expiry = expiry
+        self.max_size_octets = max_size_octets
 
     async def take(self, transaction: IServerTransaction) -> None:
         """See `OutsideRequests`."""
@@ -128,7 +128,7 @@ class Publications(OutsideRequests):
         user = user_of(aor)
         if publisher is None or not kind.may_publish(publisher, user):
             raise RequestRefusedError("Not Yours To Publish", status=403)
-        seconds = self._expiry.of(request)
+        seconds = self.expiry.of(request)
         publication = self._publication(request, kind)
         if_match = request.headers.get("SIP-If-Match")
         if if_match is not None:
@@ -145,7 +145,7 @@ class Publications(OutsideRequests):
         if request.content_type != kind.content_type or "Content-Encoding" in request.headers:
             headers = (("Accept", kind.content_type), ("Accept-Encoding", "identity"))
             raise RequestRefusedError("Unsupported Media Type", status=415, headers=headers)
-        if len(request.body) > self._max_size_octets:
+        if len(request.body) > self.max_size_octets:
             raise RequestRefusedError("Request Entity Too Large", status=413)
         return Publication(headers=body_fields(request.headers), body=request.body)
 

@@ -61,8 +61,8 @@ class PublishedStates:
     ) -> None:
         self._clock = clock
         self._entropy = entropy
-        self._max_publications = max_publications
-        self._max_per_user = max_per_user
+        self.max_publications = max_publications
+        self.max_per_user = max_per_user
         self._by_tag: dict[str, _Held] = {}
         # Those of one key in the order in which they were published or changed.
         self._of_key: dict[Key, list[_Held]] = {}
@@ -79,7 +79,7 @@ class PublishedStates:
             RequestRefusedError: 503, there are too many.
         """
         key = package, user
-        if len(self._of_key.get(key, ())) >= self._max_per_user or len(self) >= self._max_publications:
+        if len(self._of_key.get(key, ())) >= self.max_per_user or len(self) >= self.max_publications:
             raise RequestRefusedError("Too Many Publications", status=503)
         tag = new_tag(self._entropy)
         if seconds:

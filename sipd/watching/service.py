@@ -75,6 +75,7 @@ class Watching:
 
     def __init__(self, b2bua: B2bua, lamps: Lamps, settings: WatchingSettings) -> None:
         agent = b2bua.agent
+        self._settings = settings
         self.states = PublishedStates(
             clock=agent.clock,
             entropy=agent.entropy,
@@ -83,19 +84,17 @@ class Watching:
         )
         packages = {
             DIALOG: lamps,
-            MESSAGE_SUMMARY: message_summary(self.states, settings.may_watch_mailbox),
-            PRESENCE: presence(self.states, settings.may_watch),
+            MESSAGE_SUMMARY: message_summary(self.states, self._may_watch_mailbox),
+            PRESENCE: presence(self.states, self._may_watch),
         }
         kinds = {
-            MESSAGE_SUMMARY: PublishedKind(
-                content_type=SIMPLE_MESSAGE_SUMMARY, may_publish=settings.may_publish_mailbox
-            ),
+            MESSAGE_SUMMARY: PublishedKind(content_type=SIMPLE_MESSAGE_SUMMARY, may_publish=self._may_publish_mailbox),
             PRESENCE: PublishedKind(content_type=PIDF, may_publish=_is_own),
         }
         self.subscriptions = Subscriptions(b2bua, packages=packages, settings=settings.subscriptions)
         agent.handlers["SUBSCRIBE"] = self.subscriptions
         agent.handlers["NOTIFY"] = NoSubscription()
-        agent.handlers["PUBLISH"] = Publications(
+        agent.handlers["PUBLISH"] = self._publications = Publications(
             b2bua,
             states=self.states,
             kinds=kinds,
@@ -103,10 +102,28 @@ class Watching:
             max_size_octets=settings.max_publication_size_octets,
         )
 
+    def configure(self, settings: WatchingSettings) -> None:
+        """Let other settings hold for what is asked for from now on. What is watched or published already stays so."""
+        self._settings = settings
+        self.states.max_publications = settings.max_publications
+        self.states.max_per_user = settings.max_publications_per_user
+        self.subscriptions.settings = settings.subscriptions
+        self._publications.expiry = settings.subscriptions.expiry
+        self._publications.max_size_octets = settings.max_publication_size_octets
+
     def close(self) -> None:
         """Forget everything at once, without a word to anybody."""
         self.subscriptions.close()
         self.states.close()
+
+    def _may_watch(self, watcher: str, user: str) -> bool:
+        return self._settings.may_watch(watcher, user)
+
+    def _may_watch_mailbox(self, watcher: str, user: str) -> bool:
+        return self._settings.may_watch_mailbox(watcher, user)
+
+    def _may_publish_mailbox(self, publisher: str, user: str) -> bool:
+        return self._settings.may_publish_mailbox(publisher, user)
 
 
 def _is_own(publisher: str, user: str) -> bool:

@@ -12,7 +12,7 @@ from zope.interface import implementer
 from sipd.errors import RequestRefusedError
 from sipd.interfaces import Attempt, IGate, IRouter, ITrunks, Route, RoutingRequest
 from sipd.sip.locate import Target
-from sipd.sip.uri import parse_uri
+from sipd.sip.uri import Uri, parse_uri
 
 
 def attempt_at(host: str, user: str = "bob", **more: Any) -> Attempt:
@@ -57,7 +57,9 @@ class NotedTrunks:
         self._names = {host: name for name, host in hosts.items()}
         self.ended: list[tuple[str, int]] = []
 
-    def identify(self, source: Target, peer_names: Sequence[str]) -> str | None:
+    def identify(
+        self, source: Target, peer_names: Sequence[str], uri: Uri | None = None, user: str | None = None
+    ) -> str | None:
         """See `ITrunks`."""
         return self._names.get(source.host)
 
@@ -65,7 +67,9 @@ class NotedTrunks:
         """See `ITrunks`."""
         return "nothing goes out by it"
 
-    def attempt_ended(self, name: str, status: int) -> None:
+    def attempt_ended(
+        self, name: str, status: int, server: Uri | None = None, retry_after: float | None = None
+    ) -> None:
         """See `ITrunks`."""
         self.ended.append((name, status))
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sipd.b2bua.routing import StaticRoute
 from sipd.b2bua.trust import IdentityPolicy
 from sipd.interfaces import CallRecord
+from sipd.routing.rules import StaticRoute
 from sipd.sip.locate import Transport
 from sipd.sip.message import Request, Response
 from sipd.testing.calls import PeerCall

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sipd.b2bua.agreement import Agreement
 from sipd.b2bua.leg import Leg
-from sipd.b2bua.routing import StaticRoute
+from sipd.routing.rules import StaticRoute
 from sipd.sdp.description import SessionDescription, parse_description
 from sipd.sdp.negotiation import Carrier, Negotiation
 from sipd.sdp.offer_answer import LocalOrigin

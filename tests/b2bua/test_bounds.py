@@ -29,7 +29,7 @@ class PlannedCase(BridgeCase):
     def check_attempts(self, *expected: tuple[str, int | None]) -> None:
         """Say which attempts the only record has, with their statuses."""
         record = self.finish()
-        self.assertEqual([(one["label"], one.get("status")) for one in record.attempts], list(expected))
+        self.assertEqual([(one.label, one.status or None) for one in record.attempts], list(expected))
 
 
 class TimeTests(PlannedCase):
@@ -292,19 +292,21 @@ class TrunkTests(PlannedCase):
         self.network.host(NOBODY)
         self.plan(
             (attempt_at(NOBODY, trunk="dead", response_timeout=3.0),),
-            (attempt_at(BOB, trunk="busy"),),
+            (attempt_at(BOB, trunk="busy", next_hop=parse_uri(f"sip:{BOB}")),),
             (attempt_at(BOB, user="other"),),
+            (attempt_at(ALICE, trunk="patient", timeout=5.0),),
             (attempt_at(CAROL, trunk="good"),),
         )
         self.bob.auto_refuse(503)
+        self.alice.auto_ring()
         self.carol.auto_answer()
         call = self.alice.call("bob")
-        self.clock.advance(8.0)
+        self.clock.advance(13.0)
         self.assertTrue(call.is_answered)
         call.hang_up()
         record = self.finish()
-        self.assertEqual(self.trunks.ended, [("dead", 0), ("busy", 503), ("good", 200)])
-        self.assertEqual([one.get("trunk") for one in record.attempts], ["dead", "busy", None, "good"])
+        self.assertEqual(self.trunks.ended, [("dead", 0), ("busy", 503), ("patient", 180), ("good", 200)])
+        self.assertEqual([one.trunk or None for one in record.attempts], ["dead", "busy", None, "patient", "good"])
 
 
 class CreditTests(PlannedCase):

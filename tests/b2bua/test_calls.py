@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from sipd.b2bua.routing import StaticRoute
+from sipd.routing.rules import StaticRoute
 from sipd.sip.headers import Headers
 from sipd.sip.message import Request
 from sipd.testing import builders
@@ -30,7 +30,7 @@ class AnsweredTests(BridgeCase):
         self.assertLess(record.started_at, record.ringing_at)
         self.assertLess(record.ringing_at, record.answered_at)
         self.assertEqual(round(record.ended_at - record.answered_at), 12)
-        self.assertEqual([attempt["leg"] for attempt in record.attempts], ["b1"])
+        self.assertEqual([attempt.leg for attempt in record.attempts], ["b1"])
 
     def test_callee_hangs_up(self) -> None:
         """The callee's BYE ends the caller's leg, with the Reason that it gave."""
@@ -125,7 +125,7 @@ class AnsweredTests(BridgeCase):
 
     def test_long_ringing_is_refreshed(self) -> None:
         """The caller hears 180 again each minute while the callee rings (13.3.1.1)."""
-        self.server.b2bua.router._timeout = 200.0  # type: ignore[attr-defined]
+        self.server.b2bua.router._users._timeout = 200.0  # type: ignore[attr-defined]
         self.bob.auto_ring()
         call = self.alice.call("bob")
         self.clock.advance(130.0)

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 from twisted.internet.defer import Deferred
 
-from sipd.b2bua.routing import StaticRoute
 from sipd.b2bua.transfer import TransferPolicy, TransferSettings
 from sipd.interfaces import Credentials
+from sipd.routing.rules import StaticRoute
 from sipd.sip.digest import MAX_REALMS
 from sipd.sip.fields import AuthParameters
 from sipd.sip.message import Request, Response

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from twisted.internet.defer import succeed
 
-from sipd.b2bua.routing import StaticRoute
 from sipd.interfaces import Attempt, EarlyMedia, Route
+from sipd.routing.rules import StaticRoute
 from sipd.sip.message import Request, Response
 from sipd.sip.uri import parse_uri
 from sipd.testing import builders

@@ -8,7 +8,6 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from sipd.b2bua.bridge import MEDIA_PATIENCE
-from sipd.b2bua.routing import StaticRoute
 from sipd.errors import LocalError, RequestRefusedError, TransactionTimeoutError, UnresolvableError
 from sipd.interfaces import (
     CallRecord,
@@ -22,6 +21,7 @@ from sipd.interfaces import (
     Route,
 )
 from sipd.observe.observers import CallObservers
+from sipd.routing.rules import StaticRoute
 from sipd.testing import builders
 from sipd.testing.calls import Outcome
 from tests.b2bua.slow import SlowAuthenticator, SlowRelay, SlowResolver, SlowRouter
@@ -345,4 +345,4 @@ class NameTests(BridgeCase):
         self.clock.advance(2.0)
         self.assertEqual(call.status, 502)
         record = self.finish()
-        self.assertEqual((record.cause, record.attempts[0]["cause"]), ("UnresolvableError", "UnresolvableError"))
+        self.assertEqual((record.cause, record.attempts[0].cause), ("UnresolvableError", "UnresolvableError"))

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from sipd.b2bua.routing import StaticRoute
 from sipd.interfaces import Credentials
+from sipd.routing.rules import StaticRoute
 from sipd.sip.message import Response
 from sipd.testing import builders
 from sipd.testing.calls import Outcome, PeerCall

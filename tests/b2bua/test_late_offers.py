@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from sipd.b2bua.routing import StaticRoute
+from sipd.routing.rules import StaticRoute
 from sipd.sip.message import Request, Response
 from sipd.testing import builders
 from sipd.testing.calls import CallState, Outcome, PeerCall
@@ -96,7 +96,7 @@ class LateOfferTests(BridgeCase):
         self._answer_byes()
         record = self.finish()
         self.assertEqual(record.cause, "bad-answer")
-        self.assertEqual(record.attempts[0]["ended_at"], record.ended_at)
+        self.assertEqual(record.attempts[0].ended_at, record.ended_at)
         self.assertTrue(self.bob.calls[0].is_acknowledged)
 
     def test_no_ack(self) -> None:

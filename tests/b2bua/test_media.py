@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sipd.b2bua.routing import StaticRoute
 from sipd.interfaces import CryptoPolicy, MediaPolicy
+from sipd.routing.rules import StaticRoute
 from sipd.testing.media import FakeMediaSession
 from tests.b2bua.support import BridgeCase
 from tests.b2bua.test_gateway import GATEWAY, GatewayCase

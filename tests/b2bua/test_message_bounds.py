@@ -13,10 +13,10 @@ from zope.interface import implementer
 from sipd.b2bua.delivery import Delivery
 from sipd.b2bua.identity import Identities
 from sipd.b2bua.page import Page
-from sipd.b2bua.routing import StaticRoute
 from sipd.b2bua.trust import IdentityPolicy
 from sipd.errors import RemoteError
 from sipd.interfaces import Attempt, IResolver, IRouter, Route, RoutingRequest
+from sipd.routing.rules import StaticRoute
 from sipd.sip.locate import Target, Transport
 from sipd.sip.uri import SipUri, Uri
 from sipd.testing import builders

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from sipd.b2bua.routing import StaticRoute
 from sipd.interfaces import Credentials
+from sipd.routing.rules import StaticRoute
 from sipd.sip.locate import Transport
 from sipd.sip.message import Request
 from sipd.sip.uri import parse_uri

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from sipd.b2bua.routing import StaticRoute
+from sipd.routing.rules import StaticRoute
 from sipd.sip.message import Request, Response
 from sipd.testing import builders
 from tests.b2bua.support import SIPD

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from twisted.internet.defer import succeed
 
-from sipd.b2bua.routing import StaticRoute
 from sipd.interfaces import Attempt, EarlyMedia, MediaPolicy, Route
 from sipd.media.announcement import Announcer
 from sipd.media.pacer import Pacer
@@ -15,6 +14,7 @@ from sipd.media.ports import PortAllocator
 from sipd.media.reactor import ReactorEngine
 from sipd.media.relay import MediaRelay
 from sipd.media.sounds import SoundLibrary
+from sipd.routing.rules import StaticRoute
 from sipd.rtp.g711 import tone_level
 from sipd.sdp.description import parse_description
 from sipd.sip.message import Response

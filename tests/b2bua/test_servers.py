@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from sipd.b2bua.routing import StaticRoute
+from sipd.routing.rules import StaticRoute
 from sipd.sip.locate import Transport
 from sipd.testing import builders
 from sipd.testing.calls import PeerCall

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from twisted.internet.defer import Deferred, fail
 
-from sipd.b2bua.routing import StaticRoute
 from sipd.b2bua.transfer import TransferPolicy, TransferSettings
 from sipd.errors import RemoteError
 from sipd.interfaces import Route, RoutingRequest
+from sipd.routing.rules import StaticRoute
 from sipd.sip.message import Request
 from sipd.sip.uri import parse_uri
 from sipd.testing import builders
@@ -90,7 +90,7 @@ class BlindTests(TransferCase):
             record = self.finish()
             self.assertFalse(stays.is_answered)
             self.assertEqual(record.ended_by, "caller" if is_caller else "callee")
-            self.assertEqual([attempt["leg"] for attempt in record.attempts], ["b1", "b2"])
+            self.assertEqual([attempt.leg for attempt in record.attempts], ["b1", "b2"])
 
     def test_transferor_hears_of_it_first(self) -> None:
         """It is let go when it has answered the NOTIFY that says how the transfer ended, or never will."""
@@ -326,7 +326,7 @@ class BlindTests(TransferCase):
     def test_time_limit(self) -> None:
         """A transfer without an outcome is given up, and the call goes on."""
         self.carol.auto_ring()
-        self.server.b2bua.router._timeout = 600.0  # type: ignore[attr-defined]
+        self.server.b2bua.router._users._timeout = 600.0  # type: ignore[attr-defined]
         call, answered = self.established()
         self.refer(answered, "<sip:carol@example.com>")
         self.clock.advance(125.0)

@@ -6,8 +6,8 @@ import ipaddress
 import re
 from collections.abc import Mapping, Sequence
 
-from sipd.b2bua.routing import StaticRoute
 from sipd.b2bua.trust import HistoryForStrangers, IdentityForm, IdentityPolicy
+from sipd.routing.rules import StaticRoute
 from sipd.sip.message import Request, Response
 from sipd.sip.uri import parse_uri
 from sipd.testing.calls import PeerCall

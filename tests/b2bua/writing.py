@@ -34,7 +34,7 @@ class MessageCase(BridgeCase):
     def setUp(self) -> None:
         """Listen to the log."""
         super().setUp()
-        self.server.messages._max_pending = self.max_messages
+        self.server.messages.max_pending = self.max_messages
         self.lines: list[str] = []
 
         @implementer(ILogObserver)

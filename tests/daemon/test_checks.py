@@ -196,7 +196,7 @@ class RelationTests(ConfigCase):
         """A route leads somewhere or refuses; its patterns compile, its template names what they capture."""
         groups = "is no group of this route's user pattern; there are: 0"
         for text, *expected in (
-            ("", "routes[0].to: required (or refuse), and missing"),
+            ("", "routes[0].to: required (or refuse, registered, trunks, prefixes, sippy or next), and missing"),
             ('to = "sip:a@b"\nrefuse = [403, "No"]', "routes[0].to: not possible beside refuse"),
             ('refuse = [403, "No"]\ntimeout = 5.0', "routes[0].timeout: not possible beside refuse"),
             ('refuse = [403, "No"]\ntrusted = true', "routes[0].trusted: not possible beside refuse"),
@@ -212,7 +212,7 @@ class RelationTests(ConfigCase):
             ('refuse = [403, "a\\nb"]', "routes[0].refuse: a reason of one line expected"),
             (
                 'user = "(?P<number>[0-9]+)"\nto = "sip:{nummer}@b"',
-                f"routes[0].to: {{nummer}} {groups}, 1, number",
+                f"routes[0].to: {{nummer}} {groups}, 1, number, called",
             ),
             (
                 'user = "(?P<number>[0-9+"\nto = "sip:{number}@b"',
@@ -221,12 +221,12 @@ class RelationTests(ConfigCase):
             ),
             (
                 'to = "sip:{user@b"',
-                "routes[0].to: a URI with groups in braces expected: expected '}' before end of string",
+                "routes[0].to: a text with groups in braces expected: expected '}' before end of string",
             ),
-            ('to = "sip:{}@b"', f"routes[0].to: {{}} {groups}"),
+            ('to = "sip:{}@b"', f"routes[0].to: {{}} {groups}, called"),
             (
                 'to = "sip:{0.__class__}@b"',
-                f"routes[0].to: {{0.__class__}} {groups}",
+                f"routes[0].to: {{0.__class__}} {groups}, called",
             ),
             ('to = "https://example.com/{0}"', "routes[0].to: a sip, sips or tel URI expected (got a https URI)"),
             (

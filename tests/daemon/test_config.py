@@ -259,7 +259,7 @@ class TypeTests(ConfigCase):
                 'users[0].pasword: unknown key; did you mean "password"?',
             ),
             ('[[routes]]\nname = "r"\nto = "sip:a@b"\nfrm = ".*"', 'routes[0].frm: unknown key; did you mean "from"?'),
-            ("[cdr]\nzzz = 1", "cdr.zzz: unknown key; known here: file, fsync, interval"),
+            ("[cdr]\nzzz = 1", "cdr.zzz: unknown key; known here: file, fsync, interval, spool, sinks"),
         ):
             with self.subTest(text):
                 self.assert_problem(MINIMAL + text, expected)

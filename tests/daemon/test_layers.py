@@ -13,9 +13,9 @@ from sipd.b2bua.transfer import TransferSettings
 from sipd.b2bua.trust import HistoryForStrangers, IdentityForm, IdentityPolicy
 from sipd.daemon import layers
 from sipd.daemon.certificates import CertificateFiles, make_self_signed
-from sipd.daemon.sections import Limits, Media
+from sipd.daemon.routing import static_route
+from sipd.daemon.sections import Limits
 from sipd.errors import ConfigurationError
-from sipd.interfaces import Dtmf
 from sipd.registrar.bindings import RegistrarSettings
 from sipd.registrar.keepalive import KeepAliveSettings, Ping, Silence
 from sipd.sip.locate import Transport
@@ -111,43 +111,6 @@ class MappingTests(ConfigCase):
         )
         self.assertEqual(layers.identity_policy(self.load(MINIMAL + text)), expected)
 
-    def test_routes(self) -> None:
-        """Every condition and every consequence of a route reaches the router."""
-        text = """
-        [[routes]]
-        name = "r"
-        user = "1.*"
-        host = "a.example"
-        from = "sip:x@.*"
-        sources = ["10.0.0.0/8"]
-        to = "sip:{0}@b.example"
-        authenticate = false
-        timeout = 7
-        trusted = true
-        next_hop = "sip:c.example"
-        credentials = { username = "u", password = "p", realm = "b" }
-        caller_credentials = { username = "v", password = "q" }
-        [[routes]]
-        name = "s"
-        refuse = [603, "No"]
-        """
-        route, refusal = (layers.static_route(rule, Media()) for rule in self.load(MINIMAL + text).routes)
-        assert route.user and route.host and route.caller and route.credentials
-        self.assertEqual(
-            (route.user.pattern, route.host.pattern, route.caller.pattern), ("1.*", "a.example", "sip:x@.*")
-        )
-        self.assertEqual([str(network) for network in route.sources], ["10.0.0.0/8"])
-        self.assertEqual((route.to, route.authenticate, route.timeout), ("sip:{0}@b.example", False, 7.0))
-        self.assertEqual((route.trusted, refusal.trusted), (True, False))
-        self.assertEqual(str(route.next_hop), "sip:c.example")
-        credentials = route.credentials
-        self.assertEqual((credentials.username, credentials.password, credentials.realm), ("u", "p", "b"))
-        back = route.caller_credentials
-        assert back is not None
-        self.assertEqual((back.username, back.password, back.realm), ("v", "q", ""))
-        self.assertIsNone(refusal.caller_credentials)
-        self.assertEqual((refusal.refusal, refusal.to, refusal.authenticate), ((603, "No"), None, True))
-
     def test_ringback(self) -> None:
         """What a caller hears while it rings is set for all, for a route, and with anything else that a user has."""
         text = """
@@ -172,25 +135,8 @@ class MappingTests(ConfigCase):
         config = self.load(MINIMAL + text)
         self.assertEqual(layers.media_policy(config).ringback, "tone:eu:ringback")
         self.assertEqual(layers.user_media(config)["a"].ringback, "tone:eu:ringback")
-        media = [layers.static_route(rule, config.media).media for rule in config.routes]
+        media = [static_route(rule, config).media for rule in config.routes]
         self.assertEqual([one and one.ringback for one in media], ["tone:uk:ringback", "tone:eu:ringback", None])
-
-    def test_digits(self) -> None:
-        """How each side wants digits reaches the router; as they come, if nothing is said."""
-        text = """
-        [[routes]]
-        name = "r"
-        to = "sip:b@b.example"
-        dtmf = "info"
-        caller_dtmf = "rtp"
-        [[routes]]
-        name = "s"
-        to = "sip:b@b.example"
-        """
-        routes = [layers.static_route(rule, Media()) for rule in self.load(MINIMAL + text).routes]
-        self.assertEqual(
-            [(route.dtmf, route.caller_dtmf) for route in routes], [(Dtmf.INFO, Dtmf.RTP), (Dtmf.PASS, Dtmf.PASS)]
-        )
 
     def test_media(self) -> None:
         """Media is received on an address and announced on another."""

@@ -10,7 +10,7 @@ from twisted.logger import Logger, LogLevel, LogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from sipd.daemon.logs import format_json, format_text, observer_for
+from sipd.daemon.logs import LogWriter, format_json, format_text
 from sipd.daemon.sections import Logging
 
 
@@ -116,7 +116,7 @@ class ObserverTests(SynchronousTestCase):
     def written(self, settings: Logging) -> list[str]:
         """Give what comes of one event at each level, from sipd and from Twisted."""
         stream = io.StringIO()
-        publisher = LogPublisher(observer_for(stream, settings))
+        publisher = LogPublisher(LogWriter(stream, settings))
         for namespace in ("sipd.ua", "twisted.internet.udp", "log_legacy"):
             log = Logger(namespace=namespace, observer=publisher)
             for level in LogLevel.iterconstants():
@@ -142,7 +142,7 @@ class ObserverTests(SynchronousTestCase):
     def test_asked_again(self) -> None:
         """What was wanted or not is so the next time; without a level or a namespace nothing is."""
         stream = io.StringIO()
-        observer = observer_for(stream, Logging())
+        observer = LogWriter(stream, Logging())
         for _ in range(2):
             for level in (LogLevel.debug, LogLevel.info):
                 observer(event(level.name, log_level=level))

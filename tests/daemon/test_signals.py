@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from sipd.daemon.signals import StopSignals
+from sipd.daemon.signals import StopSignals, on_change, on_rotation
 
 
 @implementer(IReactorFromThreads)
@@ -66,3 +66,22 @@ class StopSignalsTests(SynchronousTestCase):
         self.send(signal.SIGTERM)
         self.send(signal.SIGTERM)
         self.assertEqual(self.log, ["SIGTERM", "SIGTERM"])
+
+
+class ChangeTests(SynchronousTestCase):
+    """SIGHUP and SIGUSR1."""
+
+    def setUp(self) -> None:
+        self.log: list[str] = []
+        for number in (signal.SIGHUP, signal.SIGUSR1):
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
+
+    def test_each_has_its_own(self) -> None:
+        """SIGHUP reads the configuration again, SIGUSR1 opens files anew, after what was there before."""
+        signal.signal(signal.SIGUSR1, lambda number, frame: self.log.append("twistd"))
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        on_rotation(Caller(), lambda: self.log.append("reopen"))
+        on_change(Caller(), lambda: self.log.append("reload"))
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGHUP):
+            os.kill(os.getpid(), number)
+        self.assertEqual(self.log, ["reload", "twistd", "reopen", "reload"])

@@ -115,7 +115,7 @@ class DefaultsTests(SynchronousTestCase):
         """With every option taken in, and files in place of the example ones, the file passes the check."""
         directory = Path(self.mktemp()).resolve()
         directory.mkdir()
-        (directory / "example").write_text("example")
+        (directory / "example").write_text("+49,carrier-a\n")
         text = re.sub(r'"/etc/[^"]*"', f'"{directory}/example"', uncommented(self.text))
         # Two lines of the file say the same in two ways: a certificate or self_signed, ha1 or password, any or one.
         text = text.replace("self_signed = true\n", "").replace('password = "builder"\n', "")
@@ -126,7 +126,7 @@ class DefaultsTests(SynchronousTestCase):
             ),
         )
         self.assertIsNotNone(config.capture)
-        self.assertEqual(len(config.routes), 2)
+        self.assertEqual(len(config.routes), 7)
 
     def test_the_hash_in_the_example_is_the_users(self) -> None:
         """The example of a hash is that of the password next to it, in the default realm."""

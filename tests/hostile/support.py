@@ -12,7 +12,7 @@ from twisted.internet.protocol import ClientFactory, DatagramProtocol, Protocol,
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from sipd.b2bua.routing import StaticRoute
+from sipd.routing.rules import StaticRoute
 from sipd.sip.message import Request, Response
 from sipd.sip.parser import is_keep_alive, parse_datagram
 from sipd.sip.validation import find_fault, is_usable

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sipd.b2bua.routing import StaticRoute
+from sipd.routing.rules import StaticRoute
 from sipd.sip.grammar import unescape
 from sipd.sip.message import Request, Response
 from sipd.sip.parser import parse_datagram

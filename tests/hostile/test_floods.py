@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from sipd.b2bua.routing import StaticRoute
 from sipd.registrar.authentication import DigestAuthenticator
+from sipd.routing.rules import StaticRoute
 from sipd.sip.message import Request, Response
 from sipd.testing import builders
 from sipd.testing.credentials import authorize

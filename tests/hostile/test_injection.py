@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sipd.b2bua.headers import STAYS
-from sipd.b2bua.routing import StaticRoute
+from sipd.routing.rules import StaticRoute
 from sipd.sip.headers import canonical_name
 from sipd.sip.message import Request, Response
 from sipd.sip.parser import parse_datagram

@@ -16,7 +16,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 
-from sipd.daemon.logs import observer_for
+from sipd.daemon.logs import LogWriter
 from sipd.daemon.sections import Logging
 from sipd.daemon.service import SipService
 from sipd.interfaces import ListeningPoint
@@ -92,7 +92,7 @@ class HostileServiceCase(ServiceCase):
         """Start a service; write its log as `twistd` would."""
         listen = [{"name": kind, "transport": kind, "address": HOST, "port": 0} for kind in ("udp", "tcp")]
         self.log = io.StringIO()
-        observer = observer_for(self.log, Logging(level="debug"))
+        observer = LogWriter(self.log, Logging(level="debug"))
         globalLogPublisher.addObserver(observer)
         self.addCleanup(globalLogPublisher.removeObserver, observer)
         self.service = await self.start(self.table(listen=listen, limits={"drain": 0.1, **limits}))
@@ -209,7 +209,7 @@ class DatagramTests(HostileServiceCase):
         await call.when_ended()
         self.assertEqual(call.status, 404)
         await self.service.stopService()
-        self.assertEqual([record["callee"] for record in self.records()], [f"sip:b\udcffb@{HOST}"])
+        self.assertEqual([record["callee"] for record in self.records()], [f"sip:b\\xffb@{HOST}"])
         self.service = await self.start(table)
         assert self.service.stack is not None
         (binding,) = self.service.stack.location.lookup(f"sip:alice@{HOST}")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 from sipd.b2bua.bodies import find_description
-from sipd.b2bua.routing import StaticRoute
 from sipd.errors import ParseError
 from sipd.media.rewrite import read_streams
+from sipd.routing.rules import StaticRoute
 from sipd.sdp.description import SessionDescription
 from sipd.sip.parser import MAX_HEADER_LINES, parse_datagram
 from sipd.testing import builders

@@ -19,9 +19,11 @@ DEBIAN_PACKAGES = {
     "baresip": "baresip-core",
     "tshark": "tshark",
     "rtpengine": "rtpengine-daemon",
+    "kamailio": "kamailio",
     "postgres": "postgresql",
     "initdb": "postgresql",
     "freeradius": "freeradius",
+    "fail2ban-regex": "fail2ban",
     "setpriv": "util-linux",
 }
 REQUIRED_VARIABLE = "SIPD_REQUIRE_INTEROP"

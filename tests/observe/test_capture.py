@@ -14,7 +14,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from sipd.interfaces import ICallObserver, IFlow, IMessageObserver, ListeningPoint
+from sipd.interfaces import AttemptRecord, ICallObserver, IFlow, IMessageObserver, ListeningPoint
 from sipd.observe.capture import Capture, CapturedMessage, dump, redact
 from sipd.observe.ladder import ladder
 from sipd.observe.pcap import pcap
@@ -99,8 +99,8 @@ class CaptureTests(SynchronousTestCase):
             self.capture.message_seen(options(name, "i" if name == "b" else "Call-ID"), Flow(), sent=True)
         kept = record("a")
         self.capture.call_started("1", kept)
-        kept.attempts.append({"call_id": "b", "status": 486})
-        kept.attempts.append({"status": 500})
+        kept.attempts.append(AttemptRecord(leg="b1", call_id="b", status=486))
+        kept.attempts.append(AttemptRecord(leg="b2", status=500))
         self.capture.associate("1", "c")
         self.assertEqual([found.call_id for found in self.capture.messages_of("1")], ["a", "b", "c"])
         self.assertEqual(self.capture.messages_of("2"), [])

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from sipd.b2bua.routing import StaticRoute
 from sipd.observe.ladder import ladder
+from sipd.routing.rules import StaticRoute
 from sipd.sip.message import Request, Response
 from sipd.sip.parser import parse_datagram
 from sipd.testing.clock import SimulatedClock

@@ -10,8 +10,8 @@ import random
 import re
 from collections.abc import Callable, Iterator
 
-from sipd.b2bua.routing import StaticRoute
 from sipd.observe.ladder import ladder
+from sipd.routing.rules import StaticRoute
 from sipd.testing.clock import SimulatedClock
 from sipd.testing.links import Link
 from sipd.testing.network import Network

@@ -16,8 +16,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from sipd.b2bua.routing import StaticRoute
 from sipd.interfaces import ICallObserver
+from sipd.routing.rules import StaticRoute
 from sipd.sip.locate import Transport
 from sipd.testing.calls import Outcome
 from sipd.testing.clock import SimulatedClock

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from sipd.errors import ParseError, TlsError, TransportError
-from sipd.interfaces import IFlow, IMessageObserver
+from sipd.interfaces import IFlow, IMessageObserver, ISourceGuard
 from sipd.sip.locate import Target
 from sipd.transport.connections import ConnectionTable
 from sipd.transport.flows import StreamFlow
@@ -38,6 +38,7 @@ class Owner:
         self.incidents = Incidents(self.time, 1000)
         self.counters = TransportCounters()
         self.observers: tuple[IMessageObserver, ...] = ()
+        self.guard: ISourceGuard | None = None
         self.failures: list[tuple[IFlow, TransportError]] = []
         self.unsent: list[bytes] = []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
-from sipd.b2bua.routing import StaticRoute
+from sipd.routing.rules import StaticRoute
 from sipd.sip.message import Request, Response
 from sipd.testing import builders
 from sipd.testing.exchanges import Reply

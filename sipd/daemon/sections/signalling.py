@@ -94,6 +94,14 @@ class Limits(Section):
     idle_timeout: Seconds = 3900.0
     transactions: Count = 100_000
     calls: Count = 2000
+    calls_per_second: float = Field(default=0.0, ge=0)
+    calls_per_user: int = Field(default=0, ge=0)
+    calls_per_second_per_user: float = Field(default=0.0, ge=0)
+    calls_per_source: int = Field(default=0, ge=0)
+    calls_per_second_per_source: float = Field(default=0.0, ge=0)
+    calls_per_callee: int = Field(default=0, ge=0)
+    call_duration: float = Field(default=0.0, ge=0)
+    retry_after: int = Field(default=10, ge=1, le=3600)
     messages: Count = 1000
     subscriptions: Count = 10_000
     publications: Count = 10_000

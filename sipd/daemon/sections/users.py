@@ -32,6 +32,8 @@ class User(Section):
     srtp: Literal["off", "optional", "required", "pass"] | None = None
     record: Literal["wave", "pcap", "no"] | None = None
     hold_music: Sound | None = None
+    policy: Name | None = None
+    max_calls: int | None = Field(default=None, ge=0)
 
     def hashes(self) -> dict[str, str]:
         """Give algorithm to H(user:realm:password)."""

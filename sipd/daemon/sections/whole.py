@@ -7,10 +7,17 @@ from typing import Literal
 
 from pydantic import Field
 
+from sipd.daemon.sections.accounts import Accounts
 from sipd.daemon.sections.base import Section
-from sipd.daemon.sections.calls import Cdr, RouteRule, Transfers
+from sipd.daemon.sections.calls import Transfers
+from sipd.daemon.sections.guards import GuardRules
 from sipd.daemon.sections.media import Media, MediaAddress, Recording
+from sipd.daemon.sections.metrics import Metrics
+from sipd.daemon.sections.policies import PolicySection
+from sipd.daemon.sections.records import Cdr
+from sipd.daemon.sections.routing import RouteRule, Routing
 from sipd.daemon.sections.signalling import Capture, Dns, Limits, Listen, Nat, Timers, Tls
+from sipd.daemon.sections.trunks import TrunkSection
 from sipd.daemon.sections.users import Authentication, CallerIdentity, Registrar, Subscriptions, User
 from sipd.daemon.values import FilePath, Host, Secret
 from sipd.sip.locate import is_numeric
@@ -35,6 +42,7 @@ class Config(Section):
     state_directory: FilePath
     listen: tuple[Listen, ...] = Field(min_length=1, strict=False)
     users: tuple[User, ...] = Field(default=(), strict=False)
+    accounts: Accounts = Accounts()
     registrar: Registrar = Registrar()
     authentication: Authentication = Authentication()
     identity: CallerIdentity = CallerIdentity()
@@ -42,15 +50,20 @@ class Config(Section):
     recording: Recording = Recording()
     nat: Nat = Nat()
     transfer: Transfers = Transfers()
+    trunks: tuple[TrunkSection, ...] = Field(default=(), strict=False)
+    routing: Routing = Routing()
     routes: tuple[RouteRule, ...] = Field(default=(), strict=False)
+    policies: tuple[PolicySection, ...] = Field(default=(), strict=False)
     subscriptions: Subscriptions = Subscriptions()
     limits: Limits = Limits()
+    guards: GuardRules = GuardRules()
     timers: Timers = Timers()
     logging: Logging = Logging()
     cdr: Cdr = Cdr()
     tls: Tls = Tls()
     dns: Dns = Dns()
     capture: Capture | None = None
+    metrics: Metrics | None = None
 
     @property
     def realm(self) -> str:
@@ -66,6 +79,11 @@ class Config(Section):
     def cdr_file(self) -> Path:
         """Where call records go."""
         return self.cdr.file or self.state_directory / "calls.jsonl"
+
+    @property
+    def cdr_spool(self) -> Path:
+        """Where call records wait for the places that they go to: a directory for each of them below this one."""
+        return self.cdr.spool or self.state_directory / "records"
 
     @property
     def media_addresses(self) -> tuple[MediaAddress, ...]:

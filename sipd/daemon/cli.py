@@ -1,0 +1,60 @@
+"""The command `sipd`: checks a configuration, tries a route, talks to the sipd that runs.
+
+The daemon itself is `twistd sipd`. Each command is a module of `sipd.daemon.commands`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from twisted.python import usage
+
+from sipd.daemon.commands.base import DONE, FAILED, MISUSED, Command, say, sipd_version
+from sipd.daemon.commands.check import Check
+from sipd.daemon.commands.importing import Import
+from sipd.daemon.commands.route import RouteCommand
+from sipd.daemon.commands.running import Reload, Status
+from sipd.errors import LocalError
+
+
+class CommandLine(usage.Options):
+    """What `sipd` takes."""
+
+    synopsis = "Usage: sipd COMMAND [options]"
+    longdesc = "To run sipd: twistd -n sipd --config FILE. Each command has a --help of its own."
+    subCommands = (
+        ("check", None, Check, "Find every mistake in configuration files."),
+        ("route", None, RouteCommand, "Show where a call would go, and why."),
+        ("import", None, Import, "Take users and contacts of a Kamailio."),
+        ("reload", None, Reload, "Let the running sipd read its configuration again."),
+        ("status", None, Status, "Say how the running sipd does."),
+    )
+
+    def opt_version(self) -> None:
+        """Display the version and exit."""
+        say(f"sipd {sipd_version()}")
+        raise SystemExit(DONE)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; give the exit status.
+
+    Args:
+        arguments: the words after `sipd`; those of this process if it is left out.
+    """
+    line = CommandLine()
+    try:
+        line.parseOptions(None if arguments is None else list(arguments))
+    except usage.UsageError as error:
+        sys.stderr.write(f"sipd: {error}\nTry: sipd --help\n")
+        return MISUSED
+    command = line.subOptions if line.subCommand is not None else None
+    if not isinstance(command, Command):
+        sys.stderr.write(f"{line}\n")
+        return MISUSED
+    try:
+        return command.run()
+    except LocalError as error:
+        sys.stderr.write(f"{error}\n")
+        return FAILED

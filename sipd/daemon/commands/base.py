@@ -1,0 +1,100 @@
+"""What all commands have in common."""
+
+from __future__ import annotations
+
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from getopt import GetoptError, gnu_getopt
+from importlib.metadata import PackageNotFoundError, version
+from typing import ClassVar
+
+from twisted.python import usage
+
+from sipd.daemon.config import load
+from sipd.daemon.sections import Config
+
+#: Exit statuses: it was done; it could not be, for reasons that stand on standard error; nobody understood what to do.
+DONE, FAILED, MISUSED = 0, 1, 2
+
+#: Of a command: long name, short name, default, description.
+Parameters = tuple[tuple[str, str | None, str | None, str], ...]
+
+
+class Command(usage.Options, ABC):
+    """A command of `sipd`.
+
+    Attributes:
+        name: what it is called.
+    """
+
+    name = ""
+    synopsis = ""
+
+    def getSynopsis(self) -> str:
+        """See `usage.Options`."""
+        return f"Usage: sipd {self.name} {self.synopsis}\n"
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """See `usage.Options`. Here options may also stand after other words."""
+        try:
+            found, words = gnu_getopt(list(options or ()), self.shortOpt, self.longOpt)
+        except GetoptError as error:
+            raise usage.UsageError(str(error)) from None
+        ordered: list[str] = []
+        for name, value in found:
+            ordered += [name, value] if self._takes_value(name) else [name]
+        super().parseOptions([*ordered, "--", *words])
+
+    def _takes_value(self, name: str) -> bool:
+        return f"{name[2:]}=" in self.longOpt if name.startswith("--") else f"{name[1:]}:" in self.shortOpt
+
+    def opt_version(self) -> None:
+        """Display the version and exit."""
+        say(f"sipd {sipd_version()}")
+        raise SystemExit(DONE)
+
+    @abstractmethod
+    def run(self) -> int:
+        """Do it; give the exit status.
+
+        Raises:
+            LocalError: it cannot be done. Its text goes to standard error.
+        """
+
+
+class ConfiguredCommand(Command):
+    """A command that is about one configuration file."""
+
+    optParameters: ClassVar[Parameters] = (("config", "c", None, "The configuration file (TOML). Required."),)
+
+    def postOptions(self) -> None:
+        """Make sure that there is a file.
+
+        Raises:
+            usage.UsageError: there is none.
+        """
+        if not self["config"]:
+            raise usage.UsageError("--config FILE is required")
+
+    def load(self) -> Config:
+        """Read the file.
+
+        Raises:
+            ConfigurationError: it cannot be used.
+        """
+        return load(self["config"])
+
+
+def sipd_version() -> str:
+    """Give the version that is installed."""
+    try:
+        return version("sipd")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def say(*lines: str) -> None:
+    """Write lines to standard output."""
+    for line in lines:
+        sys.stdout.write(f"{line}\n")

@@ -1,0 +1,1 @@
+Users can be in a database (a table of sipd's own, or Kamailio's `subscriber` as it is), behind an HTTP service or with RADIUS servers (`[[accounts.stores]]`); one that cannot be asked is answered with 503, never with yes or no.

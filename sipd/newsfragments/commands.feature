@@ -1,0 +1,1 @@
+`sipd check`, `sipd route FROM TO`, `sipd reload` and `sipd status` check configurations, show where a call would go and why without making it, let the running sipd read its configuration again, and say how it does.

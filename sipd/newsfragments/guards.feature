@@ -1,0 +1,1 @@
+Calls are limited by user, source, trunk and callee, at a time and by the second; sources are denied, rate-limited and banned before anything is read of them, scanners are recognised, new calls give way under load, and budgets by account and prefix stop toll fraud: `[guards]` and `[limits]`.

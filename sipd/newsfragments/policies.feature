@@ -1,0 +1,1 @@
+Policies say, for each user, trunk and route, which header fields cross and how they are written, what statuses and reasons become, how callers are told, and what may be said of the session; presets hide all of the other side, or keep to what carriers ask for.

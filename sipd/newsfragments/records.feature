@@ -1,0 +1,1 @@
+Call records have the cause of the end (Reason, Q.850), trunks, codecs, delays and transfers, one for each attempt where that is wanted, and go to CSV (as Asterisk or FreeSWITCH write it), HTTP, SQL, syslog and RADIUS as well: `[[cdr.sinks]]`, spooled and at least once.

@@ -1,0 +1,1 @@
+A dial plan (`[routing]`, `[[routes]]`) chooses by caller, trunk, header, time and number prefix, rewrites numbers, spreads calls over trunks by order, weight or cost, and puts emergency numbers first.

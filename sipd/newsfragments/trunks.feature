@@ -1,0 +1,1 @@
+Carriers, other exchanges and gateways are trunks (`[[trunks]]`): sipd registers at them and keeps the registration, with several registrars, knows their calls by address, certificate or contact, asks their servers by OPTIONS whether they are there, and shares the calls among those that are up.
