@@ -143,6 +143,7 @@ class CallerAsking:
             route_set=attempt.route_set,
             next_hop=attempt.next_hop,
             source=attempt.source,
+            point=attempt.point,
             credentials=attempt.credentials,
             takes_reliable_offer=self._is_late and is_only and self._wanted is not Reliability.NONE,
         )

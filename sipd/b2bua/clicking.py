@@ -213,6 +213,7 @@ class _FirstCall(_SecondCall):
             route_set=attempt.route_set,
             next_hop=attempt.next_hop,
             source=attempt.source,
+            point=attempt.point,
             credentials=attempt.credentials,
         )
 

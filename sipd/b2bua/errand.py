@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sipd.b2bua.headers import body_fields, crossing
@@ -96,6 +97,8 @@ class Errand:
             except LocalError as error:
                 raise TransportError(str(error)) from error
         targets = await agent.resolver.locate(attempt.next_hop or _next_hop(request))
+        if attempt.point:
+            targets = [replace(target, point=attempt.point) for target in targets]
         return await self.ask(targets, size_octets, send)
 
     def may_use(self, flow: IFlow, size_octets: int) -> bool:

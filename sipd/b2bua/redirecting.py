@@ -41,5 +41,13 @@ def _at(redirected: Attempt, before: Uri) -> Attempt:
     if isinstance(uri, SipUri) and isinstance(before, SipUri) and uri.host == before.host and uri.port == before.port:
         return redirected
     return replace(
-        redirected, credentials=None, next_hop=None, route_set=(), source=None, trunk=None, trusted=False, user=None
+        redirected,
+        credentials=None,
+        next_hop=None,
+        route_set=(),
+        source=None,
+        point="",
+        trunk=None,
+        trusted=False,
+        user=None,
     )

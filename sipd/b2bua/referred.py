@@ -81,6 +81,7 @@ class ReferredCall:
             route_set=attempt.route_set,
             next_hop=attempt.next_hop,
             source=attempt.source,
+            point=attempt.point,
             credentials=attempt.credentials,
         )
 

@@ -14,7 +14,7 @@ from sipd.daemon.commands.base import DONE, FAILED, MISUSED, Command, say, sipd_
 from sipd.daemon.commands.check import Check
 from sipd.daemon.commands.importing import Import
 from sipd.daemon.commands.route import RouteCommand
-from sipd.daemon.commands.running import Reload, Status
+from sipd.daemon.commands.running import Reload, Status, Trunks
 from sipd.errors import LocalError
 
 
@@ -29,6 +29,7 @@ class CommandLine(usage.Options):
         ("import", None, Import, "Take users and contacts of a Kamailio."),
         ("reload", None, Reload, "Let the running sipd read its configuration again."),
         ("status", None, Status, "Say how the running sipd does."),
+        ("trunks", None, Trunks, "Say how the trunks are; take one out of service, or back."),
     )
 
     def opt_version(self) -> None:

@@ -1,7 +1,8 @@
 """How a command talks to the sipd that runs: one line of JSON each way, over a Unix socket in the state directory.
 
 Whoever may open the socket may ask; that is the owner of the process, and root. A question is
-`{"command": "status"}`, an answer `{"ok": true, ...}` or `{"ok": false, "problems": ["...", ...]}`.
+`{"command": "status"}`, with whatever else the command wants to know, an answer `{"ok": true, ...}` or
+`{"ok": false, "problems": ["...", ...]}`.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ _MAX_PATH_OCTETS = 107
 _MAX_CONNECTIONS = 16
 
 Answer = dict[str, Any]
-Command = Callable[[], "Deferred[Answer]"]
+Question = dict[str, Any]
+Command = Callable[[Question], "Deferred[Answer]"]
 
 
 def socket_path(config: Config) -> Path:
@@ -129,12 +131,14 @@ class _Conversation(LineOnlyReceiver, TimeoutMixin):
             question = json.loads(line)
         except (ValueError, RecursionError):
             question = None
-        name = str(question.get("command")) if isinstance(question, dict) else ""
+        if not isinstance(question, dict):
+            question = {}
+        name = str(question.get("command"))
         command = self.factory.commands.get(name)
         if command is None:
             self._answer(refuse("this sipd does not know that command"))
             return
-        command().addErrback(self._failed, name).addCallback(self._answer)
+        command(question).addErrback(self._failed, name).addCallback(self._answer)
 
     def _failed(self, failure: Failure, name: str) -> Answer:
         error = failure.value

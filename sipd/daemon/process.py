@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import IO, Any
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, execute, succeed
 from twisted.internet.threads import deferToThread
 from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 from twisted.python.logfile import LogFile
 
-from sipd.daemon.control import Answer, ControlPort, socket_path
+from sipd.daemon.control import Answer, ControlPort, Question, socket_path
 from sipd.daemon.logs import LogWriter, open_log
 from sipd.daemon.reloader import Reloader
 from sipd.daemon.sections import Config
 from sipd.daemon.service import SipService
 from sipd.daemon.signals import StopSignals, on_change, on_rotation
 from sipd.daemon.stack import make_state_directory
-from sipd.daemon.status import status_of
+from sipd.daemon.status import answer_on_trunks, status_of
 from sipd.errors import LocalError
 from sipd.registrar.database import Database
 
@@ -67,7 +67,7 @@ class Process(MultiService):
         stream = self._log_stream()
         self._observer = None if stream is None else LogWriter(stream, config.logging)
         self._reloader = Reloader(self._service, load, in_thread=deferToThread, applied=self._take_logging)
-        commands = {"reload": self._reload, "status": self._status}
+        commands = {"reload": self._reload, "status": self._status, "trunks": self._trunks}
         self._control = ControlPort(reactor, socket_path(config), commands)
         if self._observer is not None and "fileLogObserverFactory" in self._command:
             # `python -m twisted` asks this for its observer; JSON is its default where the output is no terminal.
@@ -112,11 +112,14 @@ class Process(MultiService):
         stopping: Deferred[Any] = super().stopService()
         return stopping.addCallback(lambda _: self._control.close())
 
-    def _reload(self) -> Deferred[Answer]:
+    def _reload(self, question: Question) -> Deferred[Answer]:
         return self._reloader.reload().addCallback(lambda outcome: {"ok": True, "lines": list(outcome.lines())})
 
-    def _status(self) -> Deferred[Answer]:
+    def _status(self, question: Question) -> Deferred[Answer]:
         return succeed({"ok": True, **status_of(self._service, self._reloader.pending)})
+
+    def _trunks(self, question: Question) -> Deferred[Answer]:
+        return execute(answer_on_trunks, self._service, question)
 
     def _take_logging(self, config: Config) -> None:
         if self._observer is not None:

@@ -103,7 +103,7 @@ class TrunkSettings:
         response_timeout: the same for one that not even a provisional response came to; `None` for no such bound.
         stops: statuses that end the whole search.
         redirects: contacts of a 3xx that are tried in its place, at most.
-        point: the listening point, and so the certificate, that registers and asks whether servers are there; by
+        point: the listening point, and so the certificate, that calls, registers and asks whether servers are there; by
             default the one that reaches them.
 
     Raises:

@@ -132,6 +132,7 @@ class Trunk:
             stops=settings.stops,
             redirects=settings.redirects,
             trunk=settings.name,
+            point=settings.point,
             early_media=settings.early_media,
             codecs=settings.codecs,
             trusted=settings.trusted,

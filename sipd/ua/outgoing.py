@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sipd.errors import ParseError
@@ -45,6 +45,7 @@ class CallRequest:
         route_set: Route values, topmost first.
         next_hop: where to send it instead of to the first route or `uri`.
         source: an address whose open flow is preferred to all that: where a registration came from.
+        point: name of the listening point to send it from; empty for any that reaches the target.
         credentials: for challenges, or `None`.
         takes_reliable_offer: whether the callee may make the offer, which `body` does not, before its answer (RFC 3262
             section 5): the caller answers it by `Session.acknowledge_progress`.
@@ -60,6 +61,7 @@ class CallRequest:
     route_set: tuple[str, ...] = ()
     next_hop: Uri | None = None
     source: Target | None = None
+    point: str = ""
     credentials: Credentials | None = None
     takes_reliable_offer: bool = False
     settings: AgentSettings | None = None
@@ -178,6 +180,8 @@ class OutgoingCall(Session):
         self.pinging.start()
 
     def _located(self, targets: Sequence[Target]) -> None:
+        if self.call.point:
+            targets = [replace(target, point=self.call.point) for target in targets]
         request = self._first.request
         lines = request.headers.lines()
         size = _SIZE_OF_THE_REST + len(request.body) + sum(map(len, lines)) + 2 * len(lines)

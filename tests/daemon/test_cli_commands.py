@@ -33,7 +33,7 @@ class CommandLineTests(CommandCase):
         status, output, _ = self.run_sipd("--help")
         self.assertEqual(status, 0)
         names = [name for name, *_ in CommandLine.subCommands]
-        self.assertGreaterEqual(set(names), {"check", "route", "reload", "status"})
+        self.assertGreaterEqual(set(names), {"check", "route", "reload", "status", "trunks"})
         for name in names:
             self.assertRegex(output, rf"\n +{name} +\w")
             status, text, _ = self.run_sipd(name, "--help")
@@ -93,7 +93,7 @@ class RunningTests(CommandCase):
     def test_nobody(self) -> None:
         """Where no daemon is, or nobody knows where to look, the status is 1 and a line says why."""
         self.file.write_text(MINIMAL)
-        for command in ("reload", "status"):
+        for command in ("reload", "status", "trunks"):
             status, _, errors = self.run_sipd(command, "-c", str(self.file))
             self.assertEqual(status, 1)
             self.assertRegex(errors, rf"no sipd can be reached at {self.directory}/state/control: ")

@@ -17,7 +17,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from sipd.daemon.commands.running import ask
-from sipd.daemon.control import MAX_QUESTION_OCTETS, Answer, ControlPort
+from sipd.daemon.control import MAX_QUESTION_OCTETS, Answer, ControlPort, Question
 from sipd.errors import ConfigurationError, LocalError
 
 
@@ -40,21 +40,21 @@ class ControlTests(TestCase):
         port.open()
         return port
 
-    def status(self) -> Deferred[Answer]:
+    def status(self, question: Question) -> Deferred[Answer]:
         """Answer well."""
-        return succeed({"ok": True, "calls": 3})
+        return succeed({"ok": True, "calls": question.get("calls", 3)})
 
-    def reload(self) -> Deferred[Answer]:
+    def reload(self, question: Question) -> Deferred[Answer]:
         """Answer badly."""
         return fail(ConfigurationError(["a: b", "c: d"]))
 
-    def bug(self) -> Deferred[Answer]:
+    def bug(self, question: Question) -> Deferred[Answer]:
         """Break."""
         return fail(ZeroDivisionError())
 
-    def ask(self, command: str) -> Deferred[dict[str, Any]]:
+    def ask(self, command: str, **more: Any) -> Deferred[dict[str, Any]]:
         """Ask as a command does."""
-        return deferToThread(ask, self.path, command)
+        return deferToThread(ask, self.path, command, **more)
 
     def send(self, data: bytes) -> bytes:
         """Send octets, and give all that comes back. Blocks."""
@@ -76,6 +76,7 @@ class ControlTests(TestCase):
     async def test_answers(self) -> None:
         """A command is answered with what it gives, or with every problem."""
         self.assertEqual(await self.ask("status"), {"ok": True, "calls": 3})
+        self.assertEqual(await self.ask("status", calls=5), {"ok": True, "calls": 5})
         self.assertEqual(await self.ask("reload"), {"ok": False, "problems": ["a: b", "c: d"]})
 
     async def test_unknown(self) -> None:

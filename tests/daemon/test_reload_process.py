@@ -9,10 +9,14 @@ import sys
 import tempfile
 from pathlib import Path
 
+from twisted.internet.threads import deferToThread
+
+from sipd.daemon.commands.running import ask
 from tests.daemon.test_process import START, ProcessCase
 from tests.interop.programs import Program
 
 _CAROL = '[[users]]\nname = "carol"\npassword = "third"\n'
+_TRUNK = '[[trunks]]\nname = "carrier"\nservers = ["sip:127.0.0.1:5999"]\n[trunks.health]\ninterval = 0\n'
 
 
 class ReloadProcessTests(ProcessCase):
@@ -110,3 +114,24 @@ class ReloadProcessTests(ProcessCase):
         broken = self.run_sipd("reload", "--config", "sipd.toml")
         self.assertEqual(await broken.ends(START), 1)
         self.assertRegex(broken.output.decode(), r"^[^\n]*sipd\.toml:[0-9]+:[0-9]+: not TOML: [^\n]*\n$")
+
+    async def test_trunks(self) -> None:
+        """An operator sees how a trunk is, takes it out of service and back; who asks for another one is told so."""
+        self.config.write_text(self.plain + _TRUNK)
+        await self.run_daemon()
+
+        shown = self.run_sipd("trunks", "--config", "sipd.toml")
+        self.assertEqual(await shown.ends(START), 0)
+        self.assertEqual(
+            shown.output.decode().splitlines(),
+            ["carrier: up, calls can go out", "  sip:127.0.0.1:5999: up, 0 calls"],
+        )
+        for state, obstacle in (("drain", True), ("down", True), ("up", False)):
+            answer = await deferToThread(ask, self.state / "control", "trunks", trunk="carrier", state=state)
+            (trunk,) = answer["trunks"]
+            self.assertEqual((trunk["state"], bool(trunk["obstacle"])), (state, obstacle))
+        answer = await deferToThread(ask, self.state / "control", "trunks", trunk="carrier", state="away")
+        self.assertEqual(answer, {"ok": False, "problems": ["up, drain, down expected as the state of a trunk"]})
+        refused = self.run_sipd("trunks", "nobody", "up", "--config", "sipd.toml")
+        self.assertEqual(await refused.ends(START), 1)
+        self.assertIn(b"there is no trunk nobody", refused.output)

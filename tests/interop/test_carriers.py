@@ -1,15 +1,18 @@
-"""SIPp as carriers: one that fails, one that is busy, several that share calls, and those that call in."""
+"""SIPp, and baresip for TLS, as carriers: one that fails or is busy, some that share calls, and those that call in."""
 
 from __future__ import annotations
 
 import socket
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
+from tests.interop.baresip import Account, Phone
 from tests.interop.case import InteropTestCase
 from tests.interop.ports import HOST
 from tests.interop.server import Server
 from tests.interop.sipp import Sipp
+from tests.transport.certificates import Authority
 
 #: The address of a carrier that calls in.
 _CARRIER = "127.0.0.2"
@@ -104,8 +107,8 @@ class OutgoingTests(CarrierCase):
         self.assertLess(abs(had["large"] - _CALLS * 3 / 4), _TOLERANCE, had)
 
 
-class IncomingTests(CarrierCase):
-    """Calls from carriers."""
+class IncomingCase(CarrierCase):
+    """A number that a carrier calls."""
 
     def add_number(self) -> None:
         """Let what a carrier calls be answered by somebody, whom nobody else may call."""
@@ -113,6 +116,10 @@ class IncomingTests(CarrierCase):
         self.server.configure(
             '\n[[routes]]\nname = "in"\nuser = "callee"\nfrom_trunks = ["carrier"]\ntrunks = ["inside"]\n'
         )
+
+
+class IncomingTests(IncomingCase):
+    """Calls from carriers."""
 
     async def test_by_address(self) -> None:
         """A carrier is known by its address, and needs no password; anybody else is asked for one."""
@@ -152,3 +159,41 @@ class IncomingTests(CarrierCase):
         await self.caller("uac_refused", host=_CARRIER, status=404).succeeds()
         (record,) = await self.server.finish()
         self.assertEqual((record["status"], record["trunk"], record["attempts"]), (404, "carrier", []), record)
+
+
+class CertificateTests(IncomingCase):
+    """A carrier that proves by TLS who it is; baresip plays it."""
+
+    programs = ("sipp", "baresip")
+
+    async def gateway(self, authority: Authority, port: int, name: str) -> Phone:
+        """Start one with a certificate of that name."""
+        certificate, key = map(Path, authority.sign([f"{name}.carrier.example"]))
+        (self.directory / f"{name}.both").write_bytes(certificate.read_bytes() + key.read_bytes())
+        account = Account(user=name, server=f"{HOST}:{port}", transport="tls", authority=Path(authority.path))
+        phone = Phone(self, account, 440.0, settings=(f"sip_certificate {name}.both",))
+        await phone.start()
+        return phone
+
+    async def test_by_certificate(self) -> None:
+        """The name in a certificate that was verified makes it a trunk; another name of the same authority does not."""
+        (self.directory / "keys").mkdir()
+        authority = Authority(self.directory / "keys")
+        certificate, key = authority.sign([HOST])
+        port = self.ports.take()
+        self.server.configure(
+            f'\n[[listen]]\nname = "carriers"\ntransport = "tls"\naddress = "{HOST}"\nport = {port}\n'
+            f'certificate = "{certificate}"\nkey = "{key}"\nca = "{authority.path}"\nclient_verification = "required"\n'
+        )
+        self.add_trunk("carrier", self.ports.take(), 'certificate_names = ["gw.carrier.example"]')
+        self.add_number()
+        await self.server.start()
+        known, other = [await self.gateway(authority, port, name) for name in ("gw", "other")]
+        other.send("dial", f"sip:callee@{HOST}")
+        await other.event("CALL_CLOSED")
+        known.send("dial", f"sip:callee@{HOST}")
+        await known.event("CALL_ESTABLISHED")
+        known.send("hangup")
+        await known.event("CALL_CLOSED")
+        (record,) = await self.server.finish()
+        self.assertEqual((record["status"], record["trunk"], record["point"]), (200, "carrier", "carriers"), record)

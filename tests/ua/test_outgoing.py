@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sipd.interfaces import Credentials
+from sipd.interfaces import Credentials, ListeningPoint
 from sipd.sip.dialog import DialogState
 from sipd.sip.locate import Target, Transport
 from sipd.testing import builders
@@ -25,6 +25,18 @@ class CallTests(AgentCase):
         self.assertEqual(invite.body, builders.sdp())
         call.hang_up()
         self.settle()
+
+    def test_listening_point(self) -> None:
+        """It goes out from the listening point that is named, if there is one of that name."""
+        second = ListeningPoint(
+            name="second", transport=Transport.UDP, host=US, port=5070, advertised_host=US, advertised_port=5070
+        )
+        self.successResultOf(self.transport.listen(second))
+        for name, port in (("second", 5070), ("p", 5060), ("gone", 5060), ("", 5060)):
+            call = self.calling(point=name)
+            self.assertEqual(self.them.request("INVITE").headers.get("Contact"), f"<sip:alice@{US}:{port}>")
+            call.hang_up()
+            self.settle()
 
     def test_answer_and_ack(self) -> None:
         """The 2xx is told, and acknowledged when the user says so; each repetition gets the ACK again."""

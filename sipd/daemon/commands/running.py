@@ -1,4 +1,4 @@
-"""`sipd reload` and `sipd status`: they talk to the sipd that runs (`sipd.daemon.control`)."""
+"""`sipd reload`, `sipd status` and `sipd trunks`: they talk to the sipd that runs (`sipd.daemon.control`)."""
 
 from __future__ import annotations
 
@@ -35,14 +35,18 @@ class RunningCommand(Command):
         if bool(self["config"]) == bool(self["state-directory"]):
             raise usage.UsageError("either --config FILE or --state-directory DIRECTORY is required")
 
-    def ask(self, command: str) -> dict[str, Any]:
+    def ask(self, command: str, **more: Any) -> dict[str, Any]:
         """Give the answer to a command.
+
+        Args:
+            command: its name.
+            more: what else it wants to know.
 
         Raises:
             ConfigurationError: it says that it cannot do that, and why.
             LocalError: nobody is there.
         """
-        answer = ask(self._socket(), command)
+        answer = ask(self._socket(), command, **more)
         if not answer.get("ok"):
             raise ConfigurationError([str(problem) for problem in answer.get("problems", ())] or ["no answer"])
         return answer
@@ -93,8 +97,47 @@ class Status(RunningCommand):
         return DONE
 
 
-def ask(path: Path, command: str) -> dict[str, Any]:
+class Trunks(RunningCommand):
+    """Says how the trunks are, and takes one of them out of service, or back."""
+
+    name = "trunks"
+    synopsis = "[NAME [up|drain|down]] --config FILE | --state-directory DIRECTORY [--json]"
+    longdesc = (
+        "Says of each trunk, or of one, whether calls can go out by it, and how its servers and its registration are. "
+        "drain: no new calls go out by it, and it is unregistered; down: the same, and what comes from it is as what "
+        "comes from strangers; up: as it was. Calls that go on are left in peace; a restart forgets it."
+    )
+    optFlags = (("json", "j", "Answer as one JSON object."),)
+
+    def parseArgs(self, trunk: str | None = None, state: str | None = None) -> None:
+        """See `usage.Options`."""
+        self["trunk"], self["state"] = trunk, state
+
+    def run(self) -> int:
+        """See `Command`."""
+        answer = self.ask("trunks", **{key: self[key] for key in ("trunk", "state") if self[key] is not None})
+        if self["json"]:
+            say(json.dumps(answer))
+            return DONE
+        for trunk in answer["trunks"]:
+            say(f"{trunk['name']}: {trunk['state']}, {trunk['obstacle'] or 'calls can go out'}")
+            for server in trunk["servers"]:
+                reason = f" ({server['reason']})" if server["reason"] else ""
+                say(f"  {server['uri']}: {'up' if server['up'] else 'down'}{reason}, {server['calls']} calls")
+            registration = trunk["registration"]
+            if registration is not None:
+                failure = f" ({registration['failure']})" if registration["failure"] else ""
+                say(f"  {registration['aor']}: {registration['state']}{failure}")
+        return DONE
+
+
+def ask(path: Path, command: str, **more: Any) -> dict[str, Any]:
     """Ask the sipd that listens at a socket.
+
+    Args:
+        path: of the socket.
+        command: its name.
+        more: what else it wants to know.
 
     Raises:
         LocalError: nobody answers there.
@@ -103,7 +146,7 @@ def ask(path: Path, command: str) -> dict[str, Any]:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(_PATIENCE)
             connection.connect(str(path))
-            connection.sendall(json.dumps({"command": command}).encode("ascii") + b"\n")
+            connection.sendall(json.dumps({"command": command, **more}).encode("ascii") + b"\n")
             answer = json.loads(_read(connection))
     except OSError as error:
         reason = error.strerror or str(error)
