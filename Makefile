@@ -7,6 +7,8 @@ BIN = $(VENV)/bin
 # sipd with its hot modules compiled, and how a command finds it before the sources. Needs a C compiler and Python's headers.
 COMPILED = build/compiled
 WITH_COMPILED = cd build && PYTHONPATH=compiled:.. ../$(BIN)/python
+# What `make test` runs: everything, or less by `make test TESTS=tests.b2bua`.
+TESTS = tests
 TESTS_OF_COMPILED = tests.media.test_datagrams tests.media.test_looking_after tests.media.test_poller tests.sip tests.sdp tests.rtp tests.transaction tests.ua tests.b2bua tests.watching tests.hostile tests.simulation
 SOURCES = $(wildcard sipd/*.py sipd/*/*.py)
 
@@ -16,7 +18,7 @@ run: $(VENV)/sipd-installed
 	$(BIN)/twistd -n sipd --config tapfiles/sipd.toml
 
 test: $(VENV)/test-tools-installed
-	$(BIN)/python -W error -b -m twisted.trial tests
+	$(BIN)/python -W error -b -m twisted.trial $(TESTS)
 
 test-compiled: $(COMPILED)/made
 	$(WITH_COMPILED) -W error -b -m twisted.trial $(TESTS_OF_COMPILED)
