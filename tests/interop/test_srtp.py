@@ -60,8 +60,14 @@ class SrtpCase(MediaCase):
         self.assertGreater(len(found), _ENOUGH, self.explain())
         return found
 
-    def assert_encrypted(self, phone: Phone, suite: Suite) -> None:
-        """Check that no audio is in the clear between a phone and sipd, in both directions, and no report to it."""
+    def assert_encrypted(self, phone: Phone, suite: Suite, keeper: Phone | None = None) -> None:
+        """Check that no audio is in the clear between a phone and sipd, in both directions, and no report to it.
+
+        Args:
+            phone: the phone.
+            suite: that it and its peer have agreed on.
+            keeper: the other phone, if that is the peer, and sipd passes on what it says as it is.
+        """
         for datagrams in (self.ears.said, self.ears.told):
             packets = self.rtp(datagrams, phone)
             self.assertEqual({len(packet) for packet in packets}, {_PLAIN_OCTETS + suite.tag_octets})
@@ -69,8 +75,11 @@ class SrtpCase(MediaCase):
             for tone_hz in TONES_HZ.values():
                 self.assertLess(share_of_tone(samples, tone_hz), _NONE)
         # Baresip itself begins with a small report in the clear, before it knows the keys.
+        passed = [] if keeper is None else [one for port in keeper.media_ports for one in self.ears.said[port]]
         told = [datagram for port in phone.media_ports for datagram in self.ears.told[port]]
         for datagram in told:
+            if datagram in passed:
+                continue
             if _FIRST_REPORT <= datagram[1] <= _LAST_REPORT:
                 self.assertTrue(datagram[-suite.index_from_end] & _IS_ENCRYPTED)
 
@@ -160,6 +169,8 @@ class OneSideTests(SrtpCase):
 class BothSidesTests(SrtpCase):
     """Both legs are encrypted."""
 
+    is_passed = False
+
     async def talk(self, alice: Phone, bob: Phone, suite: Suite) -> None:
         """Let Alice call Bob; check what they heard, and that nothing was in the clear."""
         await connect(alice, bob, f"sip:bob@{HOST}")
@@ -167,8 +178,8 @@ class BothSidesTests(SrtpCase):
         await self.hang_up(bob, alice)
         for phone, other in ((alice, bob), (bob, alice)):
             assert_heard(self, phone, other.tone_hz)
-        self.assert_encrypted(alice, _AES_CM_128)
-        self.assert_encrypted(bob, suite)
+        self.assert_encrypted(alice, _AES_CM_128, bob if self.is_passed else None)
+        self.assert_encrypted(bob, suite, alice if self.is_passed else None)
         (record,) = await self.finish(alice, bob)
         self.assertEqual((record["status"], record["media_verdict"]), (200, "ok"), record)
 
@@ -192,6 +203,7 @@ class BothSidesTests(SrtpCase):
 
     async def test_passed(self) -> None:
         """Without a policy the keys are the phones' own, and sipd, which cannot read them, passes on what comes."""
+        self.is_passed = True
         await self.start_server()
         alice, bob = [await self.secure_phone(user) for user in ("alice", "bob")]
         await self.talk(alice, bob, _AES_CM_128)
