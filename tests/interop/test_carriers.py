@@ -25,7 +25,7 @@ _RATE = 80
 class CarrierCase(InteropTestCase):
     """A server with trunks."""
 
-    programs = ("sipp",)
+    programs: tuple[str, ...] = ("sipp",)
     timeout = 120
 
     def setUp(self) -> None:
