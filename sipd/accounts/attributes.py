@@ -1,4 +1,4 @@
-"""Digest in RADIUS: the attributes of a question, and what an answer says (RFC 2865, RFC 5090, draft-sterman-aaa-sip).
+"""Digest in RADIUS: the attributes of a question (RFC 2865, RFC 5090, draft-sterman-aaa-sip).
 
 The draft's form is what FreeRADIUS, Kamailio and Sippy understand: one attribute whose parts are what RFC 5090 later
 made attributes of their own.
@@ -7,11 +7,11 @@ made attributes of their own.
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
 from pyrad.dictionary import Dictionary
-from pyrad.packet import AccessAccept, AccessChallenge, AccessReject, AccessRequest, AuthPacket, Packet, PacketError
+from pyrad.packet import AccessRequest, AuthPacket
 
 from sipd.interfaces import DigestProof, Entropy
 
@@ -42,15 +42,6 @@ class DigestForm(Enum):
     __hash__ = object.__hash__
 
 
-class Verdict(Enum):
-    """What a server says of a proof."""
-
-    RIGHT = "right"
-    WRONG = "wrong"
-
-    __hash__ = object.__hash__
-
-
 class UnfitProofError(Exception):
     """A proof that has a value too long for an attribute: no server can be asked about it."""
 
@@ -63,50 +54,39 @@ class QuestionSettings:
         form: of the digest.
         has_realm: whether User-Name is `user@realm`, as Kamailio sends it, or the user alone.
         nas_identifier: who asks (RFC 2865 section 5.32).
-        needs_message_authenticator: whether answers without one are taken for forged (RFC 3579, CVE-2024-3596).
     """
 
     form: DigestForm = DigestForm.STERMAN
     has_realm: bool = False
     nas_identifier: str = "sipd"
-    needs_message_authenticator: bool = True
-
-
-@dataclass(slots=True)
-class Question:
-    """An Access-Request that is on its way.
-
-    Attributes:
-        data: its octets.
-    """
-
-    packet: AuthPacket
-    data: bytes = field(repr=False)
 
 
 class QuestionMaker:
-    """Makes the questions for one server, and reads its answers.
+    """Makes questions.
 
     Args:
         settings: what they look like.
-        secret: shared with the server.
         entropy: for the request authenticators.
     """
 
-    def __init__(self, settings: QuestionSettings, *, secret: bytes, entropy: Entropy) -> None:
+    def __init__(self, settings: QuestionSettings, entropy: Entropy) -> None:
         self._settings = settings
-        self._secret = secret
         self._entropy = entropy
         self._dictionary = Dictionary(io.StringIO(_DICTIONARY))
 
-    def make(self, proof: DigestProof, identifier: int) -> Question:
+    def make(self, proof: DigestProof, identifier: int, secret: bytes) -> AuthPacket:
         """Ask whether a proof is right.
+
+        Args:
+            proof: what the user has said.
+            identifier: of the request.
+            secret: shared with the server.
 
         Raises:
             UnfitProofError: it does not fit.
         """
         settings = self._settings
-        packet = AuthPacket(code=AccessRequest, id=identifier, secret=self._secret, dict=self._dictionary)
+        packet = AuthPacket(code=AccessRequest, id=identifier, secret=secret, dict=self._dictionary)
         packet.authenticator = self._entropy(16)
         name = proof.username
         if settings.has_realm and "@" not in name:
@@ -120,22 +100,7 @@ class QuestionMaker:
             if any(len(value) > _MAX_VALUE for value in values):
                 raise UnfitProofError("a value of more than 253 octets")
         packet.add_message_authenticator()
-        return Question(packet, packet.RequestPacket())
-
-    def read(self, data: bytes, question: Question) -> Verdict | None:
-        """Read an answer; `None` if it is none, or is forged.
-
-        An Access-Challenge wants another nonce than ours (RFC 5090 section 3.1): as good as a reject.
-        """
-        try:
-            answer = Packet(packet=data, secret=self._secret, dict=self._dictionary)
-        except PacketError:
-            return None
-        if not question.packet.VerifyReply(answer, data, enforce_ma=self._settings.needs_message_authenticator):
-            return None
-        if answer.code == AccessAccept:
-            return Verdict.RIGHT
-        return Verdict.WRONG if answer.code in (AccessReject, AccessChallenge) else None
+        return packet
 
 
 def _digest(proof: DigestProof, form: DigestForm) -> dict[int, list[bytes]]:

@@ -21,6 +21,7 @@ from sqlalchemy.engine import URL, make_url
 
 from sipd.accounts.interfaces import MalformedAccountError, StoreUnavailableError
 from sipd.accounts.sql import DatabaseSettings
+from sipd.sip.digest import compute_ha1
 
 #: One account as `sipd.accounts.reading` takes it.
 Values = dict[str, object]
@@ -71,7 +72,9 @@ class AccountDatabase:
         self._settings = settings
         try:
             parsed = make_url(settings.url)
-        except sa.exc.ArgumentError:
+            if "@" in (parsed.host or ""):  # the end of a password with an @ that is not escaped
+                raise ValueError
+        except (sa.exc.ArgumentError, ValueError):  # the latter shows what it takes for a port: of a password, perhaps
             raise StoreUnavailableError("The database URL is malformed; expected such as sqlite:////path") from None
         self._name = parsed.render_as_string(hide_password=True)
         with self._explained():
@@ -147,12 +150,15 @@ class AccountDatabase:
             for row in connection.execute(sa.select(table).where(table.c.username == name)).mappings()
             if row["username"] == name
         }
-        for domain in dict.fromkeys((settings.realm, *settings.domains, "")):
+        realm = settings.realm.lower()
+        for domain in dict.fromkeys((realm, *settings.domains, "")):
             if domain in rows:
                 values = _of_row(rows[domain])
-                if domain not in ("", settings.realm):
+                if domain not in ("", realm):
                     # Hashes of another realm prove nothing in this one.
                     values["ha1"], values["ha1_of_address"] = {}, {}
+                elif not _fits(name, settings.realm, values.get("password"), rows[domain].get("ha1")):
+                    values["password"] = None
                 return values
         return None
 
@@ -185,6 +191,13 @@ def _reflected(connection: sa.Connection, name: str) -> sa.Table:
         raise StoreUnavailableError(f"Table {name} has no column {' and no column '.join(missing)}")
     columns = [sa.Column(column, sa.Text) for column in _OF_SUBSCRIBER if column in found]
     return sa.Table(name, sa.MetaData(), *columns)
+
+
+def _fits(name: str, realm: str, password: object, ha1: object) -> bool:
+    """Say whether a password may be the one of the hash beside it, which is what Kamailio checks by default."""
+    if not (isinstance(password, str) and password and isinstance(ha1, str) and ha1):
+        return True
+    return compute_ha1("MD5", name, realm, password) == ha1.lower()
 
 
 def _of_row(row: Mapping[Any, Any]) -> Values:

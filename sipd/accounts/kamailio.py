@@ -90,7 +90,9 @@ class KamailioDatabase:
     def __init__(self, url: str) -> None:
         try:
             parsed = make_url(url)
-        except sa.exc.ArgumentError:
+            if "@" in (parsed.host or ""):  # the end of a password with an @ that is not escaped
+                raise ValueError
+        except (sa.exc.ArgumentError, ValueError):  # the latter shows what it takes for a port: of a password, perhaps
             raise LocalError("The database URL is malformed; expected such as mysql+pymysql://host/kamailio") from None
         self._name = parsed.render_as_string(hide_password=True)
         try:

@@ -8,19 +8,21 @@ from typing import Any
 from urllib.parse import quote
 
 from OpenSSL import crypto
-from treq.client import HTTPClient
-from treq.content import collect
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
+from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionClosed, DNSLookupError
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.ssl import Certificate, trustRootFromCertificates
+from twisted.python.failure import Failure
 from twisted.web.client import (
     Agent,
     BrowserLikePolicyForHTTPS,
     HTTPConnectionPool,
     RequestTransmissionFailed,
+    ResponseDone,
     ResponseFailed,
 )
 from twisted.web.error import SchemeNotSupported
+from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent
 from zope.interface import implementer
@@ -28,6 +30,7 @@ from zope.interface import implementer
 from sipd.accounts.interfaces import IAccountStore, MalformedAccountError, StoredAccount, StoreUnavailableError
 from sipd.accounts.reading import Reader
 from sipd.errors import LocalError
+from sipd.web.client import make_client
 
 #: Octets of an answer.
 MAX_ANSWER_OCTETS = 64 * 1024
@@ -58,6 +61,7 @@ class WebSettings:
 #: How a service that cannot be asked shows.
 _FAILURES = (
     ConnectError,
+    ConnectingCancelledError,
     ConnectionClosed,
     DNSLookupError,
     RequestTransmissionFailed,
@@ -95,7 +99,7 @@ class HttpStore:
     ) -> None:
         self._settings = settings
         self._reader = reader
-        self._client = HTTPClient(agent)
+        self._client = make_client(agent)
         self._reactor = reactor
         self._pool = pool
 
@@ -108,6 +112,8 @@ class HttpStore:
         return succeed(None) if self._pool is None else self._pool.closeCachedConnections()
 
     async def _find(self, name: str) -> StoredAccount | None:
+        if name in (".", ".."):
+            return None  # in a path they lead elsewhere, and no escape keeps them from that
         settings = self._settings
         url = settings.url.replace("{user}", quote(name, safe="")).replace("{realm}", quote(settings.realm, safe=""))
         headers = Headers({b"Accept": [b"application/json"]})
@@ -117,7 +123,7 @@ class HttpStore:
             response = await self._client.get(
                 url, headers=headers, allow_redirects=False, unbuffered=True, reactor=self._reactor
             )
-            body = await _read(response)
+            body = await _Body().read(response)
         except _FAILURES as error:
             raise StoreUnavailableError(f"the service cannot be asked: {_reason(error)}") from None
         except _TooLongError:
@@ -152,19 +158,41 @@ def make_agent(settings: WebSettings, reactor: Any) -> tuple[IAgent, HTTPConnect
     return Agent(reactor, policy, connectTimeout=settings.timeout, pool=pool), pool
 
 
-async def _read(response: Any) -> bytes:
-    parts: list[bytes] = []
-    size = 0
+class _Body(Protocol):
+    """Reads the body of a response, as far as it is not too long; cancelled, it ends the connection."""
 
-    def take(part: bytes) -> None:
-        nonlocal size
-        size += len(part)
-        if size > MAX_ANSWER_OCTETS:
-            raise _TooLongError
-        parts.append(part)
+    def __init__(self) -> None:
+        self._data = bytearray()
+        self._read: Deferred[bytes] = Deferred(lambda _: self._end())
 
-    await collect(response, take)
-    return b"".join(parts)
+    def read(self, response: Any) -> Deferred[bytes]:
+        """Give it; fails with `_TooLongError`."""
+        response.deliverBody(self)
+        return self._read
+
+    def dataReceived(self, data: bytes) -> None:
+        """See `IProtocol`."""
+        if self._read.called:
+            return
+        self._data += data
+        if len(self._data) > MAX_ANSWER_OCTETS:
+            self._read.errback(_TooLongError())
+            self._end()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """See `IProtocol`. Without a length a body ends with its connection; if that is too early, it is no JSON."""
+        if self._read.called:
+            return
+        if reason.check(ResponseDone, PotentialDataLoss):
+            self._read.callback(bytes(self._data))
+        else:
+            self._read.errback(reason)
+
+    def _end(self) -> None:
+        # What a response gives for a transport knows more than `ITransport`.
+        transport: Any = self.transport
+        if transport is not None:
+            transport.loseConnection()
 
 
 def _certificates(text: str) -> list[Certificate]:

@@ -17,6 +17,7 @@ from sipd.b2bua.identity import Identities
 from sipd.b2bua.inbox import Inbox
 from sipd.b2bua.leg import Leg
 from sipd.b2bua.reasons import reason_values
+from sipd.b2bua.talktime import CUT_OFF, TalkTime
 from sipd.interfaces import CallRecord, Decision, IFlow, IMediaSession, MediaPolicy, StreamStatistics
 from sipd.sdp.codecs import CodecFilter, allow_codecs
 from sipd.sdp.description import AddressType
@@ -80,6 +81,9 @@ class Bridge:
         self._tried = 0
         #: Under which names the gate counts it.
         self._admitted: list[str] = []
+        #: The same of calls of which a leg goes on here.
+        self._inherited: list[str] = []
+        self._times: list[TalkTime] = []
         self._media: IMediaSession | None = None
         self.caller = self.new_leg()
 
@@ -217,16 +221,16 @@ class Bridge:
         """Give whom that leg talks with away, for a transfer; `None` if that cannot be."""
         return None if self.dialogue is None else self.dialogue.lend(leg)
 
-    def _count_out(self, leg: Leg) -> None:
-        if leg.attempt is not None and self.b2bua.gate is not None:
-            self.b2bua.gate.attempt_ended(self.id, leg.attempt)
+    def count_out(self, attempt: Attempt | None) -> None:
+        """An attempt is over: it counts no longer."""
+        if attempt is not None and self.b2bua.gate is not None:
+            self.b2bua.gate.attempt_ended(self.id, attempt)
 
     def release_leg(self, leg: Leg) -> None:
-        """Let a leg go whose session goes on elsewhere."""
+        """Let a leg go whose session goes on elsewhere, and so counts as before."""
         if leg.is_live:
             leg.is_live = False
             leg.note_codecs()
-            self._count_out(leg)
             if self._media is not None:
                 self._media.leg_ended(leg.name)
             del self.legs[leg.name]
@@ -241,7 +245,7 @@ class Bridge:
             self.b2bua.observer.call_resource_released(self.id, "timer", leg.name)
         leg.session.hang_up(leg.parting(headers))
         leg.note_codecs()
-        self._count_out(leg)
+        self.count_out(leg.attempt)
         if self._media is not None:
             self._media.leg_ended(leg.name)
         del self.legs[leg.name]
@@ -300,6 +304,43 @@ class Bridge:
         self._admitted.append(name)
         return route
 
+    def withdraw(self) -> None:
+        """Nothing comes of what was admitted last: it counts no longer."""
+        if self._admitted and self.b2bua.gate is not None:
+            self.b2bua.gate.call_ended(self._admitted.pop())
+
+    def bound(self, route: Route) -> None:
+        """Let the call end when the time is up that a route gives it; the tightest of several bounds counts."""
+        if route.duration is not None:
+            self._hold_times([TalkTime(self, route, route.duration)])
+
+    def inherit(self, other: Bridge) -> None:
+        """Answer for another call, of which a leg goes on here: for what it is counted as, and for its bounds."""
+        self._inherited += other._admitted + other._inherited
+        other._admitted, other._inherited = [], []
+        times = other._let_times_go()
+        for time in times:
+            time.bridge = self
+        self._hold_times(times)
+
+    def _hold_times(self, times: list[TalkTime]) -> None:
+        if times and not self._times:
+            self.b2bua.observer.call_resource_taken(self.id, "timer", CUT_OFF)
+        self._times += times
+
+    def _let_times_go(self) -> list[TalkTime]:
+        times, self._times = self._times, []
+        if times:
+            self.b2bua.observer.call_resource_released(self.id, "timer", CUT_OFF)
+        return times
+
+    def _count_no_more(self) -> None:
+        names = self._admitted + self._inherited
+        self._admitted, self._inherited = [], []
+        if self.b2bua.gate is not None:
+            for name in names:
+                self.b2bua.gate.call_ended(name)
+
     def refusal_of(self, attempt: Attempt) -> str:
         """Say why an attempt must not be made now; empty if it may, and is counted until its leg is dropped."""
         gate = self.b2bua.gate
@@ -309,13 +350,14 @@ class Bridge:
         """Free everything, and close the record."""
         for leg in list(self.legs.values()):
             self.drop_leg(leg)
+        for time in self._let_times_go():
+            time.stop()
+        # What is done with its media may take a while.
+        self._count_no_more()
         self.record.media = list(await self._close_media())
         self.record.session_id = self.identities.session_id()
         self.record.codecs, self.record.transfers = self.caller.record.codecs, self.transfers
         self.record.ended_at = self.b2bua.now()
-        if self.b2bua.gate is not None:
-            for name in self._admitted:
-                self.b2bua.gate.call_ended(name)
         self.b2bua.bridge_ended(self)
         self.b2bua.observer.call_ended(self.id, self.record)
 

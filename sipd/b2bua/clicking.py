@@ -113,6 +113,12 @@ class Introduction:
             referring.answer(500, str(error))
             return
         b2bua.bridge_began(bridge)
+        refused = b2bua.refusal()
+        if refused is not None:
+            # Meanwhile there is no room any more, or somebody stops the server.
+            b2bua.bridge_ended(bridge)
+            referring.answer(refused.status, refused.reason, refused.headers)
+            return
         bridge.begin(self._user)
         bridge.explain("received", f"REFER {referring.request.uri_text} to {referring.refer_to.uri} by {self._user}")
         try:
@@ -149,6 +155,8 @@ class Introduction:
         bridge.record.status, bridge.record.reason = 200, "OK"
         self._referring.finish(200, "OK")
         bridge.dialogue = Dialogue(bridge, calling.agreements[other.name], misled=leg)
+        bridge.bound(first)
+        bridge.bound(second)
         await bridge.dialogue.run()
 
     def left(self, event: object) -> None:

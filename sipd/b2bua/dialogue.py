@@ -76,8 +76,9 @@ class Loan:
         """
         self._dialogue.take_back(self.leg, Returned(was_changed))
 
-    def keep(self) -> None:
-        """It does not come back."""
+    def keep(self, bridge: Bridge) -> None:
+        """It does not come back: that call has it, and answers for it."""
+        bridge.inherit(self._dialogue._bridge)
         self._dialogue.take_back(self.leg, Lost("transferred"))
 
 

@@ -17,7 +17,7 @@ from sipd.b2bua.reasons import (
 )
 from sipd.b2bua.redirecting import follow
 from sipd.b2bua.refusals import Refusal, choose
-from sipd.errors import RemoteError, SdpError
+from sipd.errors import LocalError, RemoteError, SdpError
 from sipd.sip.glare import retry_after_of
 from sipd.ua.events import Answered, Cancelled, Ended, Failed, Progressed, Refused
 
@@ -59,6 +59,11 @@ class Hunt:
             timer = self._bridge.b2bua.agent.clock.callLater(limit, put, (self._asker.leg, SetupTimedOut(limit)))
         try:
             return await self._run()
+        except (RemoteError, LocalError):
+            # Nobody waits any more for those that ring.
+            for leg in list(self._open.values()):
+                self._close(leg, "given up", ())
+            raise
         finally:
             if timer is not None and timer.active():
                 timer.cancel()
@@ -93,6 +98,14 @@ class Hunt:
         if following:
             self._following[leg.name] = following
         leg.inbox = self._asker.inbox
+        try:
+            await self._invite(leg, attempt, is_only=is_only)
+        finally:
+            if leg.name not in self._open:
+                bridge.count_out(attempt)
+
+    async def _invite(self, leg: Leg, attempt: Attempt, *, is_only: bool) -> None:
+        bridge = self._bridge
         invitation = await self._asker.invitation(leg, attempt, is_only=is_only)
         if self._asker.is_gone:
             # It gave up while this was being prepared.
@@ -153,6 +166,7 @@ class Hunt:
         """Give the asker what the callee answered. Say whether that could be done."""
         bridge = self._bridge
         bridge.stop_timer(leg)
+        leg.status = response.status
         try:
             if not await self._asker.answered(leg, response):
                 return False

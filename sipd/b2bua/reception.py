@@ -15,7 +15,6 @@ from sipd.b2bua.hunt import Hunt
 from sipd.b2bua.leg import Content
 from sipd.b2bua.reasons import reason_values
 from sipd.b2bua.refusals import Refusal
-from sipd.b2bua.talktime import TalkTime
 from sipd.errors import LocalError, RemoteError, RequestRefusedError, ResourcesExhaustedError
 from sipd.interfaces import RoutingRequest
 from sipd.sdp.negotiation import Carrier
@@ -100,7 +99,7 @@ class Reception:
 
     async def _identify(self) -> str | None:
         """Check whether the call may be taken at all, and who calls; `None` where the route does not ask."""
-        refused = self._b2bua.refusal() or find_spent_hops(self.call.invite)
+        refused = self._b2bua.refusal(self.call.invite) or find_spent_hops(self.call.invite)
         if refused is not None:
             raise refused
         asked = self._asked()
@@ -144,8 +143,5 @@ class Reception:
         asker = CallerAsking(self)
         if await Hunt(self.bridge, route, asker).run() is not None:
             self.bridge.dialogue = Dialogue.of_answered(self.bridge, asker)
-            time = TalkTime(self.bridge, route)
-            try:
-                await self.bridge.dialogue.run()
-            finally:
-                time.stop()
+            self.bridge.bound(route)
+            await self.bridge.dialogue.run()

@@ -14,8 +14,8 @@ def follow(attempt: Attempt, response: Response, tried: set[Uri]) -> list[Attemp
     """Give the attempts that take the place of one that was redirected, the most wanted first.
 
     Each may be redirected again as often as is left of what the first one allowed. What was tried before is not tried
-    again. Credentials and what else belongs to the server that was asked stay behind, unless the contact is of the same
-    host.
+    again. Credentials, trust and what else belongs to the server that was asked stay behind, unless the contact is of
+    the same host.
 
     Args:
         attempt: which was redirected.
@@ -40,8 +40,10 @@ def _at(redirected: Attempt, before: Uri) -> Attempt:
     uri = redirected.uri
     if isinstance(uri, SipUri) and isinstance(before, SipUri) and uri.host == before.host and uri.port == before.port:
         return redirected
+    policy = redirected.policy
     return replace(
         redirected,
+        policy=None if policy is None else replace(policy, trusted=None, tells_strangers=None),
         credentials=None,
         next_hop=None,
         route_set=(),

@@ -56,6 +56,9 @@ class Replacement:
         if refused is not None:
             raise refused
         replaces = replaces_of(call.invite)
+        if b2bua.gate is not None and (replaces is None or b2bua.find_leg(replaces.key) is None):
+            # It belongs to no call that there is, whatever it says.
+            b2bua.gate.call_offered(b2bua.asked(call.invite, call.transaction.flow))
         user = await b2bua.authenticate(call.invite)
         found = b2bua.find_leg(replaces.key) if replaces is not None else None
         if replaces is None or found is None or call.is_over:
@@ -66,7 +69,12 @@ class Replacement:
         if bridge.dialogue is None or not bridge.dialogue.may_join(leaves):
             raise RequestRefusedError("Call Is Being Transferred", status=603)
         leg = self._leg = bridge.take_leg(call, user)
-        leg.negotiation.receive(Carrier.INVITE, find_description(call.invite))
+        try:
+            leg.negotiation.receive(Carrier.INVITE, find_description(call.invite))
+        except ParseError as error:
+            call.reject(error.status, error.reason)
+            bridge.drop_leg(leg)
+            return
         self.is_late = leg.negotiation.offer is None
         bridge.prepare_media(leg)
         agreement = Agreement(bridge.media, bridge.dialogue.other(leaves), leg)

@@ -174,11 +174,16 @@ class B2bua:
         for bridge in list(self._calls.values()):
             bridge.stop(text)
 
-    def refusal(self) -> RequestRefusedError | None:
-        """Say why no call is taken now, or `None`. The call that asks counts already."""
+    def refusal(self, request: Request | None = None) -> RequestRefusedError | None:
+        """Say why no call is taken now, or `None`. The call that asks counts already.
+
+        Args:
+            request: the INVITE, if there is one; there is no bound of calls for one that says that it is for help.
+        """
+        is_urgent = request is not None and self.gate is not None and self.gate.is_urgent(request)
         if self._is_draining:
             reason = "Shutting Down"
-        elif len(self._calls) > self.settings.max_calls:
+        elif len(self._calls) > self.settings.max_calls and not is_urgent:
             reason = "Too Many Calls"
         else:
             return None

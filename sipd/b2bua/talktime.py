@@ -23,22 +23,22 @@ class TalkTime:
     """Warns the caller, and ends the call when its time is up.
 
     Args:
-        bridge: the call, which was answered in this moment.
-        route: says how long it may last.
+        bridge: the call, which was answered in this moment; another one may take its place.
+        route: of it.
+        duration: seconds that the route lets it last.
+
+    Attributes:
+        bridge: the call.
     """
 
-    def __init__(self, bridge: Bridge, route: Route) -> None:
-        self._bridge = bridge
+    def __init__(self, bridge: Bridge, route: Route, duration: float) -> None:
+        self.bridge = bridge
         self._sound = route.warning_sound
-        self._timers: list[IDelayedCall] = []
-        if route.duration is None:
-            return
         call_later = bridge.b2bua.agent.clock.callLater
-        self._timers.append(call_later(route.duration, self._end, route.duration))
-        if self._sound and 0 < route.warning < route.duration:
-            self._timers.append(call_later(route.duration - route.warning, self._warn, route.warning))
-        bridge.b2bua.observer.call_resource_taken(bridge.id, "timer", CUT_OFF)
-        bridge.explain("duration", f"ends after {route.duration:g} s at the latest")
+        self._timers: list[IDelayedCall] = [call_later(duration, self._end, duration)]
+        if self._sound and 0 < route.warning < duration:
+            self._timers.append(call_later(duration - route.warning, self._warn, route.warning))
+        bridge.explain("duration", f"ends after {duration:g} s at the latest")
 
     def stop(self) -> None:
         """The call is over."""
@@ -46,14 +46,12 @@ class TalkTime:
         for timer in timers:
             if timer.active():
                 timer.cancel()
-        if timers:
-            self._bridge.b2bua.observer.call_resource_released(self._bridge.id, "timer", CUT_OFF)
 
     def _end(self, duration: float) -> None:
-        self._bridge.stop(f"{duration:g} s are the longest that it may last", CUT_OFF)
+        self.bridge.stop(f"{duration:g} s are the longest that it may last", CUT_OFF)
 
     def _warn(self, rest: float) -> None:
-        bridge = self._bridge
+        bridge = self.bridge
         studio = bridge.media.studio
         caller = bridge.caller
         if studio is None or not caller.is_live:
@@ -65,4 +63,4 @@ class TalkTime:
     def _unheard(self, failure: Failure) -> None:
         failure.trap(LocalError, CancelledError)
         if failure.check(LocalError):
-            self._bridge.explain("duration", f"the warning was not heard: {failure.getErrorMessage()}")
+            self.bridge.explain("duration", f"the warning was not heard: {failure.getErrorMessage()}")

@@ -78,6 +78,8 @@ class Transfer(ReferredCall):
         self.done: Deferred[None] = succeed(None)
         self._transferor = transferor
         self._loan: Loan | None = None
+        #: Where it calls, as long as that counts.
+        self._route: Route | None = None
         self._timer: IDelayedCall | None = None
         self._is_stopped = False
         self._is_over = False
@@ -99,7 +101,7 @@ class Transfer(ReferredCall):
 
     async def _run(self) -> None:
         try:
-            route = await self._decide()
+            route = self._route = await self._decide()
         except RequestRefusedError as error:
             self._explain(f"refused: {error.status} {error.reason}")
             self.referring.answer(error.status, error.reason, error.headers)
@@ -251,13 +253,16 @@ class Transfer(ReferredCall):
         """See `Joiner`. The transferor hears how it ended before it is let go (RFC 5589 section 6.1)."""
         if refusal is None:
             if self._loan is not None:
-                self._loan.keep()
+                self._loan.keep(self.bridge)
+            if self._route is not None:
+                self.bridge.bound(self._route)
             self.bridge.transfers += 1
             self._explain("done")
             self.referring.finish(200, "OK")
         else:
             self._explain(f"failed: {refusal.status} {refusal.reason}")
             self.referring.finish(refusal.status, refusal.reason)
+            self._withdraw()
         return self.referring.when_told()
 
     def returns(self, leg: Leg) -> bool:
@@ -270,7 +275,13 @@ class Transfer(ReferredCall):
     def _fail(self) -> None:
         self._stop_timer()
         self._is_over = True
+        self._withdraw()
         self.bridge.inbox.put((self._transferor, TransferFailed()))
+
+    def _withdraw(self) -> None:
+        route, self._route = self._route, None
+        if route is not None:
+            self.bridge.withdraw()
 
     def _stop_timer(self) -> None:
         timer, self._timer = self._timer, None

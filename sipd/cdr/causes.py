@@ -109,7 +109,11 @@ def parse_reasons(values: Iterable[str]) -> Iterator[Reason]:
     """Give what Reason fields say (RFC 3326 section 2). What cannot be understood is passed over."""
     found = 0
     for value in values:
-        for text in split_commas(value):
+        try:
+            parts = split_commas(value)
+        except ParseError:
+            continue
+        for text in parts:
             protocol, _, rest = text.partition(";")
             try:
                 parameters = parse_parameters(";" + rest if rest else "")

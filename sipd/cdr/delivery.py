@@ -127,6 +127,8 @@ class SpooledRecords:
         self._delay = 0.0
         self._is_disk_failing = False
         self._lost = 0
+        #: Of these, what the thread has given up and the log was not told of yet.
+        self._given_up = 0
         self._is_closed = False
         #: Whether something was put into the spool since it was last found empty.
         self._has_more = True
@@ -208,7 +210,7 @@ class SpooledRecords:
     async def _put_batch(self) -> bool:
         """Put what waits longest into the spool; say whether that was possible."""
         try:
-            lost = await self._worker.run(self._put_into_spool, self._pick(_PUT_RECORDS))
+            await self._worker.run(self._put_into_spool, self._pick(_PUT_RECORDS))
             self._picked = []
         except OSError as error:
             if not self._is_disk_failing:
@@ -218,13 +220,14 @@ class SpooledRecords:
             return False
         finally:
             self._put_back()
+            lost, self._given_up = self._given_up, 0
+            if lost:
+                self._lose(lost, "the spool is full")
         self._has_more = True
         if self._is_disk_failing:
             self._is_disk_failing = False
             self._log.info("call records for {name} are spooled again", name=self.name)
-        if lost:
-            self._lose(lost, "the spool is full")
-        elif self._lost:
+        if self._lost and not lost:
             self._log.info("{count} call records for {name} were lost", count=self._lost, name=self.name)
             self._lost = 0
         return True
@@ -239,21 +242,19 @@ class SpooledRecords:
         self._waiting.extendleft(reversed(self._picked))
         self._picked = []
 
-    def _put_into_spool(self, records: Sequence[bytes]) -> int:
-        """Put records in, and make room as far as that is wanted; in the thread. Give the number that was given up."""
-        lost = 0
+    def _put_into_spool(self, records: Sequence[bytes]) -> None:
+        """Put records in, and make room as far as that is wanted; in the thread. Count what is given up for it."""
         for chunk in _chunks(records):
             while True:
                 try:
                     self._spool.put(chunk)
                 except SpoolFullError:
                     if self._settings.when_full is FullPolicy.NEWEST or not self._spool.size_octets:
-                        lost += len(chunk)
+                        self._given_up += len(chunk)
                         break
-                    lost += self._spool.drop_oldest()
+                    self._given_up += self._spool.drop_oldest()
                 else:
                     break
-        return lost
 
     def _lose(self, count: int, why: str) -> None:
         if not self._lost:
@@ -342,14 +343,14 @@ class SpooledRecords:
                 await self._hand_over(records[:half])
                 await self._hand_over(records[half:])
                 return
-            self._log.error(
-                "{name} refuses call record {id}: {error}; it is kept in {path}",
-                name=self.name,
-                id=records[0].get("id"),
-                error=error,
-                path=str(self._spool.directory / "refused.records"),
-            )
-            await self._worker.run(self._spool.refuse, [to_json(records[0])])
+            line = to_json(records[0])
+            if await self._worker.run(self._spool.refuse, [line]):
+                path = str(self._spool.directory / "refused.records")
+                text = "{name} refuses call record {id}: {error}; it is kept in {path}"
+                self._log.error(text, name=self.name, id=records[0].get("id"), error=error, path=path)
+            else:
+                text = "{name} refuses a call record, perhaps kept nowhere else: {error}: {record}"
+                self._log.error(text, name=self.name, error=error, record=line.decode())
 
     def _read_spool(self) -> _Batch:
         batch = self._spool.read(self._settings.batch)

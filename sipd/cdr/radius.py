@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import cast
 
-from twisted.internet.defer import Deferred, FirstError, gatherResults, succeed
+from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -59,8 +59,7 @@ class RadiusSink:
 
     def close(self) -> Deferred[None]:
         """See `IRecordSink`."""
-        self._client.close()
-        return succeed(None)
+        return self._client.close()
 
 
 def _first(failure: Failure) -> None:

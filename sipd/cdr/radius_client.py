@@ -1,32 +1,21 @@
-"""Accounting requests to RADIUS servers (RFC 2866) over UDP: repeated, to one server after another, until one answers.
-
-The octets are pyrad's; what is sent when is decided here, on the reactor. An answer counts only if it comes from the
-server that was asked and its authenticator is made with the secret that is shared with that server.
-"""
+"""Accounting requests to RADIUS servers (RFC 2866): their attributes, and how many may be unanswered at a time."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
 
+from pyrad.dictionary import Dictionary
+from pyrad.packet import AccountingResponse, AcctPacket
 from twisted.internet.defer import Deferred, DeferredSemaphore
-from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.protocol import DatagramProtocol
-from twisted.logger import Logger
 
 from sipd.cdr.interfaces import SinkError
-from sipd.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from twisted.internet.interfaces import IListeningPort
+from sipd.radius.peer import RadiusUnavailableError
+from sipd.radius.peers import RadiusPeers
 
 #: Attributes by name, in order; a name may come more than once.
 Attributes = Sequence[tuple[str, str | int]]
 
-_ACCOUNTING_RESPONSE = 5
-_IDENTIFIERS = 256
 #: Requests that may be unanswered together; fewer than there are identifiers, which are not used again at once.
 _WINDOW = 64
 #: Octets of a text: of an attribute, and inside of one of a vendor.
@@ -61,56 +50,16 @@ END-VENDOR Cisco
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RadiusServer:
-    """A server.
-
-    Args:
-        host: its address, in numbers.
-        port: for accounting.
-        secret: shared with it.
-    """
-
-    host: str
-    port: int = 1813
-    secret: bytes = field(repr=False)
-
-
 class RadiusClient:
-    """Asks servers, the first that is believed to be there first.
+    """Brings attributes to a server: 64 requests at a time, and the others wait.
 
     Args:
-        servers: in order.
-        reactor: for sockets and timers.
-        timeout: seconds until a request is sent again.
-        tries: how often one is sent to a server.
-        dead_time: seconds for which a server that did not answer is asked last.
-
-    Raises:
-        ConfigurationError: pyrad is not installed.
+        peers: the servers; closed with this.
     """
 
-    _log = Logger()
-
-    def __init__(
-        self,
-        servers: Sequence[RadiusServer],
-        reactor: Any,
-        *,
-        timeout: float = 2.0,
-        tries: int = 3,
-        dead_time: float = 60.0,
-    ) -> None:
-        try:
-            from pyrad.dictionary import Dictionary
-        except ImportError:
-            raise ConfigurationError(
-                ["call records by RADIUS need the package pyrad: pip install 'sipd[radius]'"]
-            ) from None
-        dictionary = Dictionary(io.StringIO(_DICTIONARY))
-        self._peers = [_Peer(server, reactor, dictionary, timeout, tries) for server in servers]
-        self._reactor = reactor
-        self._dead_time = dead_time
+    def __init__(self, peers: RadiusPeers) -> None:
+        self._peers = peers
+        self._dictionary = Dictionary(io.StringIO(_DICTIONARY))
         self._window = DeferredSemaphore(_WINDOW)
 
     def account(self, attributes: Attributes) -> Deferred[None]:
@@ -120,134 +69,26 @@ class RadiusClient:
         """
         return self._window.run(lambda: Deferred.fromCoroutine(self._ask(attributes)))
 
-    def close(self) -> None:
-        """Give up what is unanswered, and the sockets. Idempotent."""
-        for peer in self._peers:
-            peer.close()
+    def close(self) -> Deferred[None]:
+        """Give up what is unanswered, and what waits, and the sockets. Idempotent."""
+        # Those that wait would each be let in by the end of the one before it, deeper and deeper in the stack.
+        waiting, self._window.waiting = self._window.waiting, []
+        for one in waiting:
+            one.errback(SinkError("it is closed"))
+        return self._peers.close()
 
     async def _ask(self, attributes: Attributes) -> None:
-        now = self._reactor.seconds()
-        for peer in sorted(self._peers, key=lambda peer: peer.dead_until > now):
-            if await peer.ask(attributes):
-                peer.dead_until = 0.0
-                return
-            if peer.is_closed:
-                raise SinkError("it is closed")
-            peer.dead_until = self._reactor.seconds() + self._dead_time
-        raise SinkError(f"no answer from {', '.join(peer.name for peer in self._peers)}")
+        def make(identifier: int, secret: bytes) -> AcctPacket:
+            packet = AcctPacket(id=identifier, secret=secret, dict=self._dictionary)
+            for name, value in attributes:
+                limit = _MAX_VENDOR_TEXT if self._dictionary.attributes[name].vendor else _MAX_TEXT
+                packet.AddAttribute(name, _cut(value, limit) if isinstance(value, str) else value)
+            return packet
 
-
-@dataclass(slots=True)
-class _Request:
-    """A request that is not answered yet."""
-
-    packet: Any
-    data: bytes
-    done: Deferred[bool]
-    tries: int
-    timer: IDelayedCall | None = None
-
-
-class _Peer(DatagramProtocol):
-    """One server: a socket and the identifiers that are in use with it."""
-
-    noisy = False
-
-    def __init__(self, server: RadiusServer, reactor: Any, dictionary: Any, timeout: float, tries: int) -> None:
-        self.name = f"[{server.host}]:{server.port}" if ":" in server.host else f"{server.host}:{server.port}"
-        self.dead_until = 0.0
-        self.is_closed = False
-        self._server = server
-        self._reactor = reactor
-        self._dictionary = dictionary
-        self._timeout = timeout
-        self._tries = tries
-        self._port: IListeningPort | None = None
-        self._pending: dict[int, _Request] = {}
-        self._last = 0
-
-    def ask(self, attributes: Attributes) -> Deferred[bool]:
-        """Send a request until it is answered, or was sent often enough; say whether it was."""
-        done: Deferred[bool] = Deferred()
-        if self.is_closed:
-            done.callback(False)
-            return done
-        if self._port is None:
-            family = "::" if ":" in self._server.host else "0.0.0.0"
-            self._port = self._reactor.listenUDP(0, self, interface=family)
-        identifier = self._free_identifier()
-        packet = self._packet(identifier, attributes)
-        request = _Request(packet, packet.RequestPacket(), done, self._tries)
-        self._pending[identifier] = request
-        self._send(identifier, request)
-        return done
-
-    def datagramReceived(self, data: bytes, address: tuple[str, int]) -> None:
-        """Take an answer, if it is one."""
-        from pyrad.packet import PacketError
-
-        if address[:2] != (self._server.host, self._server.port) or len(data) < 20 or data[0] != _ACCOUNTING_RESPONSE:
-            return
-        request = self._pending.get(data[1])
-        if request is None:
-            return
         try:
-            reply = request.packet.CreateReply(packet=data)
-            is_right = request.packet.VerifyReply(reply, data)
-        except PacketError:
-            return
-        if is_right:
-            self._end(data[1], is_answered=True)
-
-    def connectionRefused(self) -> None:
-        """ICMP says that nobody is there; the timer says the same, a little later."""
-
-    def close(self) -> None:
-        """Give up everything."""
-        self.is_closed = True
-        for identifier in list(self._pending):
-            self._end(identifier, is_answered=False)
-        if self._port is not None:
-            self._port.stopListening()
-            self._port = None
-
-    def _free_identifier(self) -> int:
-        """Give the one that was not used for the longest time; the window leaves enough of them."""
-        for _ in range(_IDENTIFIERS):
-            self._last = (self._last + 1) % _IDENTIFIERS
-            if self._last not in self._pending:
-                break
-        return self._last
-
-    def _packet(self, identifier: int, attributes: Attributes) -> Any:
-        from pyrad.packet import AcctPacket
-
-        packet = AcctPacket(id=identifier, secret=self._server.secret, dict=self._dictionary)
-        for name, value in attributes:
-            is_vendor = self._dictionary.attributes[name].vendor
-            limit = _MAX_VENDOR_TEXT if is_vendor else _MAX_TEXT
-            packet.AddAttribute(name, _cut(value, limit) if isinstance(value, str) else value)
-        return packet
-
-    def _send(self, identifier: int, request: _Request) -> None:
-        request.timer = None
-        if not request.tries:
-            self._end(identifier, is_answered=False)
-            return
-        request.tries -= 1
-        request.timer = self._reactor.callLater(self._timeout, self._send, identifier, request)
-        assert self.transport is not None
-        try:
-            self.transport.write(request.data, (self._server.host, self._server.port))
-        except OSError:
-            # No route, or no room: it is sent again like one that was lost.
-            return
-
-    def _end(self, identifier: int, *, is_answered: bool) -> None:
-        request = self._pending.pop(identifier)
-        if request.timer is not None:
-            request.timer.cancel()
-        request.done.callback(is_answered)
+            await self._peers.ask(make, (AccountingResponse,))
+        except RadiusUnavailableError as error:
+            raise SinkError(str(error)) from None
 
 
 def _cut(text: str, size_octets: int) -> str:

@@ -180,21 +180,26 @@ class Spool:
             # Without a note they are not missed, and on a full disk this is what makes room.
             self._drop_taken()
 
-    def refuse(self, records: Sequence[bytes]) -> None:
-        """Keep records that the place will never take, beside the others, while they are not too many.
+    def refuse(self, records: Sequence[bytes]) -> int:
+        """Keep records that the place will never take, beside the others; give how many: no more when there are many.
 
         Raises:
             OSError: there is no room for them.
         """
+        kept = 0
         path = self.directory / "refused.records"
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _MODE)
         try:
             for record in records:
                 if os.fstat(descriptor).st_size < MAX_REFUSED_OCTETS:
-                    os.write(descriptor, record + b"\n")
+                    rest = memoryview(record + b"\n")
+                    while rest:
+                        rest = rest[os.write(descriptor, rest) :]
+                    kept += 1
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+        return kept
 
     def drop_oldest(self) -> int:
         """Give up the oldest segment, to make room; give the number of records in it that were not taken.

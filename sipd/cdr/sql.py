@@ -89,7 +89,9 @@ class RecordTable:
 
         try:
             parsed = make_url(url)
-        except sa.exc.ArgumentError:
+            if "@" in (parsed.host or ""):  # the end of a password with an @ that is not escaped
+                raise ValueError
+        except (sa.exc.ArgumentError, ValueError):  # the latter shows what it takes for a port: of a password, perhaps
             raise SinkError("the database URL is malformed") from None
         self._name = parsed.render_as_string(hide_password=True)
         with self._explained():

@@ -15,10 +15,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError, fail, succeed
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, succeed
 from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -36,8 +37,10 @@ _NAMES = tuple(field.name for field in SCALARS)
 #: Bounds of RFC 5424 section 6.
 _MAX_HOST = 255
 _CONNECT_TIMEOUT = 5.0
-#: Seconds that a connection may take to take a batch.
+#: Seconds that a connection may take to take a batch, or a socket to take a datagram.
 _WRITE_TIMEOUT = 10.0
+#: Seconds until a socket that took no datagram is given it again.
+_PAUSE = 0.05
 
 
 class Formatter:
@@ -73,37 +76,58 @@ class Formatter:
 
 @implementer(IRecordSink)
 class SyslogDatagrams:
-    """Sends each record as a datagram; nothing here waits.
+    """Sends each record as a datagram.
+
+    A socket of this machine takes few at a time, often ten: the rest of a batch waits until it takes more. If all of
+    it was given again instead, the first few would come over and over, and the last ones never.
 
     Args:
         address: a path, or an address in numbers and a port.
         formatter: prints records.
+        clock: bounds what it waits for.
     """
 
-    def __init__(self, address: str | tuple[str, int], formatter: Formatter) -> None:
+    def __init__(self, address: str | tuple[str, int], formatter: Formatter, *, clock: Any) -> None:
         self._address = address
         self._format = formatter
+        self._clock = clock
         self._socket: socket.socket | None = None
+        self._sending: Deferred[None] = succeed(None)
 
     def deliver(self, records: Sequence[Record]) -> Deferred[None]:
         """See `IRecordSink`."""
-        try:
-            messages = [self._format(record) for record in records]
-            for message in messages:
-                self._send(message)
-        except RecordsRefusedError as error:
-            return fail(error)
-        except OSError as error:
-            self._drop()
-            if error.errno == errno.EMSGSIZE:
-                return fail(RecordsRefusedError("larger than a datagram may be"))
-            return fail(SinkError(str(error.strerror or error)))
-        return succeed(None)
+        self._sending = Deferred.fromCoroutine(self._send_all(records)).addErrback(self._explain)
+        return self._sending
 
     def close(self) -> Deferred[None]:
         """See `IRecordSink`."""
+        self._sending.cancel()
         self._drop()
         return succeed(None)
+
+    async def _send_all(self, records: Sequence[Record]) -> None:
+        for message in [self._format(record) for record in records]:
+            deadline = self._clock.seconds() + _WRITE_TIMEOUT
+            while True:
+                try:
+                    self._send(message)
+                    break
+                except BlockingIOError:
+                    if self._clock.seconds() >= deadline:
+                        raise
+                await deferLater(self._clock, _PAUSE)
+
+    def _explain(self, failure: Failure) -> Failure:
+        if failure.check(RecordsRefusedError):
+            return failure
+        self._drop()
+        if failure.check(CancelledError):
+            return Failure(SinkError("given up"))
+        failure.trap(OSError)
+        error: Any = failure.value
+        if error.errno == errno.EMSGSIZE:
+            return Failure(RecordsRefusedError("larger than a datagram may be"))
+        return Failure(SinkError(str(error.strerror or error)))
 
     def _send(self, message: bytes) -> None:
         if self._socket is None:
@@ -133,7 +157,7 @@ class _Connection(Protocol):
         """Write, and say when the kernel has it; fails with `SinkError` if it never will."""
         transport: Any = self.transport
         self.written = Deferred()
-        # A producer is asked for more as soon as nothing waits any more.
+        # A producer is asked for more at once, and then as soon as nothing waits any more.
         transport.write(data)
         transport.registerProducer(_Drained(transport, self.written), False)
         return self.written
@@ -151,9 +175,13 @@ class _Drained:
     def __init__(self, transport: Any, done: Deferred[None]) -> None:
         self._transport = transport
         self._done = done
+        self._is_registered = False
 
     def resumeProducing(self) -> None:
-        """All was written."""
+        """All was written; but the first time it is only registered."""
+        if not self._is_registered:
+            self._is_registered = True
+            return
         self._transport.unregisterProducer()
         if not self._done.called:
             self._done.callback(None)

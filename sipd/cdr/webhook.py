@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from OpenSSL.crypto import Error as CryptoError
 from twisted.internet.defer import CancelledError, Deferred, succeed
-from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
+from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionClosed, DNSLookupError
 from twisted.internet.interfaces import IConsumer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.ssl import Certificate, trustRootFromCertificates
@@ -56,6 +56,7 @@ _MAX_ANSWER_OCTETS = 64 * 1024
 #: What keeps a request from being answered.
 _FAILURES = (
     ConnectError,
+    ConnectingCancelledError,
     ConnectionClosed,
     DNSLookupError,
     ResponseFailed,
@@ -232,7 +233,7 @@ def make_client(reactor: Any, *, connect_timeout: float, ca: Path | None) -> tup
         ConfigurationError: treq is not installed, or the file holds no certificate.
     """
     try:
-        from treq.client import HTTPClient
+        from sipd.web import client as web
     except ImportError:
         raise ConfigurationError(["call records by HTTP need the package treq: pip install 'sipd[http]'"]) from None
     pool = HTTPConnectionPool(reactor)
@@ -248,7 +249,8 @@ def make_client(reactor: Any, *, connect_timeout: float, ca: Path | None) -> tup
             raise ConfigurationError([f"{ca}: a certificate in PEM expected"])
         root = trustRootFromCertificates(certificates)
     policy = BrowserLikePolicyForHTTPS(root)
-    return HTTPClient(Agent(reactor, policy, connectTimeout=connect_timeout, pool=pool)), pool
+    agent = Agent(reactor, policy, connectTimeout=connect_timeout, pool=pool)
+    return web.make_client(agent), pool
 
 
 def _retry_after(values: Sequence[bytes]) -> float | None:

@@ -89,7 +89,7 @@ class AccountStores:
         """Close connections, threads and sockets."""
         closing = [cache.close() for cache in self.caches]
         if self._radius is not None:
-            closing.append(Deferred.fromCoroutine(self._radius.close()))
+            closing.append(self._radius.close())
         return gatherResults(closing).addCallback(lambda _: None)
 
 
@@ -187,26 +187,32 @@ def _http(config: Config, section: AccountStore, reactor: Any, reader: Reader) -
 def _radius(
     config: Config, section: AccountStore, reactor: Any, entropy: Entropy, proved: ProvedUsers
 ) -> RadiusVerifier:
-    from sipd.accounts.attributes import DigestForm, QuestionSettings
-    from sipd.accounts.radius import RadiusServer, RadiusSettings, RadiusVerifier
+    from sipd.accounts.attributes import DigestForm, QuestionMaker, QuestionSettings
+    from sipd.accounts.radius import RadiusVerifier
+    from sipd.radius.peer import RadiusServer, RadiusSettings
+    from sipd.radius.peers import RadiusPeers
 
-    secret = section.secret.text if section.secret is not None else ""
-    return RadiusVerifier(
+    secret = section.secret.text.encode("utf-8", "surrogateescape") if section.secret is not None else b""
+    peers = RadiusPeers(
         [RadiusServer(host=host, port=port, secret=secret) for host, port in section.servers],
         RadiusSettings(
-            questions=QuestionSettings(
-                form=DigestForm(section.digest),
-                has_realm=section.user_name == "user@realm",
-                nas_identifier=section.nas_identifier,
-                needs_message_authenticator=section.message_authenticator,
-            ),
             timeout=section.timeout / section.tries,
             tries=section.tries,
             rest=_RADIUS_REST,
-            retry_after=config.accounts.retry_after,
+            needs_message_authenticator=section.message_authenticator,
         ),
         reactor=reactor,
-        entropy=entropy,
+        first_identifier=entropy(1)[0],
+    )
+    questions = QuestionSettings(
+        form=DigestForm(section.digest),
+        has_realm=section.user_name == "user@realm",
+        nas_identifier=section.nas_identifier,
+    )
+    return RadiusVerifier(
+        peers,
+        QuestionMaker(questions, entropy),
+        retry_after=config.accounts.retry_after,
         domains=(*config.domains, config.realm.lower()),
         proved=proved.add,
     )

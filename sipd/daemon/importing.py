@@ -290,10 +290,14 @@ def _has_table(url: str, name: str) -> bool:
     """
     try:
         parsed = make_url(url)
+        if "@" in (parsed.host or ""):  # the end of a password with an @ that is not escaped
+            raise ValueError
         path = parsed.database
         if parsed.get_backend_name() == "sqlite" and (not path or not Path(path).exists()):
             return False
         engine = sa.create_engine(parsed)
+    except ValueError:  # it shows what it takes for a port: of a password, perhaps
+        raise LocalError("The database URL is malformed") from None
     except (sa.exc.SQLAlchemyError, ImportError) as error:
         raise LocalError(f"The database cannot be used: {' '.join(str(error).split())}") from None
     try:

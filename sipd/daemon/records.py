@@ -28,6 +28,8 @@ from sipd.registrar.store import DatabaseThread
 
 _SYSLOG_PORTS = {"udp": 514, "tcp": 601}
 _ACCOUNTING_PORT = 1813
+#: Seconds for which a RADIUS server that did not answer is asked after the others.
+_RADIUS_REST = 60.0
 
 
 class Records:
@@ -184,25 +186,27 @@ class Records:
             max_octets=section.message_size_octets,
         )
         if section.server is None:
-            return SyslogDatagrams(str(_given(section.socket)), formatter)
+            return SyslogDatagrams(str(_given(section.socket)), formatter, clock=self._reactor)
         host, port = section.server
         port = port or _SYSLOG_PORTS[section.transport]
         if section.transport == "udp":
-            return SyslogDatagrams((host, port), formatter)
+            return SyslogDatagrams((host, port), formatter, clock=self._reactor)
         endpoint = TCP6ClientEndpoint if ":" in host else TCP4ClientEndpoint
         return SyslogStream(endpoint(self._reactor, host, port), formatter, clock=self._reactor)
 
     def _radius(self, section: RecordSink) -> IRecordSink:
         from sipd.cdr.radius import RadiusProgress, RadiusSink
-        from sipd.cdr.radius_client import RadiusClient, RadiusServer
+        from sipd.cdr.radius_client import RadiusClient
+        from sipd.radius.peer import RadiusServer, RadiusSettings
+        from sipd.radius.peers import RadiusPeers
 
-        secret = _given(section.secret).text.encode()
-        client = RadiusClient(
+        secret = _given(section.secret).text.encode("utf-8", "surrogateescape")
+        peers = RadiusPeers(
             [RadiusServer(host=host, port=port or _ACCOUNTING_PORT, secret=secret) for host, port in section.servers],
-            self._reactor,
-            timeout=section.retransmit,
-            tries=section.tries,
+            RadiusSettings(timeout=section.retransmit, tries=section.tries, rest=_RADIUS_REST),
+            reactor=self._reactor,
         )
+        client = RadiusClient(peers)
         if section.start or section.interim:
             progress = RadiusProgress(
                 client,

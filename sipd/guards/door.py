@@ -155,18 +155,25 @@ class Door:
         """Decide about a source for the rest of this window."""
         if len(self._sources) >= self.settings.max_sources:
             self._sources.clear()
-        name = source_of(host)
-        source = self._sources.get(name)
+        source = self._judge_address(host)
         if source is None:
-            source = self._sources[name] = self._judge(host)
+            name = source_of(host)
+            source = self._sources.get(name)
+            if source is None:
+                source = self._sources[name] = self._judge(host)
         self._sources[host] = source
         return source
 
-    def _judge(self, host: str) -> _Source:
+    def _judge_address(self, host: str) -> _Source | None:
+        """Decide about one address alone, whatever its neighbours in a /64 do; `None` to decide about all of them."""
         if self._trusts(host):
             return _Source(_UNBOUNDED, "")
-        if self.settings.access.denies(host):
-            return _Source(0, "denied")
+        return _Source(0, "denied") if self.settings.access.denies(host) else None
+
+    def _judge(self, host: str) -> _Source:
+        source = self._judge_address(host)
+        if source is not None:
+            return source
         if self._bans.find(host) is not None:
             return _Source(0, "banned")
         return _Source(self.settings.messages_per_second or _UNBOUNDED, "flood")

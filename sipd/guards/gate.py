@@ -110,6 +110,10 @@ class Gate:
 
     # --- IGate -----------------------------------------------------------------------------------------------
 
+    def is_urgent(self, request: Request) -> bool:
+        """See `IGate`."""
+        return self._claims_emergency(request)
+
     def call_offered(self, asked: RoutingRequest) -> None:
         """See `IGate`. Nothing is counted yet: the same call comes again with a password."""
         if self._claims_emergency(asked.request):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from sipd.sip.grammar import unescape
 from sipd.sip.uri import SipUri, TelUri, Uri
 
 _SEPARATORS = str.maketrans("", "", "-.() ")
-_DIAL_CHARACTERS = frozenset("0123456789*#+ABCDabcd")
+_NUMBER = re.compile(r"[+0-9*#][0-9*#A-Da-d]*")
 
 #: Country codes of one and of two digits (ITU-T E.164); all others have three.
 _ONE_DIGIT = ("1", "7")
@@ -30,6 +31,8 @@ _TWO_DIGITS = frozenset(
 def called_number(uri: Uri, international_prefixes: Iterable[str] = ()) -> str:
     """Give the number that a URI calls, without visual separators and parameters; empty if it calls none.
 
+    What follows a number is left out: whoever dials it may do so, too.
+
     Args:
         uri: of sip, sips or tel.
         international_prefixes: what stands for `+` at the beginning of a number, such as `00`.
@@ -40,9 +43,10 @@ def called_number(uri: Uri, international_prefixes: Iterable[str] = ()) -> str:
         text = unescape(uri.user or "").partition(";")[0]
     else:
         return ""
-    number = text.translate(_SEPARATORS)
-    if not number or not _DIAL_CHARACTERS.issuperset(number):
+    found = _NUMBER.match(text.translate(_SEPARATORS))
+    if found is None:
         return ""
+    number = found[0]
     for prefix in international_prefixes:
         if number.startswith(prefix):
             return f"+{number.removeprefix(prefix)}"

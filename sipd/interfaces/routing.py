@@ -202,6 +202,9 @@ class IGate(Interface):
     `attempt` before each leg. What these count is given back by `attempt_ended` and `call_ended`.
     """
 
+    def is_urgent(request: Request) -> bool:
+        """Say whether a request says that it is for help: whether it is shows when it is known where it goes."""
+
     def call_offered(asked: RoutingRequest) -> None:
         """Take note of an INVITE that is no call yet.
 

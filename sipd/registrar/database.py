@@ -151,8 +151,11 @@ def _execute(connection: sa.Connection, statement: SQLCompiler, rows: list[Row])
 
 def _parse_url(url: str) -> URL:
     try:
-        return make_url(url)
-    except sa.exc.ArgumentError:
+        parsed = make_url(url)
+        if "@" in (parsed.host or ""):  # the end of a password with an @ that is not escaped
+            raise ValueError
+        return parsed
+    except (sa.exc.ArgumentError, ValueError):  # the latter shows what it takes for a port: of a password, perhaps
         raise DatabaseError("The database URL is malformed; expected such as sqlite:////path/to/file") from None
 
 

@@ -8,7 +8,6 @@ from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
 
-from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionClosed, DNSLookupError
 from twisted.internet.protocol import Protocol
@@ -16,12 +15,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.client import RequestTransmissionFailed, ResponseDone, ResponseFailed, ResponseNeverReceived
 from twisted.web.error import SchemeNotSupported
+from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent
 
 from sipd.routing.breaker import Breaker
 from sipd.routing.http import ServiceFailedError
 from sipd.routing.questions import Answer, MalformedAnswerError, key_of, read_answer
+from sipd.web.client import make_client
 
 #: How a service that cannot be asked shows.
 _FAILURES = (
@@ -86,7 +87,7 @@ class RoutingService:
     def __init__(self, settings: ServiceSettings, *, agent: IAgent, reactor: Any) -> None:
         self.settings = settings
         self.counts: Counter[str] = Counter()
-        self._client = HTTPClient(agent)
+        self._client = make_client(agent)
         self._reactor = reactor
         self._breaker = Breaker(reactor.seconds, failures=settings.failures, rest=settings.rest)
         self._asking: set[Deferred[Answer]] = set()
@@ -137,19 +138,22 @@ class RoutingService:
             raise ServiceFailedError("resting", "it has failed too often, and is not asked for a while")
         asking: Deferred[Answer] = Deferred.fromCoroutine(self._post(question))
         self._asking.add(asking)
+        answer, reason = None, "asking it failed here"
         try:
             answer = await asking.addTimeout(settings.timeout, self._reactor, _late)
         except ServiceFailedError as error:
-            if self._breaker.failed():
+            reason = error.reason
+            raise
+        finally:
+            self._asking.discard(asking)
+            # Whatever it was, it has to be told: or else a question that was let through alone would be the last one.
+            if answer is None and self._breaker.failed():
                 self._log.error(
                     "the routing service at {url} is not asked for {rest:g} s: {reason}",
                     url=settings.url,
                     rest=settings.rest,
-                    reason=error.reason,
+                    reason=reason,
                 )
-            raise
-        finally:
-            self._asking.discard(asking)
         if self._breaker.succeeded():
             self._log.info("the routing service at {url} answers again", url=settings.url)
         return answer
@@ -240,7 +244,8 @@ class _Body(Protocol):
         """See `IProtocol`."""
         if self._read.called:
             return
-        if reason.check(ResponseDone):
+        # Without a length it ends with its connection; if that is too early, it is no JSON.
+        if reason.check(ResponseDone, PotentialDataLoss):
             self._read.callback(b"".join(self._parts))
         else:
             self._read.errback(reason)

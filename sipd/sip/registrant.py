@@ -313,6 +313,8 @@ Registrant.TABLE = table(
     (State.TRYING, Event.STOP, State.LEAVING, Registrant._leave),
     (State.REGISTERED, Event.DUE, State.REFRESHING, Registrant._begin_after_wait),
     (State.REGISTERED, Event.HURRY, State.REFRESHING, Registrant._begin),
+    # What is granted for a second only is not refreshed in time.
+    (State.REGISTERED, Event.EXPIRY, State.TRYING, Registrant._lose),
     (State.REGISTERED, Event.STOP, State.LEAVING, Registrant._leave),
     (State.REFRESHING, Event.GRANTED, State.REGISTERED, Registrant._bind),
     (State.REFRESHING, Event.FAILED, State.REFRESHING, Registrant._go_on),

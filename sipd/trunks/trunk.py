@@ -53,6 +53,8 @@ class Trunk:
         self._write_number = write_number
         self._servers = Servers(agent, settings, observer, self._server_came_up)
         self._is_started = False
+        #: Those that are being removed.
+        self._leaving: list[Registration] = []
         self._name_contact()
 
     def start(self) -> None:
@@ -70,9 +72,9 @@ class Trunk:
         """Stop at once, without a word."""
         self._is_started = False
         self._servers.stop()
-        if self.registration is not None:
-            self.registration.close()
-            self.registration = None
+        registration, self.registration = self.registration, None
+        for one in [*self._leaving, *([] if registration is None else [registration])]:
+            one.close()
 
     def configure(self, settings: TrunkSettings, write_number: NumberWriter) -> Deferred[None]:
         """Let other settings hold for what begins from now on; what the operator wants and what is known stays.
@@ -85,8 +87,8 @@ class Trunk:
         self._servers.configure(settings)
         if before.registration == settings.registration:
             return succeed(None)
-        gone = self._unregister()
         self._name_contact()
+        gone = self._unregister()
         self._carry_out()
         return gone
 
@@ -242,14 +244,26 @@ class Trunk:
 
     def _register(self) -> None:
         settings: RegistrationSettings | None = self.settings.registration
-        if settings is not None and self.registration is None:
+        if settings is not None and self.registration is None and not self._is_leaving(settings.registrars):
             named = replace(settings, contact_user=self.contact_user)
             self.registration = Registration(self._agent, named, self._registration_changed)
             self.registration.start()
 
     def _unregister(self) -> Deferred[None]:
         registration, self.registration = self.registration, None
-        return succeed(None) if registration is None else registration.stop()
+        if registration is None:
+            return succeed(None)
+        self._leaving.append(registration)
+        return registration.stop().addCallback(self._left, registration)
+
+    def _is_leaving(self, registrars: tuple[SipUri, ...]) -> bool:
+        """Say whether the same contact is being removed at one of these: what comes there last would hold."""
+        return any(not set(registrars).isdisjoint(one.settings.registrars) for one in self._leaving)
+
+    def _left(self, _: None, registration: Registration) -> None:
+        self._leaving.remove(registration)
+        if self._is_started and self.state is OperatorState.UP:
+            self._register()
 
     def _registration_changed(self, event: RegistrationEvent) -> None:
         self._observer.registration_changed(self.settings.name, event)

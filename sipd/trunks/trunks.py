@@ -48,6 +48,8 @@ class Trunks:
         self._trunks: dict[str, Trunk] = {}
         self._is_started = False
         self._leaving: set[Deferred[None]] = set()
+        #: Trunks that are none any more, and are not unregistered yet.
+        self._gone: list[Trunk] = []
         self._take(settings)
 
     def __len__(self) -> int:
@@ -73,7 +75,7 @@ class Trunks:
     def close(self) -> None:
         """Stop everything at once, without a word to anybody."""
         self._is_started = False
-        for trunk in self._trunks.values():
+        for trunk in [*self._trunks.values(), *self._gone]:
             trunk.close()
 
     def configure(self, settings: Iterable[TrunkSettings], write_number: NumberWriter | None = None) -> None:
@@ -182,7 +184,8 @@ class Trunks:
         before, self._trunks = self._trunks, {}
         for name, trunk in before.items():
             if name not in wanted:
-                self._note_leaving(trunk.stop())
+                self._gone.append(trunk)
+                self._note_leaving(trunk.stop().addCallback(lambda _, gone: self._gone.remove(gone), trunk))
         for name, one in wanted.items():
             known = before.get(name)
             if known is not None:

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 
-from twisted.internet.protocol import DatagramProtocol
+from tests.radius.server import FakeRadiusServer
 
 _OLD = {1: "realm", 2: "nonce", 3: "method", 4: "uri", 5: "qop", 6: "algorithm", 8: "cnonce", 9: "nc", 10: "username"}
 _NEW = {104: "realm", 105: "nonce", 108: "method", 109: "uri", 110: "qop", 111: "algorithm", 113: "cnonce", 114: "nc"}
@@ -23,45 +23,23 @@ def attributes(data: bytes) -> list[tuple[int, bytes]]:
     return found
 
 
-class FakeRadius(DatagramProtocol):
-    """Answers as the attributes `is_silent` and `code` say; by default as the digest deserves.
+class FakeRadius(FakeRadiusServer):
+    """Answers as the digest deserves, unless `code` is set.
 
     Attributes:
-        requests: the datagrams that came.
-        seen: the attributes of the last one, the parts of the digest by their names.
-        secret: by which it signs.
-        signs: whether its answers have a Message-Authenticator.
-        code: of every answer, if set.
+        users: their passwords, by name.
+        seen: the attributes of the last request, the parts of the digest by their names.
     """
 
     def __init__(self, users: Mapping[str, str], secret: bytes = b"testing") -> None:
+        super().__init__(secret, code=None)
         self.users = dict(users)
-        self.secret = secret
-        self.requests: list[bytes] = []
         self.seen: dict[int | str, str] = {}
-        self.is_silent = False
-        self.signs = True
-        self.code: int | None = None
 
-    def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
-        """Answer."""
-        self.requests.append(datagram)
-        if self.is_silent:
-            return
+    def judge(self, datagram: bytes) -> int | None:
+        """Give the code of the answer; `None` to a request that is not signed."""
         given = attributes(datagram[20:])
-        if not self._is_signed(datagram, given):
-            return
-        self.transport.write(self.answer(datagram, self._code(given)), addr)  # type: ignore[union-attr]
-
-    def answer(self, datagram: bytes, code: int) -> bytes:
-        """Make an answer to a request."""
-        body = b""
-        length = 20 + (18 if self.signs else 0)
-        head = bytes((code, datagram[1])) + length.to_bytes(2, "big")
-        if self.signs:
-            body = b"\x50\x12" + bytes(16)
-            body = body[:2] + hmac.digest(self.secret, head + datagram[4:20] + body, "md5")
-        return head + hashlib.md5(head + datagram[4:20] + body + self.secret).digest() + body
+        return self._code(given) if self._is_signed(datagram, given) else None
 
     def _is_signed(self, datagram: bytes, given: list[tuple[int, bytes]]) -> bool:
         signature = dict(given).get(80)

@@ -290,6 +290,8 @@ class DatabaseTests(SynchronousTestCase):
             ("location", "", "table location has no column username, contact, expires"),
             ("location", "nonsense", "malformed"),
             ("location", "postgresql+nodriver://u:secret@h/d", "nodriver"),
+            ("location", "postgresql+psycopg://u:se@secret:cret@h/d", "malformed"),
+            ("location", "postgresql+psycopg://u:se@secret@127.0.0.1:1/d", "malformed"),
             ("location", "postgresql+psycopg://u:secret@127.0.0.1:1/d", "127.0.0.1"),
         ):
             with self.subTest(f"{table} {url}"):

@@ -149,6 +149,8 @@ class OwnTableTests(SqliteCase):
         """What is no database, or is not there, is a store that cannot be asked; passwords are not in the text."""
         for url, expected in (
             ("nonsense", "malformed"),
+            ("postgresql+psycopg://alice:se@secret:cret@127.0.0.1/x", "malformed"),
+            ("postgresql+psycopg://alice:se@secret@127.0.0.1:1/x", "malformed"),
             ("sqlite:////nowhere/at/all", "unable to open"),
             ("postgresql+nodriver://alice:secret@127.0.0.1/x", "nodriver"),
             ("postgresql+psycopg://alice:secret@127.0.0.1:1/x", "127.0.0.1"),
@@ -223,6 +225,22 @@ class SubscriberTests(SqliteCase):
         assert found is not None and bob is not None
         self.assertFalse(found.is_secret)
         self.assertEqual((bob.password, bob.ha1), ("builder", {}))
+
+    def test_password_beside_a_hash(self) -> None:
+        """A password that does not fit the hash beside it is none: it may be the same word in every row."""
+        for number, (password, expected) in enumerate((("-", None), ("wonderland", "wonderland"))):
+            self.execute("DELETE FROM subscriber")
+            self.add("alice", ("example.com", "")[number], password, MD5.upper())
+            found = self.find("alice")
+            assert found is not None
+            self.assertEqual((found.password, found.ha1), (expected, {"MD5": MD5}))
+
+    def test_realm_in_capitals(self) -> None:
+        """A hash is good for its realm, however that is written in the domain of the row."""
+        self.add("alice", "Example.com", "", MD5)
+        found = self.find("alice", realm="Example.COM")
+        assert found is not None
+        self.assertEqual(found.ha1, {"MD5": MD5})
 
     def test_newer_columns(self) -> None:
         """Hashes of better algorithms are taken where the table has them."""

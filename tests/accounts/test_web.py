@@ -8,10 +8,14 @@ from typing import Any
 
 from treq.testing import RequestTraversalAgent
 from twisted.internet import reactor, ssl  # noqa: TID251 (a real service needs a real reactor)
+from twisted.internet.address import HostnameAddress
 from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
+from twisted.internet.error import ConnectingCancelledError
 from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.web.iweb import IAgent
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from sipd.accounts.interfaces import IAccountStore, MalformedAccountError, StoreUnavailableError
@@ -30,6 +34,7 @@ class Service(Resource):
     Attributes:
         status, body, headers: of the answer.
         seen: the path and the Authorization of each request.
+        cookies: those of each request.
         is_silent: whether it says nothing.
     """
 
@@ -41,6 +46,7 @@ class Service(Resource):
         self.status = status
         self.headers: dict[str, str] = {}
         self.seen: list[tuple[str, str]] = []
+        self.cookies: list[str | None] = []
         self.is_silent = False
         self.is_waiting: list[Any] = []
 
@@ -49,6 +55,7 @@ class Service(Resource):
         self.seen.append(
             (request.uri.decode(), request.requestHeaders.getRawHeaders(b"authorization", [b""])[0].decode())
         )
+        self.cookies.append(request.getHeader("cookie"))
         if self.is_silent:
             self.is_waiting.append(request)
             return NOT_DONE_YET
@@ -107,6 +114,22 @@ class AnswerTests(SynchronousTestCase):
             self.successResultOf(self.ask(name))
             self.assertEqual(self.service.seen[-1][0], f"/accounts/{path}?realm=example.com")
 
+    def test_dots(self) -> None:
+        """Nobody has a name that leads elsewhere in a path: it is not asked for."""
+        for name in (".", ".."):
+            self.assertIsNone(self.successResultOf(self.ask(name)))
+        self.assertEqual(self.service.seen, [])
+
+    def test_no_cookies(self) -> None:
+        """Cookies are not taken: one for each user would be kept for ever, and sent with the next question."""
+        self.service.headers["Set-Cookie"] = "session=alice; Path=/"
+        store = self.store()
+        for _ in range(2):
+            waiting = store.find("alice")
+            self.agent.flush()
+            self.successResultOf(waiting)
+        self.assertEqual(self.service.cookies, [None, None])
+
     def test_token(self) -> None:
         """The token goes with each request, and is not printed."""
         self.successResultOf(self.ask(token="s3cret"))
@@ -139,14 +162,34 @@ class AnswerTests(SynchronousTestCase):
                 error = self.failureResultOf(self.ask(), MalformedAccountError).value
                 self.assertNotIn("secret", str(error))
 
+    def test_given_up_while_connecting(self) -> None:
+        """A question that is given up before there is a connection says that the service cannot be asked."""
+        values = WebSettings(url=URL, realm="example.com")
+        store = HttpStore(values, reader=AccountReader(), agent=_Connecting(), reactor=None)
+        waiting = store.find("alice")
+        waiting.cancel()
+        self.failureResultOf(waiting, StoreUnavailableError)
+
     def test_too_long(self) -> None:
         """An answer that is too long is not read to its end."""
         self.service.body = b"{" + b" " * MAX_ANSWER_OCTETS + b"}"
         self.assertEqual(self.reason(), f"the service answers with more than {MAX_ANSWER_OCTETS} octets")
 
 
+@implementer(IAgent)
+class _Connecting:
+    """Never gets a connection."""
+
+    def request(self, *_: object, **__: object) -> Deferred[Any]:
+        """Ask, until that is given up."""
+        error = ConnectingCancelledError(HostnameAddress(b"127.0.0.1", 80))
+        return Deferred(lambda asking: asking.errback(error))
+
+
 class NetworkTests(TestCase):
     """A real service behind TLS."""
+
+    timeout = 10
 
     def setUp(self) -> None:
         """Start it."""
@@ -238,6 +281,25 @@ class NetworkTests(TestCase):
             while not self.service.is_waiting:
                 await _turn()
             ended = self.service.is_waiting[0].notifyFinish()
+            waiting.addErrback(lambda _: None)
+            waiting.cancel()
+            await ended.addErrback(lambda _: None)
+
+        return ensureDeferred(ask())  # type: ignore[return-value]
+
+    def test_given_up_in_the_middle(self) -> None:
+        """A question that is given up after the answer has begun closes its connection, too."""
+
+        async def ask() -> None:
+            self.service.is_silent = True
+            waiting = self.make().find("alice")
+            while not self.service.is_waiting:
+                await _turn()
+            request = self.service.is_waiting[0]
+            ended = request.notifyFinish()
+            request.write(b"{")
+            for _ in range(100):
+                await _turn()
             waiting.addErrback(lambda _: None)
             waiting.cancel()
             await ended.addErrback(lambda _: None)

@@ -12,6 +12,7 @@ from zope.interface import implementer
 from sipd.errors import RequestRefusedError
 from sipd.interfaces import Attempt, IGate, IRouter, ITrunks, Route, RoutingRequest
 from sipd.sip.locate import Target
+from sipd.sip.message import Request
 from sipd.sip.uri import Uri, parse_uri
 
 
@@ -89,6 +90,10 @@ class NotedGate:
         self.duration: float | None = None
         self.notes: list[str] = []
         self._first = ""
+
+    def is_urgent(self, request: Request) -> bool:
+        """See `IGate`."""
+        return False
 
     def call_offered(self, asked: RoutingRequest) -> None:
         """See `IGate`."""

@@ -7,7 +7,7 @@ from typing import Any
 from zope.interface.verify import verifyObject
 
 from sipd.b2bua.redirecting import follow
-from sipd.interfaces import Attempt, Credentials, IGate, IRouter, ITrunks
+from sipd.interfaces import Attempt, Credentials, IGate, IRouter, ITrunks, LegPolicy
 from sipd.sip.message import Response
 from sipd.sip.parser import parse_datagram
 from sipd.sip.uri import parse_uri
@@ -196,6 +196,15 @@ class RedirectTests(PlannedCase):
         self.assertEqual(
             (same.credentials, same.next_hop, same.trunk), (attempt.credentials, attempt.next_hop, "carrier")
         )
+
+    def test_trust_stays_behind(self) -> None:
+        """Who is trusted by the policy of a leg may not hand that trust on; what else the policy wants holds."""
+        policy = LegPolicy(name="carrier", trusted=True, tells_strangers=True, user_agent="x")
+        attempt = attempt_at(BOB, redirects=1, trusted=True, policy=policy)
+        (other,) = follow(attempt, _moved(f"<sip:bob@{CAROL}>"), set())
+        self.assertEqual(other.policy, LegPolicy(name="carrier", user_agent="x"))
+        (same,) = follow(attempt, _moved(f"<sip:robert@{BOB}>"), set())
+        self.assertEqual(same.policy, policy)
 
     def test_rubbish(self) -> None:
         """Contacts that cannot be read, or called, are passed over."""

@@ -443,6 +443,19 @@ class ReplacementTests(TransferCase):
         call.hang_up()
         self.finish()
 
+    def test_rubbish(self) -> None:
+        """One whose offer cannot be read is refused, and the call holds nothing of it."""
+        call, answered = self.established()
+        value = f"{answered.call_id};to-tag={answered.remote_tag};from-tag={answered.local_tag}"
+        taken = self.carol.call("bob", body=b"v=0\r\nrubbish\r\n", headers=(("Replaces", value),))
+        self.clock.advance(1.0)
+        self.assertEqual(taken.status, 488)
+        (identifier,) = self.server.ledger.calls()
+        held = [name for kind, name in self.server.ledger.held(identifier) if kind == "leg"]
+        self.assertEqual(held, ["a", "b1"])
+        call.hang_up()
+        self.finish()
+
     def test_gives_up(self) -> None:
         """Who cancels such a call changes nothing."""
         call, answered = self.established()

@@ -38,6 +38,7 @@ class ReasonTests(SynchronousTestCase):
             list(parse_reasons(("", ";cause=3", "Q.850;cause=abc", 'SIP;text="x', "Q.850;cause=99999"))),
             [Reason("Q.850", None, ""), Reason("Q.850", None, "")],
         )
+        self.assertEqual(list(parse_reasons(('SIP;text="a,b', "<,", "Q.850;cause=16"))), [Reason("Q.850", 16, "")])
         self.assertEqual(len(list(parse_reasons(["SIP;cause=1"] * 1000))), 10)
 
     @given(st.lists(st.text(max_size=60), max_size=4), st.integers(0, 700), st.booleans())

@@ -11,7 +11,7 @@ from zope.interface.verify import verifyObject
 
 from sipd.cdr.delivery import DeliverySettings, FullPolicy, SpooledRecords
 from sipd.cdr.interfaces import IRecordSink, IRecordTaker, RecordsRefusedError, SinkError
-from sipd.cdr.spool import Spool
+from sipd.cdr.spool import MAX_REFUSED_OCTETS, Spool
 from tests.cdr.support import LogKeeper, NoThread, Place, record
 
 
@@ -183,6 +183,16 @@ class DeliveryTests(DeliveryCase):
         self.assertIn(b'"id":"4"', (self.directory / "refused.records").read_bytes())
         self.assertTrue(self.spool.is_empty)
 
+    def test_refused_too_often(self) -> None:
+        """Where too many were refused before, the log has the record that is refused, and says so."""
+        self.directory.mkdir()
+        (self.directory / "refused.records").write_bytes(b"x" * MAX_REFUSED_OCTETS)
+        self.place.refused = {"4": RecordsRefusedError("no such column")}
+        self.open().take(record("4"))
+        (line,) = self.log.at("error")
+        self.assertIn('"id":"4"', line)
+        self.assertNotIn("is kept in", line)
+
     def test_fails_among_refusals(self) -> None:
         """A place that goes away while it is asked one by one gets all of them again."""
         records = self.open()
@@ -282,6 +292,25 @@ class BoundTests(DeliveryCase):
         got = self.fill(FullPolicy.OLDEST)
         self.assertEqual(got, list(range(got[0], 100)))
         self.assertGreater(got[0], 50)
+
+    def test_drop_oldest_before_the_disk_fails(self) -> None:
+        """Records that were given up for others are told of, also if the disk then does not take those."""
+        self.place.error = SinkError("away")
+        records = self.open(max_octets=20_000, segment_octets=4000)
+        for number in range(20):
+            records.take(record(str(number), reason="x" * 500))
+        self.log.events.clear()
+        give_up = self.spool.drop_oldest
+
+        def drop_oldest() -> int:
+            self.spool.is_full = True
+            return give_up()
+
+        self.patch(self.spool, "drop_oldest", drop_oldest)
+        while not self.spool.is_full:
+            records.take(record("more", reason="x" * 500))
+        self.assertTrue(any("are lost: the spool is full" in line for line in self.log.at("error")))
+        self.spool.is_full = False
 
     def test_drop_newest(self) -> None:
         """Or the newest: what the place gets are the first ones."""

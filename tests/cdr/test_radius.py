@@ -15,9 +15,11 @@ from zope.interface.verify import verifyObject
 from sipd.cdr import radius_client
 from sipd.cdr.interfaces import IRecordSink, SinkError
 from sipd.cdr.radius import RadiusProgress, RadiusSink, cisco_time, stop
-from sipd.cdr.radius_client import RadiusClient, RadiusServer
+from sipd.cdr.radius_client import RadiusClient
 from sipd.cdr.record import records_of
 from sipd.interfaces import Decision, ICallObserver
+from sipd.radius.peer import RadiusServer, RadiusSettings
+from sipd.radius.peers import RadiusPeers
 from tests.cdr.support import NOON, LogKeeper, call, record
 
 SECRETS = {"192.0.2.1": b"one", "192.0.2.2": b"two"}
@@ -57,13 +59,10 @@ class UdpPort:
     def __init__(self, reactor: UdpReactor, protocol: Any, interface: str) -> None:
         self.protocol = protocol
         self.interface = interface
-        self.error: OSError | None = None
         self._reactor = reactor
 
     def write(self, data: bytes, address: tuple[str, int]) -> None:
         """Send one."""
-        if self.error is not None:
-            raise self.error
         self._reactor.sent.append((data, address))
 
     def stopListening(self) -> None:
@@ -76,8 +75,8 @@ class RadiusCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.reactor = UdpReactor()
-        servers = [RadiusServer(host=host, secret=secret) for host, secret in SECRETS.items()]
-        self.client = RadiusClient(servers, self.reactor, timeout=2.0, tries=3, dead_time=60.0)
+        servers = [RadiusServer(host=host, port=1813, secret=secret) for host, secret in SECRETS.items()]
+        self.client = RadiusClient(RadiusPeers(servers, RadiusSettings(timeout=2.0, tries=3), reactor=self.reactor))
         self.addCleanup(self.client.close)
 
     def request(self, index: int = -1) -> AcctPacket:
@@ -92,16 +91,18 @@ class RadiusCase(SynchronousTestCase):
         """Give where the datagrams went."""
         return [host for _, (host, _) in self.reactor.sent]
 
-    def answer(self, index: int = -1, secret: bytes | None = None, source: str = "") -> None:
+    def answer(self, index: int = -1, secret: bytes | None = None, code: int = 5) -> None:
         """Answer a request."""
         packet = self.request(index)
-        _, (host, port) = self.reactor.sent[index]
+        _, address = self.reactor.sent[index]
         if secret is not None:
             packet.secret = secret
-        data = packet.CreateReply().ReplyPacket()
+        reply = packet.CreateReply()
+        reply.code = code
+        data = reply.ReplyPacket()
         for opened in list(self.reactor.ports):
-            if opened.protocol.name.startswith(host):
-                opened.protocol.datagramReceived(data, (source or host, port))
+            if opened.protocol.server.host == address[0]:
+                opened.protocol.datagramReceived(data, address)
 
     def values(self, index: int = -1) -> dict[str, list[Any]]:
         """Give the attributes of a request by their names."""
@@ -124,56 +125,20 @@ class ClientTests(RadiusCase):
         self.successResultOf(done)
         self.assertEqual((self.hosts(), self.reactor.getDelayedCalls()), (["192.0.2.1"], []))
 
-    def test_repeats_and_goes_on(self) -> None:
-        """Without an answer the same octets go three times to the first server, then others to the second."""
-        done = self.account()
-        for _ in range(3):
-            self.reactor.advance(2.0)
-        self.assertEqual(self.hosts(), ["192.0.2.1"] * 3 + ["192.0.2.2"])
-        self.assertEqual(len({data for data, _ in self.reactor.sent[:3]}), 1)
-        self.answer()
-        self.successResultOf(done)
-
     def test_nobody_answers(self) -> None:
         """When no server answers, the failure names them all."""
         done = self.account()
         self.reactor.pump([2.0] * 6)
         error = self.failureResultOf(done, SinkError).value
-        self.assertEqual(str(error), "no answer from 192.0.2.1:1813, 192.0.2.2:1813")
+        self.assertEqual(str(error), "no answer from 192.0.2.1:1813, no answer from 192.0.2.2:1813")
         self.assertEqual((len(self.reactor.sent), self.reactor.getDelayedCalls()), (6, []))
 
-    def test_dead_server_is_asked_last(self) -> None:
-        """A server that did not answer is asked last for a minute, then first again."""
-        first = self.account()
-        self.reactor.pump([2.0] * 3)
-        self.answer()
-        self.successResultOf(first)
-        self.account()
-        self.assertEqual(self.hosts()[-1], "192.0.2.2")
-        self.answer()
-        self.reactor.advance(60.0)
-        self.account()
-        self.assertEqual(self.hosts()[-1], "192.0.2.1")
-        self.answer()
-
     def test_what_is_no_answer(self) -> None:
-        """An answer from elsewhere, with another secret, of another kind, or of rubbish changes nothing."""
+        """An answer with another secret, or of another kind, changes nothing."""
         done = self.account()
-        port = self.reactor.ports[0]
-        self.answer(source="192.0.2.66")
         self.answer(secret=b"wrong")
-        good = self.request().CreateReply().ReplyPacket()
-        for data in (
-            b"",
-            b"\5",
-            good[:19],
-            b"\2" + good[1:],
-            good[:1] + b"\xff" + good[2:],
-            good[:2] + b"\0\x13" + good[4:],
-        ):
-            port.protocol.datagramReceived(data, ("192.0.2.1", 1813))
+        self.answer(code=2)
         self.assertNoResult(done)
-        port.protocol.connectionRefused()
         self.answer()
         self.successResultOf(done)
 
@@ -189,31 +154,13 @@ class ClientTests(RadiusCase):
             self.successResultOf(one)
         self.assertEqual(len(self.reactor.sent), 300)
 
-    def test_no_route(self) -> None:
-        """A datagram that cannot be sent is tried again like one that was lost."""
-        done = self.account()
-        self.answer()
-        self.successResultOf(done)
-        done = self.account()
-        self.answer()
-        self.reactor.ports[0].error = OSError(101, "Network is unreachable")
-        done = self.account()
-        self.reactor.ports[0].error = None
-        self.reactor.advance(2.0)
-        self.answer()
-        self.successResultOf(done)
-
     def test_close(self) -> None:
-        """A close fails what is unanswered, and what comes afterwards."""
-        done = self.account()
-        self.client.close()
-        self.failureResultOf(done, SinkError)
-        self.failureResultOf(self.account(), SinkError)
+        """A close fails what is unanswered, what waits, however much that is, and what comes afterwards."""
+        done = [self.account() for _ in range(1000)]
+        self.successResultOf(self.client.close())
+        for one in (*done, self.account()):
+            self.assertEqual(str(self.failureResultOf(one, SinkError).value), "it is closed")
         self.assertEqual((self.reactor.ports, self.reactor.getDelayedCalls()), ([], []))
-
-    def test_secrets_are_not_shown(self) -> None:
-        """A server prints without its secret."""
-        self.assertNotIn("hunter2", repr(RadiusServer(host="192.0.2.1", secret=b"hunter2")))
 
     def test_long_texts(self) -> None:
         """Texts are cut to what an attribute can hold, between characters."""

@@ -132,6 +132,9 @@ class SqlSinkTests(SynchronousTestCase):
         error = self.failureResultOf(sink.deliver([record()]), SinkError).value
         self.assertIn("127.0.0.1", str(error))
         self.assertNotIn("hunter2", str(error))
+        for password in ("hunter1@hunter2:hunter2", "hunter1@hunter2"):
+            malformed = self.open(f"postgresql+psycopg://sipd:{password}@127.0.0.1:1/sipd")
+            self.assertIn("malformed", str(self.failureResultOf(malformed.deliver([record()]), SinkError).value))
         unknown = self.open("nodatabase://sipd:hunter2@x/y")
         self.assertNotIn("hunter2", str(self.failureResultOf(unknown.deliver([record()]), SinkError).value))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -13,7 +14,9 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Protocol
+from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -25,6 +28,16 @@ from sipd.cdr.syslog import Formatter, SyslogDatagrams, SyslogStream
 from tests.cdr.support import call, record
 
 FORMATTER = Formatter(host="pbx.example", process=4711)
+
+
+class KernelTransport(StringTransport):
+    """Asks what is registered for more at once, as a socket does, whatever waits to be written."""
+
+    def registerProducer(self, producer: IPushProducer, streaming: bool) -> None:
+        """See `IConsumer`."""
+        super().registerProducer(producer, streaming)
+        if not streaming:
+            producer.resumeProducing()
 
 
 class FormatterTests(SynchronousTestCase):
@@ -65,7 +78,8 @@ class DatagramTests(SynchronousTestCase):
 
     def sink(self, address: Any) -> SyslogDatagrams:
         """Make a sink."""
-        sink = SyslogDatagrams(address, FORMATTER)
+        self.clock = Clock()
+        sink = SyslogDatagrams(address, FORMATTER, clock=self.clock)
         self.addCleanup(sink.close)
         return sink
 
@@ -96,17 +110,44 @@ class DatagramTests(SynchronousTestCase):
         self.successResultOf(sink.deliver([record("2")]))
         self.assertEqual(second.recv(9000), FORMATTER(record("2")))
 
-    def test_full(self) -> None:
-        """A socket that takes no more is tried again later: nothing waits here, and nothing is lost."""
+    def full(self) -> tuple[SyslogDatagrams, Deferred[None], socket.socket]:
+        """Deliver more than a socket takes at once; give the sink, what became of it, and the other end."""
         directory = tempfile.mkdtemp()
         path = os.path.join(directory, "log")
         self.addCleanup(os.rmdir, directory)
         self.addCleanup(os.remove, path)
         receiver = self.receiver(socket.AF_UNIX, path)
         sink = self.sink(path)
-        done = sink.deliver([record(str(number)) for number in range(10_000)])
+        done = sink.deliver([record(str(number)) for number in range(2000)])
+        self.assertNoResult(done)
+        return sink, done, receiver
+
+    def test_full(self) -> None:
+        """A socket that takes nothing for ten seconds is tried again later."""
+        _, done, receiver = self.full()
+        self.clock.pump([0.5] * 21)
         self.failureResultOf(done, SinkError)
         self.assertEqual(receiver.recv(9000), FORMATTER(record("0")))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_slow(self) -> None:
+        """A socket that takes a few at a time gets each record of a large batch once."""
+        _, done, receiver = self.full()
+        received: list[bytes] = []
+        while len(received) < 2000:
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    received.append(receiver.recv(9000))
+            self.clock.advance(0.5)
+        self.successResultOf(done)
+        self.assertEqual(received, [FORMATTER(record(str(number))) for number in range(2000)])
+
+    def test_close(self) -> None:
+        """A close gives up what waits for a socket."""
+        sink, done, _ = self.full()
+        self.successResultOf(sink.close())
+        self.failureResultOf(done, SinkError)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_refuses(self) -> None:
         """A record that is too large for a message is refused."""
@@ -126,7 +167,7 @@ class StreamTests(SynchronousTestCase):
         factory: Any = self.reactor.tcpClients[-1][2]
         protocol = factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 601))
         assert protocol is not None
-        transport = StringTransport()
+        transport = KernelTransport()
         protocol.makeConnection(transport)
         return protocol, transport
 

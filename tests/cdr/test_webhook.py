@@ -10,14 +10,16 @@ from typing import Any, cast
 
 from treq.client import HTTPClient
 from treq.testing import RequestTraversalAgent
+from twisted.internet import reactor as real_reactor  # noqa: TID251 - real sockets
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.error import ConnectingCancelledError, ConnectionRefusedError
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.client import ResponseNeverReceived
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET
+from twisted.web.server import NOT_DONE_YET, Site
 from zope.interface.verify import verifyObject
 
 from sipd.cdr.interfaces import IRecordSink, RecordsRefusedError, SinkError
@@ -49,7 +51,7 @@ class Receiver(Resource):
 
     def render_POST(self, request: Any) -> bytes | int:
         """Take one."""
-        names = (b"Content-Type", b"Sipd-Signature", b"Idempotency-Key", b"Authorization")
+        names = (b"Content-Type", b"Sipd-Signature", b"Idempotency-Key", b"Authorization", b"Cookie")
         found = {name.decode(): request.getHeader(name) for name in names}
         headers = {name: value and value.decode() for name, value in found.items()}
         self.requests.append((headers, request.content.read()))
@@ -168,7 +170,12 @@ class HttpSinkTests(SynchronousTestCase):
     def test_failures(self) -> None:
         """What keeps a request from being answered is said in one line, without the URL."""
         refused, broken = ConnectionRefusedError("refused"), ResponseNeverReceived([Failure(OSError("broke"))])
-        for error, text in ((refused, "ConnectionRefusedError"), (broken, "OSError: broke")):
+        given_up = ConnectingCancelledError(IPv4Address("TCP", "192.0.2.1", 443))
+        for error, text in (
+            (refused, "ConnectionRefusedError"),
+            (broken, "OSError: broke"),
+            (given_up, "ConnectingCancelledError"),
+        ):
             self.sink = HttpSink(
                 "https://user:password@billing.example/",
                 cast(HTTPClient, _Failing(error)),
@@ -207,3 +214,26 @@ class ClientTests(SynchronousTestCase):
             error = self.assertRaises(ConfigurationError, make_client, Clock(), connect_timeout=1.0, ca=path)
             self.assertIn("a certificate in PEM expected", error.problems[0])
         make_client(Clock(), connect_timeout=1.0, ca=None)
+
+
+class NetworkTests(TestCase):
+    """A real server."""
+
+    timeout = 10
+
+    async def test_no_cookies(self) -> None:
+        """Cookies are not taken: nothing grows here with what a server likes to set."""
+        reactor: Any = real_reactor
+        receiver = Receiver()
+        receiver.headers["Set-Cookie"] = "session=1; Path=/"
+        listening = reactor.listenTCP(0, Site(receiver), interface="127.0.0.1")
+        client, pool = make_client(reactor, connect_timeout=5.0, ca=None)
+        url = f"http://127.0.0.1:{listening.getHost().port}/"
+        sink = HttpSink(url, client, clock=reactor, now=reactor.seconds, pool=pool)
+        try:
+            await sink.deliver([record("1")])
+            await sink.deliver([record("2")])
+            self.assertEqual([headers["Cookie"] for headers, _ in receiver.requests], [None, None])
+        finally:
+            await sink.close()
+            await listening.stopListening()

@@ -102,6 +102,19 @@ class DropTests(GuardCase):
             self.assertEqual(self.drops(1000, host), 0)
         self.assertEqual(self.drops(1, "192.0.2.2"), 1)
 
+    def test_neighbours_in_a_network_of_ipv6(self) -> None:
+        """Who is trusted or denied by its address is so, whatever its neighbours in the same /64 did before."""
+        self.guard(trust=(ip_network("2001:db8::1"),), deny=(ip_network("2001:db8::2"),), messages_per_second=5)
+        self.assertEqual(self.drops(10, "2001:db8::3"), 5)
+        self.assertEqual(self.drops(10, "2001:db8::1"), 0)
+        self.clock.advance(1.0)
+        self.assertEqual(self.drops(10, "2001:db8::1"), 0)
+        self.assertEqual(self.drops(1, "2001:db8::2"), 1)
+        self.assertEqual(self.drops(10, "2001:db8::3"), 5)
+        self.door.ban("2001:db8::3", None, "a reason")
+        self.assertEqual(self.drops(1, "2001:db8::4"), 1)
+        self.assertEqual(self.drops(1, "2001:db8::1"), 0)
+
     def test_more_sources_than_are_counted(self) -> None:
         """However many sources there are, no more are remembered than may be."""
         from dataclasses import replace

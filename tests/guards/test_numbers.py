@@ -21,7 +21,11 @@ class NumberTests(SynchronousTestCase):
             ("sip:+49301234;npdi;rn=1@carrier.example;user=phone", "+49301234"),
             ("sip:0049301234@carrier.example", "+49301234"),
             ("sip:*31%23049@carrier.example", "*31#049"),
+            ("sip:+882123x@carrier.example", "+882123"),
+            ("sip:+882123%2F1@carrier.example", "+882123"),
+            ("sip:0049+30@carrier.example", "+49"),
             ("sip:bob@carrier.example", ""),
+            ("sip:add@carrier.example", ""),
             ("sip:carrier.example", ""),
             ("urn:service:sos", ""),
         ):

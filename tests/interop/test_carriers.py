@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.interop.baresip import Account, Phone
 from tests.interop.case import InteropTestCase
@@ -25,7 +25,7 @@ _RATE = 80
 class CarrierCase(InteropTestCase):
     """A server with trunks."""
 
-    programs: tuple[str, ...] = ("sipp",)
+    programs: ClassVar[tuple[str, ...]] = ("sipp",)
     timeout = 120
 
     def setUp(self) -> None:

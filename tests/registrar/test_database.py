@@ -194,9 +194,11 @@ class FailureTests(DatabaseCase):
 
     def test_malformed_url(self) -> None:
         """A URL that is none is not printed: it may hold a password."""
-        message = self.error("secret")
-        self.assertIn("malformed", message)
-        self.assertNotIn("secret", message)
+        start = "postgresql+psycopg://sipd:se@secret"
+        for url in ("secret", f"{start}:secret@127.0.0.1/sipd", f"{start}@127.0.0.1:1/sipd"):
+            message = self.error(url)
+            self.assertIn("malformed", message)
+            self.assertNotIn("secret", message)
 
     def test_missing_driver(self) -> None:
         """A database without its driver, or of an unknown kind, names it and hides the password."""

@@ -136,6 +136,55 @@ class ServiceTests(TestCase):
             await service.ask(self.question())
         self.assertEqual(len(self.channels()), 1)
 
+    async def test_without_a_length(self) -> None:
+        """An answer may end with its connection, as those of HTTP/1.0 do; cut off, it is none."""
+
+        def behave(body: bytes) -> Callable[[Any], int]:
+            def answer(request: Any) -> int:
+                request.channel.transport.write(b"HTTP/1.0 200 OK\r\n\r\n" + body)
+                request.channel.transport.loseConnection()
+                return NOT_DONE_YET
+
+            return answer
+
+        service = self.service()
+        self.web.behave = behave(_GOOD)
+        answer = await service.ask(self.question())
+        self.assertIsNotNone(answer.rounds)
+        self.web.behave = behave(_GOOD[:-1])
+        await self.fails(service, "malformed")
+
+    async def test_broken(self) -> None:
+        """A mistake of ours counts as a failure: a service that rests is asked again after that."""
+        service = self.service(failures=1, rest=0.01)
+
+        def broken(*_: object, **__: object) -> None:
+            raise RuntimeError("oh")
+
+        self.web.behave = lambda request: b""
+        await self.fails(service, "malformed")
+        for _ in range(2):
+            await deferLater(self.reactor, 0.02)
+            patch = self.patch(service, "_send", broken)
+            await self.assertFailure(service.ask(self.question()), RuntimeError)
+            patch.restore()
+        self.web.behave = lambda request: _GOOD
+        await deferLater(self.reactor, 0.02)
+        await service.ask(self.question())
+
+    async def test_no_cookies(self) -> None:
+        """Cookies are not taken: nothing grows here with what a service likes to set."""
+
+        def behave(request: Any) -> bytes:
+            request.addCookie("session", str(len(self.web.asked)))
+            return _GOOD
+
+        self.web.behave = behave
+        service = self.service()
+        for _ in range(2):
+            await service.ask(self.question())
+        self.assertNotIn(b"cookie", self.web.asked[1][0])
+
     async def test_without_secrets(self) -> None:
         """Where no secret is configured none is sent."""
         await self.service(token="", key="").ask(self.question())

@@ -74,6 +74,15 @@ class BindingTests(SynchronousTestCase):
         self.assertEqual(registrant.feed(Event.START), (Register(0, 3600, True),))
         self.assertEqual((registrant.asking, registrant.bound), (0, None))
 
+    def test_second(self) -> None:
+        """What is granted for a second is lost when nobody could refresh it before."""
+        registrant = registrant_in(State.TRYING)
+        registrant.feed(Event.GRANTED, 1.0)
+        self.assertEqual(registrant.feed(Event.EXPIRY), (Lost(),))
+        self.assertIsNone(registrant.bound)
+        self.assertEqual(asked(registrant.feed(Event.DUE)), [0])
+        self.assertIs(registrant.state, State.TRYING)
+
     def test_bound(self) -> None:
         """What is granted is refreshed at half of its time."""
         registrant = registrant_in(State.TRYING)
@@ -293,7 +302,7 @@ class EndTests(SynchronousTestCase):
         expected = {
             State.IDLE: {"START", "STOP", "CLOSE"},
             State.TRYING: asks,
-            State.REGISTERED: {"DUE", "HURRY", "STOP", "CLOSE"},
+            State.REGISTERED: {"DUE", "HURRY", "EXPIRY", "STOP", "CLOSE"},
             State.REFRESHING: {*asks, "EXPIRY"},
             State.LEAVING: {"GRANTED", "FAILED", "GONE", "LIMIT", "CLOSE"},
             State.STOPPED: set(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from random import Random
 
 from twisted.logger import LogLevel, capturedLogs
@@ -308,6 +309,36 @@ class ComingAndGoingTests(AttemptCase):
         self.assertEqual((self.register().expires, self.register(self.other).expires), (0, 600))
         contacts = [self.register(wire).contacts[0].uri for wire in (self.them, self.other)]
         self.assertEqual(*contacts)
+
+    def test_changed_at_the_same_registrar(self) -> None:
+        """The contact is registered again when it is removed, not before: it is the same, and the last one counts."""
+        trunks = self.trunks(registering())
+        self.grant()
+        self.them.take()
+        changed = registering()
+        assert changed.registration is not None
+        longer = replace(changed.registration, timing=replace(changed.registration.timing, expires=900))
+        trunks.configure((replace(changed, registration=longer),))
+        self.clock.advance(0.1)
+        self.assertEqual(self.register().expires, 0)
+        trunks.configure((replace(changed, registration=longer, caller="4930"),))
+        self.clock.advance(0.3)
+        self.assertEqual([self.register().expires, len(self.them.messages)], [0, 1])
+        self.respond("REGISTER", 200)
+        self.assertEqual(self.register().expires, 900)
+        self.grant()
+        self.attempt(trunks)
+
+    def test_closed_while_it_leaves(self) -> None:
+        """Nothing is left of a registration that was being removed when all is closed."""
+        trunks = self.trunks(registering())
+        self.grant()
+        trunks.configure(())
+        self.clock.advance(0.1)
+        trunks.close()
+        self.assertEqual(self.watcher.take(), ["carrier Registered"])
+        self.clock.advance(10.0)
+        self.assertEqual(self.watcher.take(), [])
 
     def test_what_is_known_stays(self) -> None:
         """Servers that stay are as up or down as they were, and the operator's wish holds."""

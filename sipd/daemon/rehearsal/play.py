@@ -237,6 +237,7 @@ class _Gate:
 
     def __init__(self, gate: IGate, outcome: Outcome) -> None:
         self._outcome = outcome
+        self.is_urgent = gate.is_urgent
         self.call_offered = gate.call_offered
         self.attempt = gate.attempt
         self.attempt_ended = gate.attempt_ended

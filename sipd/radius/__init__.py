@@ -1,0 +1,1 @@
+"""Asking RADIUS servers: what authentication and accounting have in common."""
