@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, FirstError, succeed
 from zope.interface import implementer
 
 from sipd.b2bua.events import BridgeEvent, Stopped, TimedOut
@@ -30,6 +30,8 @@ from sipd.ua.events import Cancelled, SessionEvent
 from sipd.ua.interfaces import ISessionUser
 
 if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+
     from sipd.b2bua.dialogue import Dialogue, Loan
     from sipd.b2bua.service import B2bua
     from sipd.interfaces import Attempt, LegPolicy, Route, RoutingRequest
@@ -85,6 +87,7 @@ class Bridge:
         self._inherited: list[str] = []
         self._times: list[TalkTime] = []
         self._media: IMediaSession | None = None
+        self._closing: Deferred[Sequence[StreamStatistics]] | None = None
         self.caller = self.new_leg()
 
     def stop(self, text: str, cause: str = "stopped") -> None:
@@ -371,7 +374,18 @@ class Bridge:
             self.explain("media", f"what relays or records it has not ended within {timeout:g} s")
             return media.statistics()
 
-        return media.close().addTimeout(MEDIA_PATIENCE, self.b2bua.agent.clock, too_late)
+        def given_up(failure: Failure) -> Sequence[StreamStatistics]:
+            failure.trap(CancelledError, FirstError)
+            return media.statistics()
+
+        closing = media.close().addTimeout(MEDIA_PATIENCE, self.b2bua.agent.clock, too_late)
+        self._closing = closing.addErrback(given_up)
+        return self._closing
+
+    def wait_no_longer(self) -> None:
+        """Close the record with what is known of the media, if it is only that which is waited for."""
+        if self._closing is not None:
+            self._closing.cancel()
 
     def _timed_out(self, leg: Leg) -> None:
         leg.timer = None

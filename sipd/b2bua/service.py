@@ -174,6 +174,11 @@ class B2bua:
         for bridge in list(self._calls.values()):
             bridge.stop(text)
 
+    def wait_no_longer(self) -> None:
+        """Close the records of calls that are over but for their media."""
+        for bridge in list(self._calls.values()):
+            bridge.wait_no_longer()
+
     def refusal(self, request: Request | None = None) -> RequestRefusedError | None:
         """Say why no call is taken now, or `None`. The call that asks counts already.
 

@@ -298,9 +298,9 @@ class SipService(Service):
         if self._transport is not None:
             await self._transport.close()
         if stack is not None:
-            await stack.account_stores.close()
             await stack.location.stop()
             await stack.records.close()
+            await stack.account_stores.close()
             if stack.capture is not None:
                 stack.capture.close()
             self._log.info("stopped")
@@ -325,6 +325,7 @@ class SipService(Service):
             if looks * _LOOK > (_HURRIED_FAREWELL if self._is_hurried else _FAREWELL):
                 count = len(stack.agent) + len(stack.watching.subscriptions)
                 self._log.info("{count} phones did not answer the last BYE or NOTIFY", count=count)
+                stack.b2bua.wait_no_longer()
                 break
             await deferLater(self._reactor, _LOOK)
 

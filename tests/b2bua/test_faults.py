@@ -229,6 +229,18 @@ class MediaTests(BridgeCase):
         self.assertEqual(len(record.media), 2)
         self.assertIn("has not ended within 10 s", self.explanation())
 
+    def test_end_of_the_server(self) -> None:
+        """Who stops the server need not wait for it: the records are closed with what is known."""
+        self._slow(0.0).is_stuck = True
+        call, _ = self.established()
+        call.hang_up()
+        self.clock.advance(1.0)
+        self.assertEqual(self.server.records.records, [])
+        self.server.b2bua.wait_no_longer()
+        (record,) = self.server.records.records
+        self.assertEqual((len(record.media), record.cause), (2, "bye"))
+        self.finish()
+
     def test_slow_media(self) -> None:
         """A call whose descriptions take a while is answered all the same, early media and a change included."""
         self._slow(0.3)
