@@ -23,6 +23,7 @@ from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 
 from sipd.daemon.sections import Config
+from sipd.daemon.values import MAX_SOCKET_PATH_OCTETS
 from sipd.errors import ConfigurationError, LocalError
 
 #: The name of the socket in the state directory.
@@ -31,8 +32,6 @@ SOCKET_NAME = "control"
 MAX_QUESTION_OCTETS = 4096
 #: Seconds that a question may take to come, and an answer to be read. To answer may take longer.
 _PATIENCE = 10.0
-#: What the system takes as the path of a socket.
-_MAX_PATH_OCTETS = 107
 #: Questions at a time; further connections are closed at once.
 _MAX_CONNECTIONS = 16
 
@@ -65,7 +64,7 @@ class ControlPort:
 
     def open(self) -> None:
         """Listen. Where that cannot be, sipd runs without, and the log says so."""
-        if len(os.fsencode(self._path)) > _MAX_PATH_OCTETS:
+        if len(os.fsencode(self._path)) > MAX_SOCKET_PATH_OCTETS:
             self._log.warn("commands cannot reach this sipd: the path {path} is too long", path=str(self._path))
             return
         mask = os.umask(0o177)

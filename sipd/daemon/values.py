@@ -37,6 +37,8 @@ _TYPE_NAMES: Mapping[type, str] = {
 
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*\.?\Z")
 _FILE_LIMIT_OCTETS = 64 * 1024
+#: What unix(7) takes as the path of a socket, without the zero at its end.
+MAX_SOCKET_PATH_OCTETS = 107
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +182,14 @@ def _path(value: object, info: ValidationInfo) -> Path:
     return Path(os.path.normpath(Surroundings.of(info).directory / path))
 
 
+def _socket_path(value: object, info: ValidationInfo) -> Path:
+    path = _path(value, info)
+    if len(os.fsencode(path)) > MAX_SOCKET_PATH_OCTETS:
+        expected = f"a path of at most {MAX_SOCKET_PATH_OCTETS} octets expected: a socket has no longer one"
+        fail(f"{expected} (got {shown(str(path))})")
+    return path
+
+
 def _sound(value: object, info: ValidationInfo) -> str:
     """Take a tone as it is (`tone:de:ringback`), anything else as the path of a file."""
     if isinstance(value, str) and value.startswith("tone:"):
@@ -309,6 +319,7 @@ NameServer = Annotated[tuple[str, int], PlainValidator(_name_server)]
 Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, PlainValidator(_network)]
 Pattern = Annotated[re.Pattern[str], PlainValidator(pattern)]
 FilePath = Annotated[Path, PlainValidator(_path)]
+SocketPath = Annotated[Path, PlainValidator(_socket_path)]
 ReadableFile = Annotated[Path, PlainValidator(readable_file)]
 Sound = Annotated[str, PlainValidator(_sound)]
 SecretText = Annotated[Secret, PlainValidator(secret)]

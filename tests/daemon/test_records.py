@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,7 @@ class SectionTests(ConfigCase):
             + '\n[[cdr.sinks]]\nname = "d"\ntype = "syslog"'
             + '\n[[cdr.sinks]]\nname = "e"\ntype = "http"\nurl = "ftp://x/"\nfirst_retry = 90.0\nspool_size_octets = 5'
             + '\n[[cdr.sinks]]\nname = "f"\ntype = "email"'
+            + f'\n[[cdr.sinks]]\nname = "g"\ntype = "syslog"\nsocket = "/{"x" * 107}"'
         )
         problems = self.problems(text)
         for expected in (
@@ -79,6 +81,8 @@ class SectionTests(ConfigCase):
             'cdr.sinks[6].type: "jsonl", "csv", "http", "sql", "syslog" or "radius" expected (got "email")',
         ):
             self.assertIn(expected, problems)
+        deep = "cdr.sinks[7].socket: a path of at most 107 octets expected: a socket has no longer one"
+        self.assertTrue(any(line.startswith(deep) for line in problems))
         self.assertTrue(any(line.startswith("cdr.sinks[2].name") for line in problems))
 
     def test_secrets(self) -> None:
@@ -100,8 +104,10 @@ class RecordsTests(TestCase):
 
         self.reactor = reactor
         self.log = LogKeeper(self)
-        self.directory = Path(self.mktemp()).resolve()
-        self.directory.mkdir()
+        # That of a test may be too deep for a socket.
+        place = tempfile.TemporaryDirectory()
+        self.addCleanup(place.cleanup)
+        self.directory = Path(place.name)
         (self.directory / "state").mkdir()
 
     def config(self, *sinks: dict[str, Any]) -> Config:
@@ -149,12 +155,11 @@ class RecordsTests(TestCase):
         """What goes to a database and a socket is there when all is closed, in order, without a spool left over."""
         receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.addCleanup(receiver.close)
-        name = os.path.relpath(self.directory / "log")
-        receiver.bind(name)
+        receiver.bind(str(self.directory / "log"))
         records = Records(
             self.config(
                 {"name": "db", "type": "sql", "database": f"sqlite:///{self.directory}/records.sqlite"},
-                {"name": "log", "type": "syslog", "socket": str(Path(name).absolute())},
+                {"name": "log", "type": "syslog", "socket": "log"},
             ),
             self.reactor,
         )
@@ -183,7 +188,7 @@ class RecordsTests(TestCase):
         self.assertIn("they wait", self.log.at("error")[0])
         receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.addCleanup(receiver.close)
-        receiver.bind(os.path.relpath(self.directory / "log"))
+        receiver.bind(str(self.directory / "log"))
         again = Records(self.config(sink), self.reactor)
         again.start()
         await again.close()

@@ -12,7 +12,7 @@ from pydantic import Field, PlainValidator
 from sipd.cdr.record import FIELDS
 from sipd.daemon.problems import unknown_key
 from sipd.daemon.sections.base import Section
-from sipd.daemon.values import FilePath, ReadableFile, Seconds, SecretText, fail, shown, type_name
+from sipd.daemon.values import FilePath, ReadableFile, Seconds, SecretText, SocketPath, fail, shown, type_name
 
 _FIELD_NAMES = tuple(field.name for field in FIELDS)
 _SERVER = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<ipv4>[0-9.]+))(?::(?P<port>[0-9]{1,5}))?\Z")
@@ -93,7 +93,7 @@ class RecordSink(Section):
     database: SecretText | None = None
     server: ServerAddress | None = None
     transport: Literal["udp", "tcp"] = "udp"
-    socket: FilePath | None = None
+    socket: SocketPath | None = None
     facility: Literal[
         "user", "daemon", "auth", "authpriv", "cron", "ftp", "local0", "local1", "local2", "local3", "local4", "local5",
         "local6", "local7",
