@@ -21,7 +21,7 @@ from sipd.guards.counts import Key, LiveCalls
 from sipd.guards.fraud import Alert, FraudGuard
 from sipd.guards.limits import CallLimits, TrunkLimits
 from sipd.guards.networks import source_of
-from sipd.guards.numbers import called_number
+from sipd.guards.numbers import called_number, number_of
 from sipd.guards.overload import OverloadControl, Weight
 from sipd.guards.security import SecurityLog
 from sipd.interfaces import IGate
@@ -300,13 +300,15 @@ class Gate:
         return keys
 
     def _numbers(self, asked: RoutingRequest, route: Route) -> tuple[str, ...]:
-        """Give what a call that leads elsewhere may call: as it was dialled, and as others are asked for it."""
+        """Give what a call that leads elsewhere calls: as dialled, by the dial plan, and as others are asked for it."""
         outside = [attempt for attempts in route.rounds for attempt in attempts if attempt.user is None]
         if not outside:
             return ()
         prefixes = self._fraud.settings.international_prefixes
         uris = [asked.request.uri, *(attempt.uri for attempt in outside)]
-        return tuple(dict.fromkeys(called_number(uri, prefixes) for uri in uris))
+        found = [called_number(uri, prefixes) for uri in uris]
+        found += [number_of(attempt.called, prefixes) for attempt in outside if attempt.called]
+        return tuple(dict.fromkeys(found))
 
 
 def _account(asked: RoutingRequest) -> str:

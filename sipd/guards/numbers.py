@@ -43,6 +43,11 @@ def called_number(uri: Uri, international_prefixes: Iterable[str] = ()) -> str:
         text = unescape(uri.user or "").partition(";")[0]
     else:
         return ""
+    return number_of(text, international_prefixes)
+
+
+def number_of(text: str, international_prefixes: Iterable[str] = ()) -> str:
+    """Give the number that a text begins with, in the same form; empty if it begins with none."""
     found = _NUMBER.match(text.translate(_SEPARATORS))
     if found is None:
         return ""

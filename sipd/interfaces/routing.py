@@ -68,6 +68,8 @@ class Attempt:
         stops: statuses that end the whole search, as 6xx do in any case.
         redirects: contacts of a 3xx that are tried in its place, at most (RFC 3261 section 8.1.3.4); 0 for none.
         trunk: name of the trunk that it goes to, or `None`.
+        called: the number that it calls as the dial plan knows it, where `uri` has it as the trunk wants it; empty
+            where there is no such number.
         point: name of the listening point to call from, and so whose certificate to show; empty for any.
         early_media: what the caller is told of media before the answer.
         codecs: those that may be used with it (`sipd.sdp.codecs.allow_codecs`); any if empty.
@@ -92,6 +94,7 @@ class Attempt:
     stops: frozenset[int] = frozenset()
     redirects: int = 0
     trunk: str | None = None
+    called: str = ""
     point: str = ""
     early_media: EarlyMedia = EarlyMedia.PASS
     codecs: tuple[str, ...] = ()

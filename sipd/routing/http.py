@@ -219,7 +219,7 @@ class HttpRouter:
             attempt = self._trunks.attempt(trunk, escape(number, _USER), asked)
         except KeyError:
             return "there is no such trunk"
-        return attempt if isinstance(attempt, str) else [attempt]
+        return attempt if isinstance(attempt, str) else [replace(attempt, called=number)]
 
     def _of_user(self, user: str) -> Sequence[Attempt] | str:
         try:

@@ -201,9 +201,10 @@ class RouteTable:
         if self._trunks is None:
             return "there are no trunks"
         try:
-            return self._trunks.attempt(name, call.with_called(call.called).user, call.asked)
+            attempt = self._trunks.attempt(name, call.with_called(call.called).user, call.asked)
         except KeyError:
             return "there is no such trunk"
+        return attempt if isinstance(attempt, str) else replace(attempt, called=call.called)
 
 
 def _rewritten(rule: StaticRoute, call: Call, considered: list[str]) -> Call:

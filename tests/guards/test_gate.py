@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -387,6 +388,15 @@ class FraudTests(GuardCase):
         number = asked("sip:+5399@example.com", user="alice")
         self.assertEqual(refusal(self, self.gate.call_routed, "2", number, route(attempt("sip:99@c.example")))[0], 403)
         self.gate.call_routed("2", number, route(attempt("sip:+5399@192.0.2.7", user="bob"), aor=BOB))
+
+    def test_what_the_dial_plan_calls(self) -> None:
+        """A number counts as the dial plan knows it, whatever stands before it, and however the trunk wants it."""
+        self.guard(fraud=FraudSettings(budgets=(Budget(name="cuba", prefixes=("+53",), parallel=1),)))
+        written = dataclasses.replace(attempt("sip:5312@c.example"), called="+5312")
+        self.gate.call_routed("1", asked("sip:9005312@example.com", user="alice"), route(written))
+        again = asked("sip:9005399@example.com", user="alice")
+        written = dataclasses.replace(attempt("sip:5399@c.example"), called="+5399")
+        self.assertEqual(refusal(self, self.gate.call_routed, "2", again, route(written))[0], 403)
 
     def test_logged(self) -> None:
         """Where only a line is wanted, the call goes on."""

@@ -93,6 +93,12 @@ class RewritingTests(PlanCase):
         route = self.route(self.table(rule, trunks=fake), asked("sip:1@h", caller="sip:12@example.com"))
         self.assertEqual(route.rounds[0][0].caller, "4930999")
 
+    def test_called_number(self) -> None:
+        """An attempt by a trunk says which number it calls as rules have made it, however the trunk writes it."""
+        rule = StaticRoute(name="r", called=(StripPrefix("9"),), trunks=(A,))
+        route = self.route(self.table(rule, trunks=FakeTrunks({"a": "192.0.2.10"})), asked("sip:95312@h"))
+        self.assertEqual(route.rounds[0][0].called, "5312")
+
     def test_goes_on(self) -> None:
         """Rules that only rewrite are followed by the next ones, which see what they have made, and the users, too."""
         first = StaticRoute(name="first", called=(StripPrefix("9"),), calling=(Prepend("+4930"),), goes_on=True)
