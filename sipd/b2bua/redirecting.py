@@ -41,15 +41,19 @@ def _at(redirected: Attempt, before: Uri) -> Attempt:
     if isinstance(uri, SipUri) and isinstance(before, SipUri) and uri.host == before.host and uri.port == before.port:
         return redirected
     policy = redirected.policy
+    if policy is not None:
+        headers = None if policy.headers is None else policy.headers.for_strangers()
+        policy = replace(policy, headers=headers, trusted=None, tells_strangers=None)
     return replace(
         redirected,
-        policy=None if policy is None else replace(policy, trusted=None, tells_strangers=None),
+        policy=policy,
         credentials=None,
         next_hop=None,
         route_set=(),
         source=None,
         point="",
         trunk=None,
+        called="",
         trusted=False,
         user=None,
     )

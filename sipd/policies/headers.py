@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from sipd.policies.text import MAX_MATCHED, Template, field_globs, groups_in, groups_of, matches
@@ -192,6 +192,16 @@ class HeaderPolicy:
     def needs_values(self) -> bool:
         """Whether a rule has something for placeholders to stand for."""
         return any(rule.value is not None and rule.value.names for rule in self.rules)
+
+    def for_strangers(self) -> HeaderPolicy:
+        """Give it for whoever it was not made for: it says nothing of its own, and what it takes out stays out."""
+        rules = []
+        for rule in self.rules:
+            if rule.action is HeaderAction.SET:
+                rules.append(replace(rule, action=HeaderAction.REMOVE, value=None))
+            elif rule.action is not HeaderAction.ADD:
+                rules.append(rule)
+        return replace(self, also=(), rules=tuple(rules))
 
     def passes(self, name: str) -> bool:
         """Say whether a field crosses that would stay on its leg.

@@ -8,6 +8,9 @@ from zope.interface.verify import verifyObject
 
 from sipd.b2bua.redirecting import follow
 from sipd.interfaces import Attempt, Credentials, IGate, IRouter, ITrunks, LegPolicy
+from sipd.policies.headers import HeaderAction, HeaderPolicy, HeaderRule
+from sipd.policies.text import Template
+from sipd.sip.headers import Headers
 from sipd.sip.message import Response
 from sipd.sip.parser import parse_datagram
 from sipd.sip.uri import parse_uri
@@ -205,6 +208,20 @@ class RedirectTests(PlannedCase):
         self.assertEqual(other.policy, LegPolicy(name="carrier", user_agent="x"))
         (same,) = follow(attempt, _moved(f"<sip:robert@{BOB}>"), set())
         self.assertEqual(same.policy, policy)
+
+    def test_header_fields_stay_behind(self) -> None:
+        """What a policy says to one side, no other one hears; what it takes out stays out."""
+        key = HeaderRule(action=HeaderAction.SET, name="X-Key", value=Template("secret"))
+        more = HeaderRule(action=HeaderAction.ADD, name="X-More", value=Template("secret"))
+        removed = HeaderRule(action=HeaderAction.REMOVE, name="X-Internal")
+        headers = HeaderPolicy(deny=("X-Own-*",), also=("Warning",), rules=(key, more, removed))
+        attempt = attempt_at(BOB, redirects=1, policy=LegPolicy(name="carrier", headers=headers))
+        (other,) = follow(attempt, _moved(f"<sip:bob@{CAROL}>"), set())
+        assert other.policy is not None
+        assert other.policy.headers is not None
+        fields = Headers([("X-Key", "caller"), ("X-Internal", "1"), ("X-Own-2", "1"), ("X-Other", "1")])
+        other.policy.headers.apply(fields, Headers([("Warning", "1")]), "INVITE", {}, is_request=True)
+        self.assertEqual(list(fields.items()), [("X-Other", "1")])
 
     def test_rubbish(self) -> None:
         """Contacts that cannot be read, or called, are passed over."""
