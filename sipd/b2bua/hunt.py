@@ -220,10 +220,12 @@ class Hunt:
         status = refusal.response.status if refusal.response is not None else 0
         # A trunk by which somebody's phone rang has done its part.
         self._judge(leg, status or leg.status, refusal.response)
-        leg.record.cause, leg.record.status, leg.record.reason = refusal.cause, refusal.status, refusal.reason
+        # What the other side has said itself; the caller may be told another status.
+        said = refusal if refusal.response is None else refusal.response
+        leg.record.cause, leg.record.status, leg.record.reason = refusal.cause, said.status, said.reason
         if refusal.response is not None:
             leg.record.reasons = reason_values(refusal.response)
-        leg.side.status = refusal.status
+        leg.side.status = said.status
         meant = leg.hears(refusal)
         if meant is not refusal:
             self._bridge.explain("status", f"{refusal.status} {refusal.reason} is taken for {meant.status}", leg.name)

@@ -214,7 +214,7 @@ class StatusTests(PolicyCase):
         self.assertEqual(refusal.headers.get("Reason"), "Q.850;cause=17")
         record = self.server.records.records[-1]
         self.assertEqual((record.status, record.reason, record.cause), (486, "All Lines Busy", "sip:503"))
-        self.assertEqual(record.attempts[-1].status, 500)
+        self.assertEqual(record.attempts[-1].status, 503)
         for line in ("500 gw7 has no circuits is taken for 486", "486 Busy Here is told as 486 All Lines Busy"):
             self.assertIn(line, self.explanation())
 

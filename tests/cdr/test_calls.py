@@ -52,7 +52,7 @@ class CallTests(BridgeCase):
         self.assertEqual(call.status, 500)
         for one in (whole, attempt):
             self.assertEqual((one["hangup_cause"], one["hangup_reason"]), (34, "congestion"))
-            self.assertEqual((one["status"], one["cause"], one["codecs"]), (500, "sip:503", []))
+            self.assertEqual((one["status"], one["cause"], one["codecs"]), (503, "sip:503", []))
 
     def test_busy(self) -> None:
         """Without a Reason the status says it."""

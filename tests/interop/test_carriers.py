@@ -7,11 +7,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, ClassVar
 
+from twisted.internet.interfaces import IReactorUDP
+
 from tests.interop.baresip import Account, Phone
 from tests.interop.case import InteropTestCase
 from tests.interop.ports import HOST
 from tests.interop.server import Server
 from tests.interop.sipp import Sipp
+from tests.interop.wire import LossyWire
 from tests.transport.certificates import Authority
 
 #: The address of a carrier that calls in.
@@ -20,6 +23,7 @@ _FOREVER = 1_000_000
 #: Calls that are shared out, and how far their numbers may be from what the weights say: five standard deviations.
 _CALLS, _TOLERANCE = 1000, 70
 _RATE = 80
+_LOSS = 0.05
 
 
 class CarrierCase(InteropTestCase):
@@ -33,10 +37,11 @@ class CarrierCase(InteropTestCase):
         super().setUp()
         self.server = Server(self)
 
-    def add_trunk(self, name: str, port: int, more: str = "") -> None:
+    def add_trunk(self, name: str, port: int, more: str = "", parameters: str = "", health: str = "") -> None:
         """Let a carrier be at a port of this machine; nobody asks it whether it is there."""
+        server = f"sip:{HOST}:{port}{parameters}"
         self.server.configure(
-            f'\n[[trunks]]\nname = "{name}"\nservers = ["sip:{HOST}:{port}"]\n{more}\n[trunks.health]\ninterval = 0\n'
+            f'\n[[trunks]]\nname = "{name}"\nservers = ["{server}"]\n{more}\n[trunks.health]\ninterval = 0\n{health}\n'
         )
 
     def add_rule(self, trunks: str, more: str = "") -> None:
@@ -75,10 +80,49 @@ class OutgoingTests(CarrierCase):
         (record,) = await self.server.finish()
         self.assertEqual((record["status"], record["ended_by"]), (200, "caller"), record)
         attempts = [(one["trunk"], one["status"]) for one in record["attempts"]]
-        self.assertEqual(attempts[0], ("overloaded", 500))
+        self.assertEqual(attempts[0], ("overloaded", 503))
         self.assertEqual([name for name, _ in attempts], ["overloaded", "gone", "silent", "good"])
         self.assertEqual(attempts[3], ("good", 200))
         self.assertEqual([one["cause"] for one in record["attempts"]][2], "timeout")
+
+    async def test_failover_over_tcp(self) -> None:
+        """The same over TCP, where a connection is refused at once."""
+        tcp = ";transport=tcp"
+        self.add_trunk("gone", self.ports.take(), parameters=tcp)
+        self.add_trunk("overloaded", self.carrier("uas_overloaded", transport="t1"), parameters=tcp)
+        self.add_trunk("good", self.carrier("uas_answers", transport="t1"), parameters=tcp)
+        self.add_rule('"gone", "overloaded", "good"')
+        await self.server.start()
+        await self.caller("uac_answered", transport="t1").succeeds()
+        (record,) = await self.server.finish()
+        self.assertEqual((record["status"], record["ended_by"]), (200, "caller"), record)
+        gone, overloaded, good = record["attempts"]
+        self.assertEqual((gone["trunk"], gone["cause"]), ("gone", "ConnectionRefused"))
+        self.assertLess(gone["ended_at"] - gone["started_at"], 1.0)
+        self.assertEqual(
+            [(one["trunk"], one["status"]) for one in (overloaded, good)], [("overloaded", 503), ("good", 200)]
+        )
+
+    async def test_loss(self) -> None:
+        """Of fifty calls none fails when the way to a carrier that is overloaded and to the next one loses messages."""
+        wires = []
+        for seed, (name, scenario) in enumerate((("overloaded", "uas_overloaded"), ("good", "uas_answers"))):
+            wire_port, port = self.ports.take(), self.ports.take()
+            wire = LossyWire(IReactorUDP(self.reactor), wire_port, port, _LOSS, seed=seed)
+            self.addCleanup(wire.close)
+            wires.append(wire)
+            Sipp(self, scenario, port=port, contact_port=wire_port, calls=_FOREVER, linger=8, limit=100)
+            # What is refused so often is not asked again for a while, but here it is.
+            self.add_trunk(name, wire_port, health="failures = 1000")
+        self.add_rule('"overloaded", "good"')
+        await self.server.start()
+        await self.caller("uac_answered", calls=50, rate=10, limit=60.0).succeeds()
+        records = await self.server.finish()
+        self.assertEqual([record["status"] for record in records], [200] * 50)
+        for record in records:
+            self.assertEqual([one["trunk"] for one in record["attempts"]], ["overloaded", "good"], record)
+        for wire in wires:
+            self.assertGreater(wire.lost, 0)
 
     async def test_stop(self) -> None:
         """A number that is busy is not tried elsewhere."""
