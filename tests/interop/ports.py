@@ -1,12 +1,18 @@
 """Ports of the loopback address that are free now, below the range that the kernel gives out by itself."""
 
+import fcntl
+import os
 import random
 import socket
+import tempfile
 from contextlib import ExitStack
+from functools import cache
 
 HOST = "127.0.0.1"
 #: Above are those of `tests.media`, which may run at the same time.
-_LOWEST, _HIGHEST = 20_000, 29_998
+_LOWEST = 20_000
+#: A process that runs tests has one of so many shares to itself, of so many ports.
+_SHARES, _SHARE = 4, 2_400
 _ATTEMPTS = 200
 
 
@@ -22,8 +28,9 @@ class Ports:
         Raises:
             OSError: none found.
         """
+        lowest = _own_share()
         for _ in range(_ATTEMPTS):
-            first = random.randrange(_LOWEST, _HIGHEST - number, 2)
+            first = random.randrange(lowest, lowest + _SHARE - number, 2)
             ports = range(first, first + number)
             if self._given.isdisjoint(ports) and _are_free(host, ports):
                 self._given.update(ports)
@@ -37,6 +44,20 @@ class Ports:
             OSError: none found.
         """
         return self.take_range(1, host)[0]
+
+
+@cache
+def _own_share() -> int:
+    """Give the first port of a share that no other process has; this one has it until it ends."""
+    for number in range(_SHARES):
+        file = os.open(os.path.join(tempfile.gettempdir(), f"sipd-tests-ports-{number}"), os.O_CREAT | os.O_RDWR, 0o666)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(file)
+        else:
+            return _LOWEST + number * _SHARE
+    raise OSError(f"{_SHARES} processes run tests with real programs already")
 
 
 def _are_free(host: str, ports: range) -> bool:
