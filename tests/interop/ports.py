@@ -9,10 +9,9 @@ from contextlib import ExitStack
 from functools import cache
 
 HOST = "127.0.0.1"
-#: Above are those of `tests.media`, which may run at the same time.
-_LOWEST = 20_000
-#: A process that runs tests has one of so many shares to itself, of so many ports.
-_SHARES, _SHARE = 4, 2_400
+#: A process that runs tests has one of so many shares to itself, of so many ports. Above them are the ports of
+#: `tests.media`, which may run at the same time.
+_LOWEST, _SHARES, _SHARE = 12_000, 2, 8_998
 _ATTEMPTS = 200
 
 

@@ -116,9 +116,9 @@ class Program(ProcessProtocol):
 
         deferred: Deferred[None] = Deferred(cancelled)
         waiting.append(deferred)
-        return deferred.addTimeout(limit, self._clock, timed_out)
+        return deferred.addTimeout(max(limit, 0.0), self._clock, timed_out)
 
-    async def says(self, pattern: str, limit: float = 5.0) -> re.Match[bytes]:
+    async def says(self, pattern: str, limit: float = 15.0) -> re.Match[bytes]:
         """Wait until the output matches a regular expression.
 
         Raises:

@@ -21,8 +21,8 @@ from tests.transport.certificates import Authority
 _CARRIER = "127.0.0.2"
 _FOREVER = 1_000_000
 #: Calls that are shared out, and how far their numbers may be from what the weights say: five standard deviations.
-_CALLS, _TOLERANCE = 1000, 70
-_RATE = 80
+_CALLS, _TOLERANCE = 500, 50
+_RATE = 40
 _LOSS = 0.05
 
 
