@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from sipd.b2bua.agreement import Agreement
-from sipd.b2bua.bodies import find_description
 from sipd.b2bua.changes import Changes
 from sipd.b2bua.events import Stopped
 from sipd.b2bua.refusals import Refusal
@@ -16,6 +15,7 @@ from sipd.sdp.negotiation import Carrier, Meaning
 from sipd.sdp.offer_answer import decline
 from sipd.sdp.streams import agree_alike
 from sipd.sip.reliable import Reliability
+from sipd.ua.bodies import find_description
 from sipd.ua.events import Answered, Failed, ProgressAcknowledged, Progressed, Refused, Updated
 from sipd.ua.outgoing import CallRequest
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from sipd.b2bua.aligning import Aligning
-from sipd.b2bua.bodies import find_description
 from sipd.b2bua.reasons import reasons_of
 from sipd.b2bua.refusals import Refusal
 from sipd.errors import InvalidStateError, LocalError, ParseError, RemoteError, RequestRefusedError, SdpError
 from sipd.sdp.negotiation import Carrier, Meaning
 from sipd.sdp.streams import agree_alike
+from sipd.ua.bodies import find_description
 
 if TYPE_CHECKING:
     from sipd.b2bua.agreement import Agreement

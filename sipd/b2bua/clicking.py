@@ -13,7 +13,6 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from sipd.b2bua.agreement import Agreement
-from sipd.b2bua.bodies import find_description
 from sipd.b2bua.bridge import Bridge
 from sipd.b2bua.dialogue import Dialogue
 from sipd.b2bua.events import Stopped
@@ -28,6 +27,7 @@ from sipd.sip.fields import NameAddr
 from sipd.sip.headers import Headers
 from sipd.sip.message import Request
 from sipd.sip.validation import find_spent_hops
+from sipd.ua.bodies import find_description
 from sipd.ua.outgoing import CallRequest
 from sipd.ua.referring import REFER_EXTENSIONS, referring_of
 

@@ -9,12 +9,12 @@ taken out of its media with its first INFO, and sent from here like the others.
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sipd.interfaces import Dtmf
+from sipd.sip.digit_info import RELAY, read_digit, write_digit
 from sipd.sip.headers import Fields, Headers
 from sipd.sip.message import Request
 
@@ -31,15 +31,6 @@ _SAME = 2.0
 #: Digits that are remembered for that; nobody presses more within that time.
 _REMEMBERED = 64
 
-_RELAY, _SIMPLE = "application/dtmf-relay", "application/dtmf"
-#: What an event lasts that comes from here, in milliseconds: its end is not waited for.
-_DURATION = 160
-_LONGEST = 5000
-_SIGNAL = re.compile(rb"^[ \t]*Signal[ \t]*=[ \t]*([0-9A-D*#]|1[0-5])[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
-_LASTS = re.compile(rb"^[ \t]*Duration[ \t]*=[ \t]*([0-9]{1,6})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
-#: What follows 9 where a signal is the number of an event (RFC 4733 section 3.2).
-_NUMBERED = "*#ABCD"
-
 
 class DigitInfo:
     """An INFO that says a digit, as the other leg might have sent it. Nobody waits for its answer.
@@ -55,8 +46,8 @@ class DigitInfo:
         self.request = Request(
             "INFO",
             "sip:digit.invalid",
-            Headers([("Content-Type", _RELAY)]),
-            f"Signal={digit}\r\nDuration={_DURATION}\r\n".encode("ascii"),
+            Headers([("Content-Type", RELAY)]),
+            write_digit(digit),
         )
         self._leg = leg
         self._is_done = False
@@ -161,22 +152,3 @@ class Digits:
                 return False
         lately.append((digit, by_info, now))
         return True
-
-
-def read_digit(request: Request) -> tuple[str, float] | None:
-    """Give the digit that an INFO says, and for how many seconds it is to be heard; `None` if it is something else."""
-    if request.method != "INFO" or len(request.body) > 256:
-        return None
-    kind = request.content_type
-    signal = request.body.strip()
-    if kind == _RELAY or (kind == _SIMPLE and b"=" in signal):
-        found = _SIGNAL.search(signal)
-        if found is None:
-            return None
-        signal = found[1]
-    elif kind != _SIMPLE or not re.fullmatch(rb"[0-9A-Da-d*#]", signal):
-        return None
-    digit = signal.decode("ascii").upper()
-    lasts = _LASTS.search(request.body)
-    duration = min(int(lasts[1]) if lasts else _DURATION, _LONGEST)
-    return digit if len(digit) == 1 else _NUMBERED[int(digit) - 10], duration / 1000

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from sipd.b2bua.bodies import is_other_content
 from sipd.b2bua.digits import DigitInfo
 from sipd.b2bua.headers import body_fields
 from sipd.b2bua.refusals import Refusal
@@ -17,6 +16,7 @@ from sipd.sip.dialog import TARGET_REFRESH
 from sipd.sip.grammar import printable
 from sipd.sip.headers import Fields, Headers
 from sipd.sip.status import reason_phrase
+from sipd.ua.bodies import is_other_content
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from twisted.logger import Logger
 
 from sipd.b2bua import policing
-from sipd.b2bua.bodies import SDP, find_description, is_other_content, replace_description
 from sipd.b2bua.headers import body_fields
 from sipd.errors import InvalidStateError, ParseError
 from sipd.interfaces import Attempt, AttemptRecord, Dtmf, EarlyMedia
@@ -18,6 +17,7 @@ from sipd.sdp.negotiation import Carrier, Negotiation
 from sipd.sip.glare import other_delay, owner_delay
 from sipd.sip.headers import Headers
 from sipd.sip.reliable import EXTENSION
+from sipd.ua.bodies import SDP, find_description, is_other_content, replace_description
 from sipd.ua.outgoing import OutgoingCall
 
 if TYPE_CHECKING:

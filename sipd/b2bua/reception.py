@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sipd.b2bua.asking import CallerAsking
-from sipd.b2bua.bodies import find_description
 from sipd.b2bua.bridge import Bridge
 from sipd.b2bua.dialogue import Dialogue
 from sipd.b2bua.hunt import Hunt
@@ -20,6 +19,7 @@ from sipd.interfaces import RoutingRequest
 from sipd.sdp.negotiation import Carrier
 from sipd.sip.headers import Headers
 from sipd.sip.validation import find_spent_hops
+from sipd.ua.bodies import find_description
 
 if TYPE_CHECKING:
     from sipd.b2bua.service import B2bua

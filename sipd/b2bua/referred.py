@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sipd.b2bua.agreement import Agreement
-from sipd.b2bua.bodies import find_description
 from sipd.b2bua.putting_off import put_off
 from sipd.errors import ParseError, SdpError
 from sipd.sdp.negotiation import Carrier
 from sipd.sdp.streams import revive
 from sipd.sip.fields import NameAddr
 from sipd.sip.headers import Headers
+from sipd.ua.bodies import find_description
 from sipd.ua.incoming import IncomingCall
 from sipd.ua.outgoing import CallRequest
 

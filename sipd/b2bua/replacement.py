@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred, succeed
 
 from sipd.b2bua.agreement import Agreement
-from sipd.b2bua.bodies import find_description
 from sipd.b2bua.events import Joins
 from sipd.errors import ParseError, RequestRefusedError
 from sipd.sdp.negotiation import Carrier
 from sipd.sip.refer import replaces_of
 from sipd.sip.validation import find_spent_hops
+from sipd.ua.bodies import find_description
 
 if TYPE_CHECKING:
     from sipd.b2bua.leg import Leg

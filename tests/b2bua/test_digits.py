@@ -8,8 +8,9 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from sipd.b2bua.digits import MAX_PENDING, read_digit
+from sipd.b2bua.digits import MAX_PENDING
 from sipd.interfaces import Dtmf, IRouter, Route, RoutingRequest
+from sipd.sip.digit_info import read_digit
 from sipd.sip.headers import Headers
 from sipd.sip.message import Request
 from sipd.testing.calls import PeerCall

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
-from sipd.b2bua.bodies import find_description
 from sipd.errors import ParseError
 from sipd.media.rewrite import read_streams
 from sipd.routing.rules import StaticRoute
 from sipd.sdp.description import SessionDescription
 from sipd.sip.parser import MAX_HEADER_LINES, parse_datagram
 from sipd.testing import builders
+from sipd.ua.bodies import find_description
 from tests.hostile.bombs import BODIES, HEADS, MAX_OCTETS, Bomb
 from tests.hostile.support import BOB, Arena, HostileCase, count_lines
 

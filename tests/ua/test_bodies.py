@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sipd.b2bua.bodies import find_description, replace_description
 from sipd.b2bua.identity import Identities
 from sipd.b2bua.leg import Leg
 from sipd.b2bua.trust import IdentityPolicy
@@ -13,6 +12,7 @@ from sipd.sdp.description import SessionDescription, parse_description
 from sipd.sdp.negotiation import Carrier, Negotiation
 from sipd.sdp.offer_answer import LocalOrigin
 from sipd.testing import builders
+from sipd.ua.bodies import find_description, replace_description
 
 MULTIPART = b"--b\r\nContent-Type: application/isup\r\n\r\n\x01\xff\r\n--b\r\nContent-Type: application/sdp\r\n\r\n"
 END = b"\r\n--b--\r\n"
