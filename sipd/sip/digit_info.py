@@ -1,4 +1,4 @@
-"""Digits that INFO says: `application/dtmf-relay` and `application/dtmf`, as gateways and phones send them (RFC 6086)."""
+"""Digits that INFO says: `application/dtmf-relay` and `application/dtmf`, as phones and gateways do (RFC 6086)."""
 
 from __future__ import annotations
 
