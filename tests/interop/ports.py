@@ -11,7 +11,7 @@ from functools import cache
 HOST = "127.0.0.1"
 #: A process that runs tests has one of so many shares to itself, of so many ports. Above them are the ports of
 #: `tests.media`, which may run at the same time.
-_LOWEST, _SHARES, _SHARE = 12_000, 2, 8_998
+_LOWEST, _SHARES, _SHARE = 12_000, 4, 4_498
 _ATTEMPTS = 200
 
 

@@ -229,15 +229,16 @@ class RecordsTests(InteropTestCase):
         """With every place away sipd is killed in the middle of calls; started again it delivers all that had ended."""
         server = self.server()
         await server.start()
-        called, calling = self.call(server, 40)
-        await self.pause(3.0)
+        called, calling = self.call(server, 60)
+        await self.pause(5.0)
         killed_at = self.reactor.seconds()
         server.program.send_signal("KILL")
         await server.program.ends(5)
         for sipp in (called, calling):
             await sipp.program.stop()
         records = server.records()
-        before = [record["id"] for record in records if record["ended_at"] < killed_at - 0.3]
+        # A disk that has much to do may take that long to say that it has them.
+        before = [record["id"] for record in records if record["ended_at"] < killed_at - 2.0]
         self.assertGreater(len(before), 10)
         await self.open_servers()
         await server.start()
