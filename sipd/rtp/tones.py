@@ -1,4 +1,4 @@
-"""The tones that a telephone network plays: frequencies and cadences (ITU-T E.180 and its supplement 2).
+"""The tones that a telephone network plays: frequencies and cadences (ITU-T E.180 and its supplement 2), and digits.
 
 A tone is computed from a table of one second of a sine, by the number of the sample: there is no error that adds up,
 and no jump between two frames.
@@ -18,6 +18,15 @@ _FULL_SCALE_LEVEL = 3.14
 _HIGHEST = 32767
 #: Seconds that a pattern may take until it repeats.
 _LONGEST = 60.0
+
+#: The frequencies of the digits (ITU-T Q.23): of the rows and of the columns of a keypad.
+DTMF_LOW = (697, 770, 852, 941)
+DTMF_HIGH = (1209, 1336, 1477, 1633)
+#: The digits, row by row.
+DTMF_KEYPAD = "123A456B789C*0#D"
+
+#: Parts of a pattern as text.
+_STEPS_LIMIT = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,3 +184,52 @@ def find_tone(country: str, name: str) -> TonePattern:
     if name not in tones:
         raise ValueError(f"no tone {name!r}; known are {', '.join(tones)}")
     return tones[name]
+
+
+def dtmf_pattern(digit: str, *, duration: float = 0.1, pause: float = 0.1, level: float = -7.0) -> TonePattern:
+    """Give the tone of a digit and the pause after it (ITU-T Q.23, Q.24).
+
+    Args:
+        digit: one of `DTMF_KEYPAD`; letters may be small.
+        duration: seconds; receivers take 0.04 and more for a digit.
+        pause: seconds; the same.
+        level: of both frequencies together, in dBm0; they are equally loud.
+
+    Raises:
+        ValueError: it is no digit, or a number is out of range.
+    """
+    place = DTMF_KEYPAD.find(digit.upper()) if len(digit) == 1 else -1
+    if place < 0:
+        raise ValueError(f"{digit!r} is no digit; those are {DTMF_KEYPAD}")
+    row, column = divmod(place, len(DTMF_HIGH))
+    tone = ToneStep(frequencies=(DTMF_LOW[row], DTMF_HIGH[column]), duration=duration)
+    return TonePattern(steps=(tone, ToneStep(duration=pause)), level=level)
+
+
+def parse_tone_pattern(text: str, *, level: float = -13.0) -> TonePattern:
+    """Give the pattern that a text describes.
+
+    Args:
+        text: parts with a comma in between. Each part has frequencies in whole hertz, with `+` in between, and after a
+            space the milliseconds of tone and of silence in turn: `440+480 2000/4000`, `400+450 400/200/400/2000`,
+            `950 330, 1400 330, 1800 330/1000`. A single part without milliseconds is a tone without an end. At most 64
+            tones and silences.
+        level: of each tone, all its frequencies together, in dBm0.
+
+    Raises:
+        ValueError: it cannot be understood, or a number is out of range.
+    """
+    parts = text.split(",")
+    steps: list[ToneStep] = []
+    for part in parts:
+        frequencies, _, cadence = part.strip().partition(" ")
+        numbers = frequencies.split("+")
+        durations = cadence.strip().split("/") if cadence or len(parts) > 1 else ["1000"]
+        if not all(number.isascii() and number.isdecimal() and len(number) <= 5 for number in numbers + durations):
+            raise ValueError(f"{part.strip()[:40]!r} is no tone, as 440+480 2000/4000 is one")
+        tone = tuple(map(int, numbers))
+        for index, milliseconds in enumerate(durations):
+            steps.append(ToneStep(frequencies=() if index % 2 else tone, duration=int(milliseconds) / 1000))
+        if len(steps) > _STEPS_LIMIT:
+            raise ValueError(f"a pattern of more than {_STEPS_LIMIT} tones and silences")
+    return TonePattern(steps=tuple(steps), level=level)

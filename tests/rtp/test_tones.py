@@ -7,7 +7,15 @@ import math
 from twisted.trial.unittest import SynchronousTestCase
 
 from sipd.rtp.g711 import SAMPLE_RATE, tone_level
-from sipd.rtp.tones import TonePattern, ToneStep, country_tones, find_tone
+from sipd.rtp.tones import (
+    DTMF_KEYPAD,
+    TonePattern,
+    ToneStep,
+    country_tones,
+    dtmf_pattern,
+    find_tone,
+    parse_tone_pattern,
+)
 
 
 class PatternTests(SynchronousTestCase):
@@ -78,3 +86,58 @@ class PatternTests(SynchronousTestCase):
         self.assertRaises(ValueError, TonePattern, steps=())
         self.assertRaises(ValueError, TonePattern, steps=(ToneStep(duration=40.0),) * 2)
         self.assertRaises(ValueError, TonePattern, steps=(ToneStep(duration=1.0),), level=1.0)
+
+
+class DigitTests(SynchronousTestCase):
+    """The tones of digits."""
+
+    def test_keypad(self) -> None:
+        """The row and the column of a digit tell its frequencies, which are equally loud."""
+        for digit, low, high in (
+            ("1", 697, 1209),
+            ("5", 770, 1336),
+            ("#", 941, 1477),
+            ("0", 941, 1336),
+            ("d", 941, 1633),
+        ):
+            sound = dtmf_pattern(digit).samples(0, 800)
+            self.assertApproximates(tone_level(sound, low), 0.5, 0.02)
+            self.assertApproximates(tone_level(sound, high), 0.5, 0.02)
+        self.assertEqual(len({dtmf_pattern(digit).steps for digit in DTMF_KEYPAD}), 16)
+
+    def test_length(self) -> None:
+        """A pause follows the tone."""
+        pattern = dtmf_pattern("7", duration=0.05, pause=0.07)
+        self.assertEqual((len(pattern.period), any(pattern.period[400:])), (960, False))
+
+    def test_what_is_no_digit(self) -> None:
+        """Other characters, none and several are refused."""
+        for text in ("E", "", "12", "\u0661"):
+            self.assertRaises(ValueError, dtmf_pattern, text)
+        self.assertRaises(ValueError, dtmf_pattern, "1", duration=0.0)
+
+
+class TextTests(SynchronousTestCase):
+    """Patterns as text."""
+
+    def test_rows(self) -> None:
+        """Each row: a text, and the frequencies and durations of its steps."""
+        for text, expected in (
+            ("440+480 2000/4000", [((440, 480), 2.0), ((), 4.0)]),
+            ("425 500/500", [((425,), 0.5), ((), 0.5)]),
+            ("400+450 400/200/400/2000", [((400, 450), 0.4), ((), 0.2), ((400, 450), 0.4), ((), 2.0)]),
+            (" 950 330,1400  330 , 1800 330/1000", [((950,), 0.33), ((1400,), 0.33), ((1800,), 0.33), ((), 1.0)]),
+            ("425", [((425,), 1.0)]),
+        ):
+            pattern = parse_tone_pattern(text, level=-20.0)
+            self.assertEqual([(step.frequencies, step.duration) for step in pattern.steps], expected)
+            self.assertEqual(pattern.level, -20.0)
+
+    def test_what_is_refused(self) -> None:
+        """What cannot be understood, and numbers that are out of range."""
+        for text in (
+            *("", ",", "425,", "425 500/", "425 /500", "425+ 500", "x 500", "425 -1", "425 1.5", "425 500 500"),
+            *("4000 500", "0 500", "425 0", "425 60001", "425 999999", "425 40000/40000", "\u0664 500", "425 1/" * 9),
+            ",".join(["425 1"] * 65),
+        ):
+            self.assertRaises(ValueError, parse_tone_pattern, text)
