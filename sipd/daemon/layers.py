@@ -13,6 +13,7 @@ from sipd.interfaces import Credentials, CryptoPolicy, Entropy, ListeningPoint, 
 from sipd.media.ports import MediaAddress
 from sipd.registrar.bindings import RegistrarSettings
 from sipd.registrar.keepalive import KeepAliveSettings, Ping, Silence
+from sipd.sip.event_requests import ExpiryBounds
 from sipd.sip.session_timer import SessionTimerPolicy
 from sipd.sip.timers import TimerValues
 from sipd.transport.cache import CacheLimits, NameCache
@@ -25,7 +26,6 @@ from sipd.transport.resolver import Resolver
 from sipd.transport.resting import RestingTargets
 from sipd.transport.tls import ClientVerification, TlsSettings
 from sipd.ua.settings import AgentSettings
-from sipd.watching.expiry import ExpiryBounds
 from sipd.watching.service import WatchingSettings
 from sipd.watching.subscriptions import SubscriptionSettings
 

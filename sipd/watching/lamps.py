@@ -6,15 +6,15 @@ whom is nobody's business, and neither are Call-ID and tags, which would let a w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from xml.etree.ElementTree import Element, SubElement, tostring
 
 from zope.interface import implementer
 
 from sipd.errors import ParseError
 from sipd.interfaces import CallRecord, Decision, ICallObserver
+from sipd.sip.dialog_documents import DIALOG_INFO, Lamp, dialog_info
 from sipd.sip.grammar import unescape
 from sipd.sip.uri import SipUri, parse_uri
 from sipd.watching.interfaces import IEventPackage, IWatch
@@ -23,27 +23,8 @@ from sipd.watching.packages import Permission, user_of
 if TYPE_CHECKING:
     from sipd.sip.headers import Fields
 
-DIALOG = "dialog"
-DIALOG_INFO = "application/dialog-info+xml"
-
 #: What a decision means for the state of a call that is not answered yet.
 _STATES = {"progress": "early", "answered": "confirmed"}
-_NAMESPACE = "urn:ietf:params:xml:ns:dialog-info"
-
-
-@dataclass(frozen=True, slots=True)
-class Lamp:
-    """One end of one call, as a watcher of its user sees it.
-
-    Args:
-        id: names it, as long as it lives.
-        direction: `initiator` or `recipient`.
-        state: `trying`, `early`, `confirmed` or `terminated`.
-    """
-
-    id: str
-    direction: str
-    state: str
 
 
 @dataclass(slots=True)
@@ -206,13 +187,3 @@ class _LampWatch:
     def stop(self) -> None:
         """See `IWatch`."""
         self._lamps.unwatch(self)
-
-
-def dialog_info(entity: str, version: int, lamps: Iterable[Lamp]) -> bytes:
-    """Print a dialog information document with the full state (RFC 4235 section 4.1)."""
-    root = Element("dialog-info", {"xmlns": _NAMESPACE, "version": str(version), "state": "full", "entity": entity})
-    for lamp in lamps:
-        dialog = SubElement(root, "dialog", {"id": lamp.id, "direction": lamp.direction})
-        SubElement(dialog, "state").text = lamp.state
-    printed: bytes = tostring(root, encoding="UTF-8", xml_declaration=True)
-    return printed

@@ -4,28 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
-from xml.etree.ElementTree import Element, SubElement, tostring
 
 from zope.interface import implementer
 
 from sipd.sip.grammar import unescape
+from sipd.sip.presence_documents import PIDF, PRESENCE, Presence, PresenceTuple
+from sipd.sip.summaries import MESSAGE_SUMMARY, SIMPLE_MESSAGE_SUMMARY, MessageSummary
 from sipd.sip.uri import SipUri, parse_uri
 from sipd.watching.interfaces import IEventPackage, IWatch
 
 if TYPE_CHECKING:
     from sipd.sip.headers import Fields
-    from sipd.sip.message import Request
     from sipd.watching.published import PublishedStates
 
 #: Says whether a user (the first name) may watch another one.
 Permission = Callable[[str, str], bool]
-
-PRESENCE = "presence"
-PIDF = "application/pidf+xml"
-MESSAGE_SUMMARY = "message-summary"
-SIMPLE_MESSAGE_SUMMARY = "application/simple-message-summary"
-
-_PIDF_NAMESPACE = "urn:ietf:params:xml:ns:pidf"
 
 
 @implementer(IEventPackage)
@@ -112,14 +105,6 @@ def message_summary(states: PublishedStates, permits: Permission) -> PublishedPa
     )
 
 
-def accepts(subscribe: Request, content_type: str) -> bool:
-    """Say whether a subscriber can read a type of body (RFC 3261 section 20.1); without an Accept it can."""
-    if "Accept" not in subscribe.headers:
-        return True
-    ranges = {value.partition(";")[0].strip().lower() for value in subscribe.headers.values("Accept")}
-    return not ranges.isdisjoint((content_type, f"{content_type.partition('/')[0]}/*", "*/*"))
-
-
 def user_of(aor: str) -> str:
     """Give the name of the user that an address of record of ours belongs to."""
     uri = parse_uri(aor)
@@ -128,16 +113,8 @@ def user_of(aor: str) -> str:
 
 def _closed(aor: str) -> bytes:
     """Make the presence of somebody who has nothing open (RFC 3863)."""
-    root = Element("presence", {"xmlns": _PIDF_NAMESPACE, "entity": aor})
-    status = SubElement(SubElement(root, "tuple", {"id": "none"}), "status")
-    SubElement(status, "basic").text = "closed"
-    return _printed(root)
+    return Presence(entity=aor, tuples=(PresenceTuple(id="none", is_open=False),)).to_bytes()
 
 
 def _no_messages(aor: str) -> bytes:
-    return f"Messages-Waiting: no\r\nMessage-Account: {aor}\r\n".encode()
-
-
-def _printed(root: Element) -> bytes:
-    printed: bytes = tostring(root, encoding="UTF-8", xml_declaration=True)
-    return printed
+    return MessageSummary(is_waiting=False, account=aor).to_bytes()

@@ -19,10 +19,10 @@ from sipd.b2bua.headers import body_fields
 from sipd.b2bua.outside import OutsideRequests, content_of, peer_of, status_of
 from sipd.errors import RemoteError, RequestRefusedError
 from sipd.interfaces import IRequestHandler, IServerTransaction
+from sipd.sip.event_requests import ExpiryBounds, event_of
 from sipd.sip.grammar import printable
 from sipd.sip.headers import Fields, Headers
 from sipd.sip.message import Request, Response
-from sipd.watching.expiry import ExpiryBounds, event_of
 from sipd.watching.packages import user_of
 from sipd.watching.published import Publication
 

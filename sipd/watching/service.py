@@ -6,15 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sipd.watching.lamps import DIALOG, Lamps
-from sipd.watching.packages import (
-    MESSAGE_SUMMARY,
-    PIDF,
-    PRESENCE,
-    SIMPLE_MESSAGE_SUMMARY,
-    message_summary,
-    presence,
-)
+from sipd.sip.dialog_documents import DIALOG
+from sipd.sip.presence_documents import PIDF, PRESENCE
+from sipd.sip.summaries import MESSAGE_SUMMARY, SIMPLE_MESSAGE_SUMMARY
+from sipd.watching.lamps import Lamps
+from sipd.watching.packages import message_summary, presence
 from sipd.watching.publications import Publications, PublishedKind
 from sipd.watching.published import PublishedStates
 from sipd.watching.subscriptions import NoSubscription, Subscriptions, SubscriptionSettings

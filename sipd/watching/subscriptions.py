@@ -16,12 +16,12 @@ from zope.interface import implementer
 from sipd.b2bua.outside import OutsideRequests, peer_of
 from sipd.errors import ParseError, RemoteError, RequestRefusedError
 from sipd.interfaces import IRequestHandler, IServerTransaction, Route
+from sipd.sip.event_requests import ExpiryBounds, accepts, event_of
 from sipd.sip.grammar import printable
 from sipd.sip.headers import Fields
 from sipd.sip.refer import SubscriptionState
 from sipd.watching.carrying import Carried
-from sipd.watching.expiry import ExpiryBounds, event_of
-from sipd.watching.packages import accepts, user_of
+from sipd.watching.packages import user_of
 from sipd.watching.serving import Served
 
 if TYPE_CHECKING:

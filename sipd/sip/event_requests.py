@@ -1,4 +1,4 @@
-"""What SUBSCRIBE and PUBLISH have in common: an event package, and a time to live.
+"""What SUBSCRIBE and PUBLISH have in common: an event package, a type of state, and a time to live.
 
 RFC 6665 section 4.2.1, RFC 3903 section 6.
 """
@@ -56,3 +56,11 @@ def event_of(request: Request, known: str) -> EventValue:
     if text is None:
         raise RequestRefusedError("Bad Event", status=489, headers=(("Allow-Events", known),))
     return EventValue.parse(text)
+
+
+def accepts(subscribe: Request, content_type: str) -> bool:
+    """Say whether a subscriber can read a type of body (RFC 3261 section 20.1); without an Accept it can."""
+    if "Accept" not in subscribe.headers:
+        return True
+    ranges = {value.partition(";")[0].strip().lower() for value in subscribe.headers.values("Accept")}
+    return not ranges.isdisjoint((content_type, f"{content_type.partition('/')[0]}/*", "*/*"))
