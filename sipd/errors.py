@@ -76,8 +76,24 @@ class CallFailedError(RemoteError):
     """A call attempt that ended with a final response of 300 to 699, or with no response at all."""
 
 
+class TransferError(RemoteError):
+    """A transfer that the other side refused, or that came to nothing (RFC 3515)."""
+
+
 class RegistrationError(RemoteError):
     """A registration of our own that the registrars refuse, or that was stopped (RFC 3261 section 10.2)."""
+
+    status = 480
+
+
+class SubscriptionError(RemoteError):
+    """A subscription of our own that the notifier refuses or has ended, or that was stopped (RFC 6665 section 4.1)."""
+
+    status = 480
+
+
+class PublicationError(RemoteError):
+    """A publication of our own that is refused, or that was stopped (RFC 3903 section 4)."""
 
     status = 480
 

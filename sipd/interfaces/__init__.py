@@ -6,7 +6,7 @@ Each interface is written from the side that calls it. The values that cross a j
 from collections.abc import Callable
 
 from sipd.interfaces.calls import ICallObserver
-from sipd.interfaces.media import IMediaRelay, IMediaSession, IMediaStudio
+from sipd.interfaces.media import IMediaEndpoint, IMediaRelay, IMediaSession, IMediaStudio
 from sipd.interfaces.routing import Attempt, IGate, IRouter, ITrunks, Route, RoutingRequest
 from sipd.interfaces.transactions import (
     IClientTransaction,
@@ -63,6 +63,7 @@ __all__ = [
     "IFlow",
     "IGate",
     "ILocationService",
+    "IMediaEndpoint",
     "IMediaRelay",
     "IMediaSession",
     "IMediaStudio",

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from zope.interface import Attribute, Interface
 
+from sipd.sdp.description import Direction
+
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
@@ -140,3 +142,45 @@ class IMediaRelay(Interface):
             event: called with (kind, text) for what the call's explanation should say: a source latched, a foreign
                 source dropped, a port pair taken (`port-taken`) or released (`port-released`).
         """
+
+
+class IMediaEndpoint(Interface):
+    """The local end of one call's media: what describes it, and speaks and listens (RFC 3264).
+
+    One offer at a time: each that `make_offer` makes is followed by `take_answer` or `offer_rejected`.
+    """
+
+    def make_offer(direction: Direction = Direction.SENDRECV) -> SessionDescription:
+        """Make an offer of what there is; the first one opens sockets.
+
+        Args:
+            direction: what this side would like: `SENDONLY` and `INACTIVE` put the peer on hold.
+
+        Raises:
+            LocalError: there are no ports, or a codec is missing.
+        """
+
+    def take_answer(answer: SessionDescription) -> None:
+        """Take the answer to the offer that was made, and begin, or go on, as it says.
+
+        Raises:
+            SdpError: it is none, or nothing is left that both can.
+        """
+
+    def answer_offer(offer: SessionDescription, direction: Direction = Direction.SENDRECV) -> SessionDescription:
+        """Give the answer to an offer of the peer, which holds from now on.
+
+        Args:
+            offer: the peer's.
+            direction: what this side would like.
+
+        Raises:
+            SdpError: nothing in it can be used: 488. What held before goes on.
+            LocalError: as for `make_offer`.
+        """
+
+    def offer_rejected() -> None:
+        """Take note that the offer that was made is void: what held before goes on (RFC 3264 section 8)."""
+
+    def close() -> Deferred[None]:
+        """Stop, and free everything. Idempotent; never fails."""

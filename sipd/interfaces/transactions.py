@@ -96,6 +96,12 @@ class ITransactionLayer(Interface):
     def send_ack(ack: Request, flow: IFlow) -> None:
         """Send the ACK of a 2xx: no transaction, a branch of its own (section 13.2.2.4)."""
 
+    def drop(transaction: IClientTransaction | IServerTransaction) -> None:
+        """Forget a transaction at once: nothing more is sent in it, and its user is told nothing. Idempotent.
+
+        What comes for it later is as if it had never been: a response goes to the core, a request begins anew.
+        """
+
     def is_merged(transaction: IServerTransaction) -> bool:
         """Say whether the same request came before on another path, or was sent from here: 482 (section 8.2.2.2)."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Mapping
 from ctypes.util import find_library
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -104,9 +105,15 @@ def opus_encoder() -> Encoder:
 
 def _import_opus() -> Any:
     """Import opuslib_next; without the library it would fail with a bare `Exception`."""
-    if find_library("opus") is None:
+    if not _has_opus():
         raise MissingCodecError("the library libopus is not installed")
     return _import("opuslib_next")
+
+
+@cache
+def _has_opus() -> bool:
+    """Look for the library, which takes several programs; it is not installed while this process runs."""
+    return find_library("opus") is not None
 
 
 def _import(name: str) -> Any:

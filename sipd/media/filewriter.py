@@ -15,7 +15,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -103,6 +103,24 @@ class Writer(Protocol):
 
     def stop(self) -> Deferred[None]:
         """End after the jobs that were submitted; no more may be submitted."""
+
+
+class ImmediateWriter:
+    """Does each job at once: where there are no threads, as on a simulated network."""
+
+    backlog_octets = 0
+
+    def submit(self, job: Job, size_octets: int = 0) -> None:
+        """See `Writer`."""
+        job()
+
+    def in_reactor(self, function: Callable[..., object], *args: object) -> None:
+        """See `Writer`."""
+        function(*args)
+
+    def stop(self) -> Deferred[None]:
+        """See `Writer`."""
+        return succeed(None)
 
 
 class WriterThread:

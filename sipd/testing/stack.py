@@ -14,7 +14,15 @@ from sipd.b2bua.service import B2bua, B2buaSettings
 from sipd.b2bua.transfer import TransferPolicy, TransferSettings
 from sipd.b2bua.trust import IdentityPolicy
 from sipd.guards.guards import Guards, GuardSettings
-from sipd.interfaces import CallRecord, Credentials, Decision, IAuthenticator, ICallObserver, ListeningPoint
+from sipd.interfaces import (
+    CallRecord,
+    Credentials,
+    Decision,
+    IAuthenticator,
+    ICallObserver,
+    IMediaRelay,
+    ListeningPoint,
+)
 from sipd.observe.capture import Capture, CapturedMessage
 from sipd.observe.explain import ExplainLog
 from sipd.observe.ladder import ladder
@@ -91,6 +99,7 @@ class SimulatedServer:
         identity: who is trusted, and what others are told; nobody and nothing if it is left out.
         transfer: how calls are transferred.
         guards: what is too much, and who is not listened to; nothing and nobody if it is left out.
+        media: relays media instead of `relay`, such as `sipd.media.bypass.BypassRelay` for phones that have some.
 
     Attributes:
         transport, transactions, agent, location, b2bua, messages, watching: the layers.
@@ -117,6 +126,7 @@ class SimulatedServer:
         identity: IdentityPolicy | None = None,
         transfer: TransferSettings | None = None,
         guards: GuardSettings | None = None,
+        media: IMediaRelay | None = None,
     ) -> None:
         self.host = host
         self.domain = domain
@@ -196,7 +206,7 @@ class SimulatedServer:
                 timeout=ring_timeout,
             ),
             authenticator=authenticator,
-            media=self.relay,
+            media=media or self.relay,
             observer=CallObservers((self.ledger, self.explanations, self.capture, self.records, lamps, *observers)),
             now=host.seconds,
             settings=B2buaSettings(

@@ -27,6 +27,7 @@ from sipd.errors import (
 )
 from sipd.interfaces import (
     Entropy,
+    IClientTransaction,
     IFlow,
     IMessageReceiver,
     IServerTransaction,
@@ -182,6 +183,12 @@ class TransactionLayer:
         if "Via" not in ack.headers:
             self._add_via(ack, flow)
         flow.send(ack.to_bytes())
+
+    def drop(self, transaction: IClientTransaction | IServerTransaction) -> None:
+        """See `ITransactionLayer`."""
+        if isinstance(transaction, LiveClientTransaction | LiveServerTransaction):
+            transaction.user = None
+            self._enqueue(transaction, (Terminate(),))
 
     def is_merged(self, transaction: IServerTransaction) -> bool:
         """Say whether its request came before on another path, or was sent from here: a case for 482 (section 8.2.2.2).

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from socket import AF_INET, AF_INET6, SOCK_DGRAM, socket
 from typing import cast
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IReactorTCP, IReactorTime, IReactorUDP
+from twisted.internet.interfaces import IListeningPort, IReactorSocket, IReactorTCP, IReactorTime, IReactorUDP
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -25,7 +26,7 @@ from sipd.transport.connections import ConnectionTable, server_name
 from sipd.transport.flows import StreamFlow
 from sipd.transport.limits import Incidents, RateLimit, TransportCounters, TransportLimits
 from sipd.transport.responses import LocateSender, ResponseRouter
-from sipd.transport.sockets import listen_tcp, listen_udp
+from sipd.transport.sockets import adopt_udp, listen_tcp, listen_udp
 from sipd.transport.tcp import StreamPort, connect
 from sipd.transport.tls import TlsContext, TlsSettings, is_good_for
 from sipd.transport.udp import UdpFlow, UdpPort
@@ -34,6 +35,10 @@ from sipd.transport.via import build_refusal, is_sent_by, response_address, stam
 
 class TransportReactor(IReactorTCP, IReactorUDP, IReactorTime):
     """The parts of a reactor that the transport layer uses."""
+
+
+#: Shown what cannot be read: octets, flow, what is wrong.
+ParseObserver = Callable[[bytes, IFlow, RemoteError], object]
 
 
 @dataclass(slots=True)
@@ -62,6 +67,8 @@ class TransportLayer:
         guard: decides whom to listen to; `None` for everybody.
         counters: how much came and went.
         incidents: what went wrong, by kind.
+        parse_observer: shown each message that cannot be read or relied on, as (octets, flow, what is wrong); of one
+            that has no end on a connection, its head. `None` for nobody.
         locate_sender: finds the servers of a Via's sent-by, for responses whose source cannot be reached; `None` to
             leave those.
     """
@@ -72,6 +79,7 @@ class TransportLayer:
         self.receiver: IMessageReceiver | None = None
         self.observers: tuple[IMessageObserver, ...] = ()
         self.guard: ISourceGuard | None = None
+        self.parse_observer: ParseObserver | None = None
         self.locate_sender: LocateSender | None = None
         self.clock: IReactorTime = reactor
         self.limits = limits or TransportLimits()
@@ -135,6 +143,38 @@ class TransportLayer:
         except CannotListenError as error:
             where = f"{point.transport.value} {point.host} port {point.port}"
             raise ConfigurationError([f"{point.name}: cannot listen on {where}: {error.socketError}"]) from error
+        return self._opened(protocol, listening)
+
+    def adopt(self, made: socket, point: ListeningPoint) -> ListeningPoint:
+        """Listen on a UDP socket that somebody else has made and bound.
+
+        The socket is duplicated, and set not to block: the caller may close his own, and should not read from it.
+        What ICMP says of its datagrams is not known, unlike with sockets of this layer.
+
+        Args:
+            made: of `AF_INET` or `AF_INET6`.
+            point: its host and port are those of the socket, whatever it says; advertised is what it says, or if that
+                is empty or 0, the same.
+
+        Raises:
+            ConfigurationError: it is something else, or the reactor takes no sockets.
+        """
+        if made.type != SOCK_DGRAM or made.family not in (AF_INET, AF_INET6) or point.transport is not Transport.UDP:
+            raise ConfigurationError([f"{point.name}: this is no UDP socket"])
+        if not IReactorSocket.providedBy(self._reactor):
+            raise ConfigurationError([f"{point.name}: this reactor takes no sockets"])
+        try:
+            host = made.getsockname()[0]
+            point = replace(point, host=host, advertised_host=point.advertised_host or host)
+            protocol = UdpPort(self, point)
+            listening = adopt_udp(self._reactor, made, protocol)
+        except OSError as error:
+            raise ConfigurationError([f"{point.name}: this socket cannot be used: {error.strerror}"]) from error
+        return self._opened(protocol, listening)
+
+    def _opened(self, protocol: UdpPort | StreamPort, listening: IListeningPort) -> ListeningPoint:
+        """Take note of a listening point that is open; give it with its real ports."""
+        point = protocol.point
         port = cast(IPv4Address | IPv6Address, listening.getHost()).port
         protocol.point = replace(point, port=port, advertised_port=point.advertised_port or port)
         self._listeners.append(_Listener(protocol, listening))
@@ -234,6 +274,7 @@ class TransportLayer:
 
     def framing_lost(self, head: bytes, error: ParseError, flow: IFlow) -> None:
         """See `FlowOwner`. A request whose head is there is answered (section 18.3)."""
+        self._show_fault(head, flow, error)
         try:
             message = parse_message(head)
             if isinstance(message, Request):
@@ -294,16 +335,27 @@ class TransportLayer:
                 fault = find_fault(message)
                 if fault is None:
                     return message if self.guard is None or self.guard.takes(message, flow) else None
+                self._show_fault(data, flow, fault)
                 self._refuse(message, fault, flow)
             elif not is_usable(message):
-                self.incidents.note("malformed", flow, "a response without what is needed to match it")
+                reason = "a response without what is needed to match it"
+                self._show_fault(data, flow, ParseError(reason))
+                self.incidents.note("malformed", flow, reason)
             elif is_sent_by(message.via, self._own_names, flow):
                 return message
             else:
                 self.incidents.note("stray-response", flow, f"a response to {message.via.sent_by}, which is not ours")
         except ParseError as error:
+            self._show_fault(data, flow, error)
             self.incidents.note("malformed", flow, error.reason)
         return None
+
+    def _show_fault(self, data: bytes, flow: IFlow, error: RemoteError) -> None:
+        if self.parse_observer is not None:
+            try:
+                self.parse_observer(data, flow, error)
+            except Exception:  # who watches does not disturb
+                self._bug("An observer of faults failed on one of {flow}", flow)
 
     def _refuse(self, request: Request, error: RemoteError, flow: IFlow) -> None:
         """Answer a defective request without a transaction (section 8.2.7), unless there are too many of them."""

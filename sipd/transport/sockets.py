@@ -20,6 +20,7 @@ from twisted.internet.interfaces import (
     IHalfCloseableDescriptor,
     IListeningPort,
     IReactorFDSet,
+    IReactorSocket,
     IReactorTCP,
     IReactorUDP,
 )
@@ -62,6 +63,16 @@ def listen_udp(reactor: IReactorUDP, host: str, port: int, protocol: DatagramRec
     if IReactorFDSet.providedBy(reactor):
         return _start(_UdpSocket(port, protocol, host, _MAX_DATAGRAM_OCTETS, reactor))
     return reactor.listenUDP(port, protocol, interface=host, maxPacketSize=_MAX_DATAGRAM_OCTETS)
+
+
+def adopt_udp(reactor: IReactorSocket, made: socket.socket, protocol: DatagramReceiver) -> IListeningPort:
+    """Listen on a bound UDP socket; a duplicate of it is used, which does not block.
+
+    Raises:
+        OSError: it is closed, or the system has no room for another one.
+    """
+    made.setblocking(False)
+    return reactor.adoptDatagramPort(made.fileno(), made.family, protocol, _MAX_DATAGRAM_OCTETS)
 
 
 def listen_tcp(reactor: IReactorTCP, host: str, port: int, factory: ServerFactory) -> IListeningPort:

@@ -83,9 +83,9 @@ class Answering:
         self._add_dialog_fields(response)
         self._feed(Event.PROVISIONAL, response)
 
-    def accept(self, headers: Fields = (), body: bytes = b"") -> None:
-        """Send 200, and again until the ACK comes. Absorbed after a final response."""
-        response = self._response(200, None, headers, body)
+    def accept(self, headers: Fields = (), body: bytes = b"", *, status: int = 200, reason: str | None = None) -> None:
+        """Send a 2xx, and again until the ACK comes. Absorbed after a final response."""
+        response = self._response(status, reason, headers, body)
         self._add_dialog_fields(response)
         self._session.agent.add_capabilities(response.headers, self._session.settings)
         response.headers.extend(self._session.refreshing.accepted(self.request))
@@ -137,6 +137,13 @@ class Answering:
         self._timers.stop()
         if self._provisional is not None:
             self._provisional.stop()
+
+    def drop(self) -> None:
+        """Forget the INVITE, if it has no answer: it will get none."""
+        self.close()
+        if not self.is_answered:
+            self._session.agent.transactions.drop(self.transaction)
+            self._feed(Event.LOST, RemoteError("Dropped"))
 
     def transaction_failed(self, error: RemoteError) -> None:
         """See `IServerTransactionUser`."""

@@ -139,6 +139,16 @@ class Calling:
         """Stop the timer; what is under way goes its way."""
         self._wait()
 
+    def drop(self) -> None:
+        """Forget the INVITE: nothing more is sent for it, whatever comes."""
+        self._wait()
+        self._targets = []
+        transaction, self._transaction = self._transaction, None
+        if transaction is not None:
+            self._session.agent.transactions.drop(transaction)
+        if not self.is_over:
+            self._feed(Event.LOST, RemoteError("Dropped"))
+
     def response_received(self, response: Response) -> None:
         """See `ITransactionUser`."""
         if self._patience is not None:

@@ -97,6 +97,7 @@ class UserAgent:
         self._dialogs: dict[DialogKey, IDialogUser] = {}
         self._given_up: dict[tuple[str, str], Calling] = {}
         self._timers: dict[tuple[str, str], IDelayedCall] = {}
+        self._awaited: dict[Session, Deferred[None]] = {}
         self._is_closed = False
 
     def __len__(self) -> int:
@@ -119,7 +120,8 @@ class UserAgent:
 
         Events come to the user: `Progressed`, then one of `Answered`, `Refused` and `Failed`.
         """
-        session = OutgoingCall(self, call, call_id=new_call_id(self.entropy), local_tag=new_tag(self.entropy))
+        call_id = call.call_id or new_call_id(self.entropy)
+        session = OutgoingCall(self, call, call_id=call_id, local_tag=new_tag(self.entropy))
         self._sessions.add(session)
         return session
 
@@ -136,6 +138,17 @@ class UserAgent:
         """
         return Deferred.fromCoroutine(self._request(request, credentials))
 
+    def when_forgotten(self, session: Session) -> Deferred[None]:
+        """Give a Deferred that fires when nothing of a session is under way any more: its BYE, too, has its outcome.
+
+        Cancelling it changes nothing else.
+        """
+        if session not in self._sessions:
+            return succeed(None)
+        fired: Deferred[None] = Deferred()
+        self._awaited.setdefault(session, Deferred()).addCallback(self._tell_forgotten, fired)
+        return fired
+
     def close(self) -> None:
         """Forget every session at once, without a word to anybody, and stop every timer."""
         self._is_closed = True
@@ -143,6 +156,9 @@ class UserAgent:
             user.close()
         self._sessions.clear()
         self._dialogs.clear()
+        awaited, self._awaited = self._awaited, {}
+        for forgotten in awaited.values():
+            forgotten.callback(None)
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
@@ -241,6 +257,9 @@ class UserAgent:
     def forget(self, session: Session) -> None:
         """Nothing is to happen to that session any more; subscriptions in its dialog go on. Idempotent."""
         self._sessions.discard(session)
+        awaited = self._awaited.pop(session, None)
+        if awaited is not None:
+            awaited.callback(None)
         if session.dialog is not None and not session.is_subscribed:
             self.release_dialog(session.dialog, session)
         for dialog in session.early_dialogs:
@@ -452,6 +471,11 @@ class UserAgent:
             return await self.ask(attempt, flow, credentials, counts, dialog, heard)
 
         return await ask_in_turn(self, await self.resolver.locate(dialog.next_hop), send)
+
+    @staticmethod
+    def _tell_forgotten(_: None, waiting: Deferred[None]) -> None:
+        if not waiting.called:
+            waiting.callback(None)
 
     async def _say_bye(self, dialog: Dialog, session: Session, headers: Sequence[tuple[str, str]]) -> None:
         bye = dialog.request("BYE", headers)

@@ -49,6 +49,17 @@ def finish(session: Session) -> None:
     session.pinging.stop()
 
 
+def drop(session: Session) -> None:
+    """Forget it without a word to anybody."""
+    session.close()
+    for invite in (session.answering, session.calling):
+        if invite is not None:
+            invite.drop()
+    if session.dialog is not None:
+        session.dialog.state = DialogState.TERMINATED
+    session.agent.forget(session)
+
+
 def end(session: Session, event: SessionEvent) -> None:
     """Tell the user, whose `hang_up` does nothing any more; the BYE that may be under way goes its way."""
     if not session.is_over:

@@ -50,6 +50,7 @@ class CallRequest:
         takes_reliable_offer: whether the callee may make the offer, which `body` does not, before its answer (RFC 3262
             section 5): the caller answers it by `Session.acknowledge_progress`.
         settings: how the user agent presents itself in this call; `None` for as ever.
+        call_id: its Call-ID, which nobody else uses; empty for one that is made.
     """
 
     uri: Uri
@@ -65,6 +66,7 @@ class CallRequest:
     credentials: Credentials | None = None
     takes_reliable_offer: bool = False
     settings: AgentSettings | None = None
+    call_id: str = ""
 
 
 class OutgoingCall(Session):

@@ -19,9 +19,10 @@ from sipd.sip.identifiers import new_call_id, new_tag
 from sipd.sip.locate import targets_for_size
 from sipd.sip.machine import StartTimer, StopTimers
 from sipd.sip.message import Response
-from sipd.sip.registrant import Bound, Effects, Event, Failure, Lost, Over, Register, Registrant, State, Unregister
+from sipd.sip.registrant import Bound, Effect, Event, Failure, Lost, Over, Register, Registrant, State, Unregister
 from sipd.sip.registrant import Failed as InVain
 from sipd.sip.uri import SipUri
+from sipd.ua.effects import EffectQueue
 from sipd.ua.failover import ask_in_turn
 from sipd.ua.registering import (
     Expired,
@@ -97,6 +98,7 @@ class Registration:
         self._agent = agent
         self._watch = watch
         self._machine = Registrant(len(settings.registrars), settings.timing, entropy)
+        self._effects = EffectQueue(self._perform)
         self._timers = Timers(agent.clock, self._feed)
         uri = settings.uri or SipUri(settings.aor.host, scheme=settings.aor.scheme)
         self._places = [
@@ -167,34 +169,34 @@ class Registration:
 
     def close(self) -> None:
         """Stop at once, without a word to the registrar. Idempotent."""
+        self._effects.clear()
         self._feed(Event.CLOSE)
         self._end()
 
     # --- what the machine wants -----------------------------------------------------------------------------
 
     def _feed(self, event: Enum, argument: object = None) -> None:
-        self._perform(self._machine.feed(event, argument))
+        self._effects.add(self._machine.feed(event, argument))
 
-    def _perform(self, effects: Effects) -> None:
-        for effect in effects:
-            match effect:
-                case StartTimer(event, duration):
-                    self._timers.start(event, duration)
-                case StopTimers():
-                    self._timers.stop()
-                case Register():
-                    self._register(effect)
-                case Unregister():
-                    self._unregister()
-                case Bound():
-                    self._bound(effect)
-                case InVain():
-                    self._refused(effect)
-                case Lost():
-                    self._lost()
-                case Over():
-                    self._tell(Unregistered(is_confirmed=self._is_confirmed))
-                    self._end()
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case StartTimer(event, duration):
+                self._timers.start(event, duration)
+            case StopTimers():
+                self._timers.stop()
+            case Register():
+                self._register(effect)
+            case Unregister():
+                self._unregister()
+            case Bound():
+                self._bound(effect)
+            case InVain():
+                self._refused(effect)
+            case Lost():
+                self._lost()
+            case Over():
+                self._tell(Unregistered(is_confirmed=self._is_confirmed))
+                self._end()
 
     def _register(self, effect: Register) -> None:
         place = self._places[effect.registrar]

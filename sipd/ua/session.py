@@ -16,7 +16,7 @@ from sipd.sip.headers import Fields
 from sipd.sip.message import Request, Response
 from sipd.ua.answering import Answering
 from sipd.ua.calling import Calling
-from sipd.ua.ending import end, finish, hang_up, lose, lose_if_gone
+from sipd.ua.ending import drop, end, finish, hang_up, lose, lose_if_gone
 from sipd.ua.events import Answered, Cancelled, Ended, Failed, Refused, SessionEvent
 from sipd.ua.flows import is_behind_nat
 from sipd.ua.interfaces import IDialogUser, ISessionUser
@@ -233,6 +233,14 @@ class Session:
             headers: such as Reason (RFC 3326), for the CANCEL or BYE.
         """
         hang_up(self, headers)
+
+    def drop(self) -> None:
+        """Forget the session at once: neither the user nor the peer hears anything. Idempotent.
+
+        An INVITE without an answer, of either side, is forgotten with it, and what comes for the session later is for
+        nobody: 481. Of the other requests that are under way only the outcome is not looked at.
+        """
+        drop(self)
 
     def close(self) -> None:
         """Stop all timers; neither the user nor the peer hears anything."""

@@ -101,6 +101,9 @@ class Asked:
     def send_ack(self, ack: Request, flow: IFlow) -> None:
         """See `ITransactionLayer`."""
 
+    def drop(self, transaction: IClientTransaction | IServerTransaction) -> None:
+        """See `ITransactionLayer`."""
+
     def is_merged(self, transaction: IServerTransaction) -> bool:
         """See `ITransactionLayer`."""
         return False

@@ -1,0 +1,1 @@
+"""Proxies and redirect servers (RFC 3261 section 16)."""
