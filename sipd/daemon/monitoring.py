@@ -17,13 +17,14 @@ from twisted.internet import task
 from twisted.internet.defer import Deferred
 
 from sipd.errors import LocalError
+from sipd.observe.capture import redact
 from sipd.observe.sniffing.display import Display, Wanted
 from sipd.observe.sniffing.errors import CaptureFileError, SniffingError
 from sipd.observe.sniffing.files import SavedCapture, read_packets
 from sipd.observe.sniffing.filters import Filter
 from sipd.observe.sniffing.packets import Link
 from sipd.observe.sniffing.ports import Ports
-from sipd.observe.sniffing.sightings import Address, cover, uncovered
+from sipd.observe.sniffing.sightings import Address, uncovered
 from sipd.observe.sniffing.sniffer import Sniffer
 from sipd.observe.sniffing.wire import Wire
 
@@ -103,7 +104,7 @@ class Watch:
         self._task = wanted
         self._output = Output()
         self._saved = SavedCapture(wanted.save, size_octets=MAX_SAVED_OCTETS) if wanted.save is not None else None
-        self._sniffer = Sniffer(wanted.ports, uncovered if wanted.shows_secrets else cover)
+        self._sniffer = Sniffer(wanted.ports, uncovered if wanted.shows_secrets else redact)
         self._display = Display(
             wanted.chosen, wanted.wanted, self._output.write, self._save if self._saved is not None else None
         )

@@ -21,7 +21,10 @@ _SECRETS = tuple(
     for pattern in (
         rb"(^(?:proxy-)?authorization[ \t]*:[ \t]*(?!digest)[^ \t\r\n]+[ \t]+)([^\r\n]+)",
         rb"(^(?:proxy-)?authorization[ \t]*:(?:[^\r\n]|\r?\n[ \t])*?\bresponse[ \t]*=[ \t]*\"?)([0-9a-f]+)",
-        rb"(^a=crypto:[^\r\n]*?inline:)([^|\r\n \t]+)",
+        rb"(^a=crypto:[^\r\n]*?inline:)([^|\r\n \t;]+)",
+        # A line may have several keys; and those of MIKEY (RFC 4567).
+        rb"(;[ \t]*inline:)([^|\r\n \t;]+)",
+        rb"(^a=key-mgmt:[^ \t\r\n]*[ \t]+)([^\r\n]+)",
         rb"(^k=[a-z0-9]+:)([^\r\n]+)",
         rb"(\bsips?:[^\s:@<>\"]+:)([^\s@<>\"]+)(?=@)",
     )

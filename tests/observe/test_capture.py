@@ -125,7 +125,9 @@ SECRETS = (
     b'Proxy-Authorization: Digest username="a", response=deadbeef\r\n'
     b"Authorization: Basic YWxpY2U6c2VjcmV0\r\n"
     b"Contact: <sip:alice:hunter2@192.0.2.1:5060>\r\n"
-    b"\r\nv=0\r\nk=clear:geheim\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9|2^20\r\n"
+    b"\r\nv=0\r\nk=clear:geheim\r\n"
+    b"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9|2^20;inline:second\r\n"
+    b"a=key-mgmt:mikey AQAFgM0XflABAAAA\r\n"
 )
 
 
@@ -135,7 +137,8 @@ class RedactionTests(SynchronousTestCase):
     def test_covers_secrets(self) -> None:
         """Digest responses, other credentials, SRTP keys and passwords are covered; the length stays the same."""
         covered = redact(SECRETS)
-        for secret in (b"0123abcd", b"deadbeef", b"YWxpY2U6c2VjcmV0", b"hunter2", b"geheim", b"WVNfX19"):
+        secrets = (b"0123abcd", b"deadbeef", b"YWxpY2U6c2VjcmV0", b"hunter2", b"geheim", b"WVNfX19", b"second")
+        for secret in (*secrets, b"AQAFgM0"):
             self.assertNotIn(secret, covered)
         for kept in (
             b'username="alice"',

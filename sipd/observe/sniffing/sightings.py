@@ -15,11 +15,6 @@ from sipd.sip.uri import OtherUri, SipUri
 
 Address = tuple[str, int]
 
-#: Keys in session descriptions that `redact` leaves: the second and third of a line, and those of MIKEY (RFC 4567).
-_MORE_KEYS = tuple(
-    re.compile(pattern, re.IGNORECASE | re.MULTILINE)
-    for pattern in (rb"(;[ \t]*inline:)([^|\r\n \t;]+)", rb"(^a=key-mgmt:[^ \t\r\n]*[ \t]+)([^\r\n]+)")
-)
 #: What begins like this is meant to be SIP, even if it is malformed.
 _LIKE_SIP = re.compile(rb"[\r\n]*(?:SIP/[0-9]|[^\r\n]{1,4096}? SIP/[0-9])", re.IGNORECASE)
 
@@ -107,14 +102,6 @@ class Unreadable:
 Seen = Sighting | MediaSeen | Unreadable
 
 
-def cover(data: bytes) -> bytes:
-    """Cover the secrets in a message with as many `x`, see `redact`; of keys in descriptions, all."""
-    data = redact(data)
-    for pattern in _MORE_KEYS:
-        data = pattern.sub(lambda match: match[1] + b"x" * len(match[2]), data)
-    return data
-
-
 def uncovered(data: bytes) -> bytes:
     """Leave a message as it is."""
     return data
@@ -127,7 +114,7 @@ def sight(
     source: Address,
     destination: Address,
     transport: str,
-    hide: Callable[[bytes], bytes] = cover,
+    hide: Callable[[bytes], bytes] = redact,
 ) -> Sighting | None:
     """Read one message.
 

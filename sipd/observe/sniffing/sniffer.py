@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from sipd.observe.capture import redact
 from sipd.observe.sniffing.errors import PacketError
 from sipd.observe.sniffing.fragments import Reassembler
 from sipd.observe.sniffing.packets import TCP, UDP, IpPacket, Link, parse_packet
 from sipd.observe.sniffing.ports import Ports
 from sipd.observe.sniffing.segments import parse_datagram, parse_segment
-from sipd.observe.sniffing.sightings import Address, MediaSeen, Seen, Unreadable, cover, sight
+from sipd.observe.sniffing.sightings import Address, MediaSeen, Seen, Unreadable, sight
 from sipd.observe.sniffing.streams import Encrypted, StreamEvent, TcpStreams
 from sipd.rtp.rtcp import is_rtcp
 from sipd.sip.parser import is_keep_alive
@@ -42,7 +43,7 @@ class Sniffer:
         hide: covers the secrets in a message.
     """
 
-    def __init__(self, ports: Ports, hide: Callable[[bytes], bytes] = cover) -> None:
+    def __init__(self, ports: Ports, hide: Callable[[bytes], bytes] = redact) -> None:
         self._ports = ports
         self._hide = hide
         self._fragments = Reassembler()

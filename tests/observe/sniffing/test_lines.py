@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from sipd.observe.capture import redact
 from sipd.observe.sniffing.lines import as_text, block, line, moment, values
-from sipd.observe.sniffing.sightings import Unreadable, cover, sight
+from sipd.observe.sniffing.sightings import Unreadable, sight
 from tests.observe.sniffing.wires import ALICE, ALICE_6, BOB, BOB_6, request, response, seen
 
 _AT = 1_800_000_000.25
@@ -109,7 +110,7 @@ class LineTests(SynchronousTestCase):
         """Credentials, passwords and keys are covered in all that is shown, and lengths stay."""
         data = request(fields=_SECRET_FIELDS, body=_SECRET_BODY)
         self.assertEqual(data.count(b"deadbeef"), 7)
-        self.assertEqual(len(cover(data)), len(data))
+        self.assertEqual(len(redact(data)), len(data))
         sighting = seen(data)
         for text in (line(sighting), block(sighting), json.dumps(values(sighting)), as_text(sighting.data)):
             self.assertNotIn("deadbeef", text)
