@@ -27,7 +27,10 @@ from sipd.daemon.trunks import number_writer, trunk_limits, trunk_settings
 from sipd.guards.guards import GuardSettings
 from sipd.interfaces import Credentials, ICredentialStore, ILocationService, IRouter, ITrunks
 from sipd.registrar.bindings import RegistrarSettings
+from sipd.routing.deciding import ContactRouter, Decider, DecidingRouter
 from sipd.routing.http import Service
+from sipd.routing.registered import RegisteredUsers
+from sipd.routing.rules import is_emergency
 from sipd.sip.digest import available_algorithms
 from sipd.transport.limits import TransportLimits
 from sipd.trunks.settings import TrunkSettings
@@ -93,6 +96,7 @@ def make_parts(
     service: Service | None = None,
     stores: AccountStores | None = None,
     trunks: ITrunks | None = None,
+    decider: Decider | None = None,
 ) -> Parts:
     """Make them. Nothing is opened, and nothing that runs is touched.
 
@@ -102,6 +106,7 @@ def make_parts(
         service: who is asked where calls go, before the dial plan is; `None` for the dial plan alone.
         stores: where further users are; `None` for those of the configuration alone.
         trunks: what routes lead to by name; those of `Parts.trunks` when the parts hold. `None` if there are none.
+        decider: asks the application where calls go, before all of these; `None` where that does not decide.
 
     Raises:
         ConfigurationError: somebody is to encrypt, and this installation cannot.
@@ -130,6 +135,22 @@ def make_parts(
     )
     if has_stores:
         router = LoadingRouter(router, accounts)
+    if decider is not None:
+        users_at = RegisteredUsers(
+            domains=domains, location=location, is_user=all_users.__contains__, timeout=config.timers.ring
+        )
+        emergency = frozenset(config.routing.emergency)
+        contacts: IRouter = ContactRouter(users_at)
+        router = DecidingRouter(
+            router,
+            decider,
+            contacts=LoadingRouter(contacts, accounts) if has_stores else contacts,
+            has_user=users_at.has,
+            is_emergency=lambda asked: is_emergency(asked.request.uri, emergency),
+            domain=layers.domain_in_uri(config),
+            timeout=config.timers.ring,
+        )
+    if has_stores:
         b2bua = replace(
             b2bua,
             identity=replace(b2bua.identity, owned=OfAccounts(accounts, lambda one: one.identities or None)),

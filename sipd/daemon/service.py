@@ -19,13 +19,13 @@ from sipd.daemon import layers
 from sipd.daemon.certificates import CertificateFiles
 from sipd.daemon.greeting import greet
 from sipd.daemon.media import load_forwarder
-from sipd.daemon.parts import make_parts
 from sipd.daemon.reloading import Reloaded, merge, sort_out
 from sipd.daemon.sections import Config
 from sipd.daemon.stack import Stack, open_listening_points
 from sipd.errors import InvalidStateError, LocalError, TransportError
 from sipd.interfaces import Entropy, ICallObserver, IFlow, IMessageObserver, IMessageReceiver
 from sipd.media.kernel.forwarder import KernelForwarder
+from sipd.routing.deciding import PATIENCE, CallOffered, Decider, NeedsAuthentication
 from sipd.sip.message import Request, Response
 from sipd.transport.layer import TransportLayer
 
@@ -62,6 +62,13 @@ class SipService(Service):
         entropy: for tags, branches, Call-IDs and nonces.
         call_observers: watch calls.
         message_observers: see every message, both ways.
+        call_offered: a coroutine function that is asked about each call and says where it goes: `None` for what the
+            dial plan says, a `Route`, an `Attempt`, an address or the name of a user, or a list of those to be called
+            one after another, of which an inner list rings together. `RequestRefusedError` refuses the call. It goes on
+            deciding after a `reload`. See `sipd.routing.deciding.DecidingRouter`.
+        patience: seconds that it has for a decision; then it is cancelled, and the caller gets 503.
+        needs_authentication: says of an INVITE whether its sender has to prove who it is, before `call_offered` is
+            asked; `None` for what the dial plan says, which is yes unless a rule says no.
 
     Attributes:
         config: what holds for new calls.
@@ -79,6 +86,9 @@ class SipService(Service):
         entropy: Entropy = os.urandom,
         call_observers: Sequence[ICallObserver] = (),
         message_observers: Sequence[IMessageObserver] = (),
+        call_offered: CallOffered | None = None,
+        patience: float = PATIENCE,
+        needs_authentication: NeedsAuthentication | None = None,
     ) -> None:
         self.config = config
         self.stack: Stack | None = None
@@ -87,6 +97,9 @@ class SipService(Service):
         self._entropy = entropy
         self._call_observers = tuple(call_observers)
         self._message_observers = tuple(message_observers)
+        self._decider: Decider | None = None
+        if call_offered is not None:
+            self._decider = Decider(call_offered, reactor, patience=patience, needs_authentication=needs_authentication)
         self._outcome: LocalError | Literal["ready"] | None = None
         self._awaiting: list[Deferred[None]] = []
         self._room = WaitingRoom()
@@ -167,7 +180,7 @@ class SipService(Service):
             raise InvalidStateError(f"sipd is {self.state}: its configuration does not change now")
         outcome = sort_out(self.config, wanted)
         config = merge(self.config, wanted)
-        stack.replace(make_parts(config, stack.location, stack.routing_service, stack.account_stores, stack.trunks))
+        stack.replace(stack.make_parts(config))
         stack.records.reopen()
         self.config = config
         return outcome
@@ -207,6 +220,7 @@ class SipService(Service):
                 call_observers=(*self._call_observers, *(() if metrics is None else (metrics.calls,))),
                 message_observers=self._message_observers,
                 registration_observers=() if metrics is None else (metrics.registrations,),
+                decider=self._decider,
             )
         except LocalError:
             transport.close()
@@ -316,6 +330,8 @@ class SipService(Service):
             self._log.info("no new calls; {count} have {limit:g} s to end", count=count, limit=limit)
             await self._wait(limit, until=idle)
         stack.messages.stop()
+        if stack.decider is not None:
+            stack.decider.close()
         if len(stack.b2bua):
             self._log.info("ending {count} calls", count=len(stack.b2bua))
             stack.b2bua.stop_calls("sipd is being stopped")

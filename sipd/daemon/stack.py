@@ -36,6 +36,7 @@ from sipd.registrar.log import RegistrationLog
 from sipd.registrar.observers import RegistrationObservers
 from sipd.registrar.registrar import Registrar
 from sipd.registrar.store import DatabaseStore, DatabaseThread
+from sipd.routing.deciding import Decider
 from sipd.sip.locate import Transport
 from sipd.transaction.layer import TransactionLayer
 from sipd.transport.layer import TransportLayer
@@ -62,6 +63,7 @@ class Stack:
         message_observers: see every message.
         registration_observers: watch registrations, beside the log.
         trunk_observers: watch trunks, beside the log.
+        decider: asks the application where calls go; `None` where the dial plan alone decides.
 
     Attributes:
         config: what holds for new calls; calls that go on have begun with another one, perhaps.
@@ -83,6 +85,7 @@ class Stack:
         message_observers: Sequence[IMessageObserver] = (),
         registration_observers: Sequence[IRegistrationObserver] = (),
         trunk_observers: Sequence[ITrunkObserver] = (),
+        decider: Decider | None = None,
     ) -> None:
         make_state_directory(config)
         registrations = RegistrationObservers((RegistrationLog(), *registration_observers))
@@ -114,7 +117,8 @@ class Stack:
         self.transactions.core = self.agent
 
         self.trunks = Trunks(self.agent, observers=(TrunkLog(), *trunk_observers))
-        self.parts = parts = make_parts(config, self.location, self.routing_service, self.account_stores, self.trunks)
+        self.decider = decider
+        self.parts = parts = self.make_parts(config)
         self.trunks.configure(parts.trunks, parts.write_number)
 
         self.guards = make_guards(parts.guards, reactor, entropy)
@@ -204,6 +208,21 @@ class Stack:
     def config(self) -> Config:
         """What the parts were made from."""
         return self.parts.config
+
+    def make_parts(self, config: Config) -> Parts:
+        """Make the parts of a configuration, to be used by these layers. Nothing that runs is touched.
+
+        Raises:
+            ConfigurationError: as for `sipd.daemon.parts.make_parts`.
+        """
+        return make_parts(
+            config,
+            self.location,
+            self.routing_service,
+            self.account_stores,
+            self.trunks,
+            self.decider,
+        )
 
     def replace(self, parts: Parts) -> None:
         """Let other parts hold for all that begins from now on. Calls that go on keep what they began with.

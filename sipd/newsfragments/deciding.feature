@@ -1,0 +1,1 @@
+An application that embeds sipd decides itself where calls go: `SipService(config, reactor, call_offered=...)` takes a coroutine function that names users, addresses or routes, refuses, or leaves the call to the dial plan.
