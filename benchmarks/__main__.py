@@ -17,12 +17,13 @@ from collections.abc import Sequence
 
 from sipd.sip import message
 
-MODULES = ("messages", "calls", "media", "registrar")
+MODULES = ("messages", "calls", "media", "registrar", "telephone")
 QUICK = {
     "messages": ["--repeats", "1", "--number", "1000"],
     "calls": ["--repeats", "1", "--duration", "3", "--aftermath", "1", "--rates", "100", "200", "--held", "100"],
     "media": ["--quick"],
     "registrar": [],
+    "telephone": ["--calls", "500"],
 }
 
 

@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from twisted.application.service import IServiceCollection
 from twisted.internet import reactor as real_reactor  # noqa: TID251 - real sockets
-from twisted.internet.task import deferLater
+from twisted.internet.defer import Deferred
 from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 from zope.interface.interface import InterfaceClass
@@ -36,12 +36,22 @@ from sipd.registrar.authentication import ConfiguredCredentials, DigestAuthentic
 from sipd.testing import builders
 from sipd.testing.clock import SimulatedClock
 from sipd.testing.network import Network
+from sipd.ua import Phone
 
 ROOT = Path(__file__).resolve().parent.parent
 TAPFILE = ROOT / "tapfiles" / "sipd.toml"
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 #: What this module answers for.
-OURS = ("README.md", "operator.md", "application.md", "architecture.md", "rfc.md", "capabilities.md", "lessons.md")
+OURS = (
+    "README.md",
+    "operator.md",
+    "application.md",
+    "signalling.md",
+    "architecture.md",
+    "rfc.md",
+    "capabilities.md",
+    "lessons.md",
+)
 
 
 @cache
@@ -96,28 +106,32 @@ class PhoneTests(TestCase):
         clock = SimulatedClock()
         network = Network(clock, seed=1)
         hosts = network.host("192.0.2.1"), network.host("192.0.2.2")
-        caller, callee = (self.phone["make_agent"](host, host.address, 5060, network.entropy) for host in hosts)
-        callee.call_handler = self.phone["Answers"]()
+        caller, callee = (Phone(host, listen=f"udp:{host.address}:5060", entropy=network.entropy) for host in hosts)
+        for phone in (caller, callee):
+            phone.startService()
+        callee.on_call = self.phone["answer"]
         said = io.StringIO()
         with contextlib.redirect_stdout(said):
-            self.phone["Calls"](caller, "sip:bob@192.0.2.2")
-            clock.run()
+            done = Deferred.fromCoroutine(self.phone["dial"](caller, "sip:bob@192.0.2.2"))
+            clock.advance(20.0)
+        self.successResultOf(done)
         self.assertEqual([said.getvalue()], blocks("README.md", "text"))
-        self.assertEqual((len(caller), len(callee)), (0, 0))
+        stopped = [phone.stopService() for phone in (caller, callee)]
+        clock.run()
+        for one in stopped:
+            self.successResultOf(one)
+        self.assertEqual(clock.getDelayedCalls(), [])
 
     async def test_on_real_sockets(self) -> None:
-        """The same over loopback, on the real reactor."""
-        caller, callee = (self.phone["make_agent"](real_reactor, "127.0.0.1", 0) for _ in range(2))
-        for agent in (caller, callee):
-            self.addCleanup(agent.transport.close)
-            self.addCleanup(agent.transactions.close)
-        callee.call_handler = self.phone["Answers"]()
+        """The same over loopback, on the real reactor, as the program that it is."""
+        callee = Phone(real_reactor, listen="udp:127.0.0.1:0")
+        callee.on_call = self.phone["answer"]
         said = io.StringIO()
+        self.phone["Phone"] = lambda reactor, listen: Phone(reactor, listen="udp:127.0.0.1:0")
         with contextlib.redirect_stdout(said):
-            self.phone["Calls"](caller, f"sip:bob@127.0.0.1:{callee.transport.points[0].port}")
-            while "Ended" not in said.getvalue() or len(caller):
-                await deferLater(real_reactor, 0.01)
-        self.assertIn("caller: Answered\n", said.getvalue())
+            async with callee:
+                await self.phone["main"](real_reactor, f"sip:bob@{callee.points[0].sent_by}")
+        self.assertEqual([said.getvalue()], blocks("README.md", "text"))
 
 
 class ReadmeTests(SynchronousTestCase):
@@ -240,9 +254,17 @@ class ApplicationTests(SynchronousTestCase):
 
     def test_application_guide(self) -> None:
         """Every example gives what it says it gives."""
+        self.run_examples("application.md")
+
+    def test_signalling_guide(self) -> None:
+        """The same of the guide to endpoints and proxies."""
+        self.run_examples("signalling.md")
+
+    def run_examples(self, name: str) -> None:
+        """Run the examples of a document, one after the other."""
         output: list[str] = []
-        text = read("application.md").replace("```python\n", "\n").replace("\n```\n", "\n\n")
-        test = doctest.DocTestParser().get_doctest(text, {}, "application.md", "docs/application.md", 0)
+        text = read(name).replace("```python\n", "\n").replace("\n```\n", "\n\n")
+        test = doctest.DocTestParser().get_doctest(text, {}, name, f"docs/{name}", 0)
         self.assertGreater(len(test.examples), 50)
         results = doctest.DocTestRunner(verbose=False).run(test, out=output.append)
         self.assertEqual(results.failed, 0, "".join(output))
