@@ -13,6 +13,8 @@ from twisted.python import usage
 from sipd.daemon.commands.base import DONE, FAILED, MISUSED, Command, say, sipd_version
 from sipd.daemon.commands.check import Check
 from sipd.daemon.commands.importing import Import
+from sipd.daemon.commands.monitor import Monitor
+from sipd.daemon.commands.phone import PhoneCommand
 from sipd.daemon.commands.route import RouteCommand
 from sipd.daemon.commands.running import Reload, Status, Trunks
 from sipd.errors import LocalError
@@ -26,6 +28,8 @@ class CommandLine(usage.Options):
     subCommands = (
         ("check", None, Check, "Find every mistake in configuration files."),
         ("route", None, RouteCommand, "Show where a call would go, and why."),
+        ("monitor", None, Monitor, "Show SIP on the wire, or in a saved capture."),
+        ("phone", None, PhoneCommand, "Call, answer, register and send messages, as a telephone."),
         ("import", None, Import, "Take users and contacts of a Kamailio."),
         ("reload", None, Reload, "Let the running sipd read its configuration again."),
         ("status", None, Status, "Say how the running sipd does."),

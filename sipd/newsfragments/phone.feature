@@ -1,1 +1,1 @@
-Programs have a telephone: `sipd.ua.Phone` dials, answers, registers and transfers in coroutines; its calls play, record, echo, send and collect digits, hold, and meet in conferences.
+`sipd phone` is a telephone on the command line: it calls, answers, registers, sends messages and asks by OPTIONS, plays, records, echoes and says digits, draws each SIP message as it passes, and says at the end how the media fared.
