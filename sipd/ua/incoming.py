@@ -91,9 +91,7 @@ class IncomingCall(Session):
         """Send a provisional response; it is sent again each minute. Absorbed after a final response."""
         self._first.ring(status, reason, headers, body)
 
-    def accept(
-        self, headers: Fields = (), body: bytes = b"", *, status: int = 200, reason: str | None = None
-    ) -> None:
+    def accept(self, headers: Fields = (), body: bytes = b"", *, status: int = 200, reason: str | None = None) -> None:
         """Send a 2xx; `Acknowledged` follows, or `Ended` where no ACK comes. Absorbed after a final response."""
         if not self.is_answered and self.dialog is not None:
             self.dialog.state = DialogState.CONFIRMED
