@@ -1,6 +1,6 @@
 """Asks each caller for a number, and sends the call there.
 
-python tapfiles/ivr.py 1=sip:sales@192.0.2.7 2=sip:help@192.0.2.8
+python tapfiles/ivr.py udp:127.0.0.1:5060 1=sip:sales@192.0.2.7 2=sip:help@192.0.2.8
 """
 
 import sys
@@ -29,7 +29,7 @@ async def serve(call: IncomingCall, choices: dict[str, str]) -> None:
     await call.hang_up()
 
 
-async def main(reactor: Any, *arguments: str, listen: str = "udp:127.0.0.1:5060") -> None:
+async def main(reactor: Any, listen: str, *arguments: str) -> None:
     """Answer calls until somebody ends the program."""
     choices = dict(argument.split("=", 1) for argument in arguments)
     async with Phone(reactor, listen=listen) as phone:

@@ -168,7 +168,8 @@ class OutgoingCall(Call):
         super().finish(by, text, status=status, message=message)
         if was_offered and not self._is_given_up:
             error = self._error or DialError(text, status=487, request=self.invite)
-            self._tell(DialStep.FAILED, error.response, error.reason)
+            is_refusal = error.response is not None and not error.response.is_success
+            self._tell(DialStep.FAILED, error.response, "" if is_refusal else error.reason)
             self._dialing.errback(error)
 
     def _fail(self, error: DialError, by: EndedBy) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, fail, maybeDeferred, succeed
+from twisted.internet.interfaces import IReactorCore
+from twisted.internet.task import deferLater
 
 from sipd.errors import InvalidStateError, RegistrationError, RequestRefusedError
 from sipd.interfaces import Entropy, IMessageObserver, IResolver, ListeningPoint
@@ -92,6 +94,9 @@ class Line(Service):
         self._agent: UserAgent | None = None
         self._inbox: MessageInbox | None = None
         self._lasting: set[Lasting] = set()
+        self._stopping: list[Deferred[None]] = []
+        #: What the reactor calls when it stops.
+        self._trigger: Any = None
 
     # --- its life -------------------------------------------------------------------------------------------
 
@@ -100,7 +105,10 @@ class Line(Service):
 
         Raises:
             ConfigurationError: a listening point cannot be read or had; then nothing stays open.
+            InvalidStateError: it is still being stopped.
         """
+        if self._stopping:
+            raise InvalidStateError("The phone is still being stopped")
         if self._layers is not None:
             return
         layers = open_layers(
@@ -131,15 +139,29 @@ class Line(Service):
 
         The Deferred never fails. The phone may be started again then.
         """
-        if self._layers is None or not self.running:
+        if self._layers is None:
             return succeed(None)
-        super().stopService()
-        return Deferred.fromCoroutine(self._stop(self._layers))
+        stopped: Deferred[None] = Deferred()
+        self._stopping.append(stopped)
+        if self.running:
+            super().stopService()
+            Deferred.fromCoroutine(self._stop(self._layers)).addCallback(self._stopped)
+        return stopped
+
+    def _stopped(self, _: None) -> None:
+        stopping, self._stopping = self._stopping, []
+        for stopped in stopping:
+            if not stopped.called:
+                stopped.callback(None)
 
     async def _stop(self, layers: Layers) -> None:
+        # Whoever is told of something, and stops the line at once, does so before what was told is answered.
+        await deferLater(self.clock, 0)
         lasting = [*self._lasting, *([] if self.registration is None else [self.registration])]
         self.registration = None
-        ending = [*self.end_calls(), *[one.stop() for one in lasting]]
+        self.end_calls()
+        agent = self.agent
+        ending = [*map(agent.when_forgotten, agent.sessions), *[one.stop() for one in lasting]]
         await DeferredList(ending, consumeErrors=True).addTimeout(
             self._patience, self.clock, onTimeoutCancel=lambda _, __: None
         )
@@ -147,16 +169,15 @@ class Line(Service):
             one.close()
         if self._inbox is not None:
             self._inbox.close()
-        self._layers = self._agent = self._inbox = None
         await self.release()
         await layers.close()
+        self._layers = self._agent = self._inbox = None
 
     def agent_made(self, agent: UserAgent) -> None:
         """Take note of the user agent that begins to work."""
 
-    def end_calls(self) -> Sequence[Deferred[Any]]:
-        """End every call, and take no more; give what fires when each has ended."""
-        return ()
+    def end_calls(self) -> None:
+        """End every call, and take no more."""
 
     async def release(self) -> None:
         """Release what calls have needed."""
@@ -174,16 +195,22 @@ class Line(Service):
 
     async def __aenter__(self) -> Self:
         self.startService()
+        if self._trigger is None and IReactorCore.providedBy(self.reactor):
+            # Ctrl-C leaves no block: the reactor waits for the end of the line.
+            self._trigger = self.reactor.addSystemEventTrigger("before", "shutdown", self.stopService)
         try:
             await self.when_ready()
         except RegistrationError:
-            await self.stopService()
+            await self.__aexit__(None, None, None)
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        trigger, self._trigger = self._trigger, None
+        if trigger is not None:
+            self.reactor.removeSystemEventTrigger(trigger)
         await self.stopService()
 
     # --- what it is -----------------------------------------------------------------------------------------

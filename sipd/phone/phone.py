@@ -139,11 +139,12 @@ class Phone(Line):
         """See `Line`."""
         agent.call_handler = self._reception
 
-    def end_calls(self) -> Sequence[Deferred[Any]]:
+    def end_calls(self) -> None:
         """See `Line`."""
         self.agent.call_handler = None
         self._reception.close()
-        return [call.hang_up() for call in list(self.calls)]
+        for call in list(self.calls):
+            call.hang_up()
 
     async def release(self) -> None:
         """See `Line`."""

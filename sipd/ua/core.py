@@ -105,6 +105,11 @@ class UserAgent:
         return len(self._sessions)
 
     @property
+    def sessions(self) -> tuple[Session, ...]:
+        """Those that there are, those that are being ended included."""
+        return tuple(self._sessions)
+
+    @property
     def dialog_count(self) -> int:
         """How many dialogs there are, early ones and those of subscriptions included."""
         return len(self._dialogs)

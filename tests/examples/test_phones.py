@@ -74,7 +74,7 @@ class DirectTests(ExampleCase):
         alice = self.phone(ALICE, "alice")
         alice.on_refer = lambda referred: True
         with said() as lines:
-            self.run_example("ivr", BOB, f"1=sip:carol@{CAROL}", listen=f"udp:{BOB}:5060")
+            self.run_example("ivr", BOB, f"udp:{BOB}:5060", f"1=sip:carol@{CAROL}")
             call = self.established(alice.dial(f"menu@{BOB}"), 3.0)
             call.send_digits("7")
             self.clock.advance(6.0)

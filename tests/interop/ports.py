@@ -31,7 +31,7 @@ class Ports:
         for _ in range(_ATTEMPTS):
             first = random.randrange(lowest, lowest + _SHARE - number, 2)
             ports = range(first, first + number)
-            if self._given.isdisjoint(ports) and _are_free(host, ports):
+            if self._given.isdisjoint(ports) and are_free(host, ports):
                 self._given.update(ports)
                 return ports
         raise OSError(f"no {number} free ports in a row on {host}")
@@ -59,7 +59,8 @@ def _own_share() -> int:
     raise OSError(f"{_SHARES} processes run tests with real programs already")
 
 
-def _are_free(host: str, ports: range) -> bool:
+def are_free(host: str, ports: range) -> bool:
+    """Say whether nobody has bound any of these ports, for UDP or TCP."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with ExitStack() as sockets:
         try:

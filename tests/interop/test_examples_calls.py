@@ -16,7 +16,7 @@ from sipd.testing.peer import Peer
 from tests.interop.baresip import Account, Phone
 from tests.interop.calls import TALK, assert_heard
 from tests.interop.case import InteropTestCase
-from tests.interop.ports import HOST
+from tests.interop.ports import HOST, are_free
 from tests.interop.programs import Program
 from tests.interop.server import USERS
 
@@ -48,6 +48,14 @@ class ExampleCase(InteropTestCase):
         program = str(ROOT / "tapfiles" / f"{name}.py")
         environment = {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **more}
         return self.start(sys.executable, program, *arguments, label=name, environment=environment)
+
+    async def listening(self, port: int) -> None:
+        """Wait until somebody has bound a port."""
+        for _ in range(300):
+            if not are_free(HOST, range(port, port + 1)):
+                return
+            await self.pause(0.05)
+        self.fail(f"nobody listens on port {port}{self.explain()}")
 
 
 class BaresipTests(ExampleCase):

@@ -10,7 +10,8 @@ from sipd.phone.call import Call, CallState
 from sipd.phone.ended import EndedBy
 from sipd.phone.errors import DialConnectionRefused, DialError, DialTimeoutError, DialUnresolvableError
 from sipd.phone.progress import DialProgress, DialStep
-from tests.phone.support import ALICE, BOB, Ear, PhoneCase, answering, forever
+from sipd.testing.links import Fate
+from tests.phone.support import ALICE, BOB, CAROL, Ear, PhoneCase, answering, forever
 
 
 class CallTests(PhoneCase):
@@ -185,6 +186,15 @@ class CallTests(PhoneCase):
         self.assertEqual((call.call_id, call.correlation, call.scenario), ("mine@here", "c-7", "campaign"))
         self.assertEqual(str(steps[1]), f"provisional sip:bob@{BOB}: 180 Ringing")
 
+    def test_progress_of_a_refusal(self) -> None:
+        """A refusal is the last step, with its status and phrase."""
+        self.bob.on_call = lambda call: call.reject(486, "Later")
+        steps: list[str] = []
+        dialling = self.alice.dial(f"bob@{BOB}", on_progress=lambda step: steps.append(str(step)))
+        self.clock.advance(5.0)
+        self.failureResultOf(dialling, DialError)
+        self.assertEqual(steps, [f"invited sip:bob@{BOB}", f"failed sip:bob@{BOB}: 486 Later"])
+
     def test_failing_hook(self) -> None:
         """What a hook of progress raises is logged, and does no harm."""
         answering(self.bob)
@@ -302,6 +312,17 @@ class StopTests(PhoneCase):
         self.successResultOf(stopping)
         self.network.heal()
 
+    def test_twice(self) -> None:
+        """Whoever stops it again waits for the same end; it cannot be started before that."""
+        alice = self.phone(ALICE, "alice")
+        first, second = alice.stopService(), alice.stopService()
+        self.assertRaises(InvalidStateError, alice.startService)
+        self.clock.advance(1.0)
+        self.successResultOf(first)
+        self.successResultOf(second)
+        self.successResultOf(alice.stopService())
+        alice.startService()
+
     def test_context_and_again(self) -> None:
         """As a context manager it is stopped at the end; it may be started again."""
         alice, bob = self.phone(ALICE, "alice"), self.phone(BOB, "bob")
@@ -314,3 +335,52 @@ class StopTests(PhoneCase):
         for _ in range(2):
             self.assertTrue(self.run_coroutine(once()))
             self.assertFalse(alice.running)
+
+    def leave(self, until: str) -> list[bytes]:
+        """Leave a phone's block as soon as something has happened; give what the callee has sent since."""
+        alice, bob = self.phone(ALICE, "alice"), self.phone(BOB, "bob")
+        taken = answering(bob, after=60.0 if until == "cancelled" else 0.0)
+
+        async def talk() -> None:
+            async with alice as phone:
+                if until == "cancelled":
+                    dialling = phone.dial(f"bob@{BOB}")
+                    dialling.addErrback(lambda failure: failure.trap(CancelledError))
+                    await self.sleep(1.0)
+                    dialling.cancel()
+                else:
+                    call = await phone.dial(f"bob@{BOB}")
+                    self.clock.callLater(1.0, taken[0].hang_up)
+                    await call.ended
+
+        self.run_coroutine(talk(), 20.0)
+        self.assertTrue(taken[0].is_over)
+        self.clock.advance(60.0)
+        sent = [event for event in self.network.log if event.data and event.source[0] == BOB]
+        return [event.data for event in sent if event.fate is Fate.SENT]
+
+    def test_left_when_the_other_side_hangs_up(self) -> None:
+        """Who leaves as soon as the call has ended still answers the BYE: it is not repeated."""
+        self.assertEqual(len([data for data in self.leave("ended") if data.startswith(b"BYE ")]), 1)
+
+    def test_left_when_cancelled(self) -> None:
+        """Who leaves right after it has cancelled a call acknowledges the 487."""
+        self.assertEqual(len([data for data in self.leave("cancelled") if b" 487 " in data[:20]]), 1)
+
+    def test_cancelled_and_left_at_the_end_of_another_call(self) -> None:
+        """A call that is cancelled because another one has ended is cancelled at the other side, too."""
+        alice, bob, carol = self.phone(ALICE, "alice"), self.phone(BOB, "bob"), self.phone(CAROL, "carol")
+        taken, ringing = answering(bob), answering(carol, after=60.0)
+
+        async def talk() -> None:
+            async with alice as phone:
+                call = await phone.dial(f"bob@{BOB}")
+                dialling = phone.dial(f"carol@{CAROL}")
+                dialling.addErrback(lambda failure: failure.trap(CancelledError))
+                self.clock.callLater(1.0, taken[0].hang_up)
+                await call.ended
+                dialling.cancel()
+
+        self.run_coroutine(talk(), 20.0)
+        self.assertEqual(self.successResultOf(ringing[0].ended).by, EndedBy.CANCELLED)
+        self.clock.advance(60.0)
