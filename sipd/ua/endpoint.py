@@ -27,13 +27,13 @@ from sipd.sip.locate import Target
 from sipd.sip.message import Request, Response
 from sipd.sip.timers import TimerValues
 from sipd.sip.uri import Uri, parse_uri
-from sipd.transaction.modules import MessageModules, Modules
 from sipd.transport.limits import TransportLimits
 from sipd.transport.tls import TlsSettings
 from sipd.ua.accepting import Accepted
 from sipd.ua.completing import Completion
 from sipd.ua.handling import AckHandler, Answer, Elsewhere, Handler, Handling, Stateless, StatelessHandler, StrayHandler
 from sipd.ua.hooks import Hooks, Tap
+from sipd.ua.modules import MessageModules, Modules
 from sipd.ua.sending import Sending
 from sipd.ua.settings import AgentSettings
 from sipd.ua.stack import Listen, make_agent, open_layers

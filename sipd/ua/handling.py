@@ -13,8 +13,8 @@ from zope.interface import implementer
 from sipd.errors import RemoteError, RequestRefusedError
 from sipd.interfaces import IFlow, IServerTransaction, IServerTransactionUser, ITransactionCore
 from sipd.sip.message import Request, Response
-from sipd.transaction.interfaces import IMessageModule
 from sipd.ua.accepting import Accepted
+from sipd.ua.interfaces import IMessageModule
 from sipd.ua.settings import KNOWN_METHODS
 
 #: What a handler gives: a response, now or later, or `None` if it has answered, or will answer, by the transaction.

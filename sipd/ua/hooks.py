@@ -13,8 +13,8 @@ from sipd.errors import ParseError, RemoteError, TransportError
 from sipd.interfaces import IFlow, IMessageObserver
 from sipd.sip.message import Request, Response
 from sipd.sip.parser import is_keep_alive, parse_message
-from sipd.transaction.interfaces import IMessageModule
 from sipd.transport.layer import TransportLayer
+from sipd.ua.interfaces import IMessageModule
 
 
 class EventKind(Enum):

@@ -13,10 +13,12 @@ from sipd.interfaces import ListeningPoint
 from sipd.sip.locate import Transport, is_numeric
 from sipd.transport.tcp import is_wildcard
 from sipd.transport.tls import TlsSettings
+from sipd.transport.upgrade import WebSocketSettings
 
-_TRANSPORTS = {"udp": Transport.UDP, "tcp": Transport.TCP, "tls": Transport.TLS}
+_TRANSPORTS = {transport.value.lower(): transport for transport in Transport}
 _KEYS = ("name", "advertise")
 _TLS_KEYS = ("cert", "key", "ca")
+_WEBSOCKET_KEYS = ("path", "origins")
 #: Addresses that lie behind the default route of every host (RFC 5737, RFC 3849); and what is left without one.
 _FAR_AWAY = {"0.0.0.0": "192.0.2.1", "::": "2001:db8::1"}
 _NEARBY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -39,11 +41,13 @@ class ListenSpec:
 
     Args:
         point: what to bind, and what others are told.
-        tls: certificate and key, for TLS; `None` if the string names none.
+        tls: certificate and key, for TLS and WSS; `None` if the string names none.
+        websocket: which path and which web sites, for WS and WSS; `None` for others.
     """
 
     point: ListeningPoint
     tls: TlsSettings | None = None
+    websocket: WebSocketSettings | None = None
 
 
 def parse_listen(text: str, *, name: str = "") -> ListenSpec:
@@ -51,11 +55,13 @@ def parse_listen(text: str, *, name: str = "") -> ListenSpec:
 
     `TRANSPORT:HOST:PORT`, then any of `KEY=VALUE`, all with colons between them:
 
-    * TRANSPORT is `udp`, `tcp` or `tls`; HOST a numeric address, an IPv6 one in brackets; PORT 0 to 65535, 0 for any.
+    * TRANSPORT is `udp`, `tcp`, `tls`, `ws` or `wss`; HOST a numeric address, an IPv6 one in brackets; PORT 0 to
+      65535, 0 for any.
     * `advertise=HOST` or `advertise=HOST:PORT`: what Via and Contact say instead of the address that is bound.
     * `name=NAME`: what logs call it.
-    * `cert=FILE`, `key=FILE`, `ca=FILE`, for TLS alone: PEM files with the certificate (and its chain), its key (where
-      it is not said, in the same file), and the authorities that are trusted instead of the system's.
+    * `cert=FILE`, `key=FILE`, `ca=FILE`, for TLS and WSS: PEM files with the certificate (and its chain), its key
+      (where it is not said, in the same file), and the authorities that are trusted instead of the system's.
+    * `path=PATH`, `origins=ORIGIN,ORIGIN`, for WS and WSS: see `WebSocketSettings`.
 
     A colon inside of a value is written `\:`, a backslash `\\`; inside of brackets a colon needs nothing.
 
@@ -78,9 +84,15 @@ def parse_listen(text: str, *, name: str = "") -> ListenSpec:
     if not is_numeric(host):
         raise _mistake(text, f"{fields[1]} is no numeric address (an IPv6 address goes in brackets)")
     port = _port(text, fields[2], lowest=0)
-    values, advertised_port = _values(text, fields[3:], (*_KEYS, *_TLS_KEYS) if transport is Transport.TLS else _KEYS)
-    if transport is Transport.TLS and "cert" not in values and ("key" in values or "ca" in values):
+    known = (
+        *_KEYS,
+        *(_TLS_KEYS if transport.is_secure else ()),
+        *(_WEBSOCKET_KEYS if transport.is_websocket else ()),
+    )
+    values, advertised_port = _values(text, fields[3:], known)
+    if "cert" not in values and ("key" in values or "ca" in values):
         raise _mistake(text, "key and ca need a cert")
+    websocket = _websocket(text, values) if transport.is_websocket else None
     point = ListeningPoint(
         name=values.get("name") or name or ":".join(fields[:3]),
         transport=transport,
@@ -90,13 +102,13 @@ def parse_listen(text: str, *, name: str = "") -> ListenSpec:
         advertised_port=advertised_port,
     )
     if "cert" not in values:
-        return ListenSpec(point=point)
+        return ListenSpec(point=point, websocket=websocket)
     files = TlsSettings(
         certificate=values["cert"],
         key=values.get("key", values["cert"]),
         authorities=(values["ca"],) if "ca" in values else (),
     )
-    return ListenSpec(point=point, tls=files)
+    return ListenSpec(point=point, tls=files, websocket=websocket)
 
 
 def find_local_address(target_host: str, reactor: object = None) -> str:
@@ -174,6 +186,14 @@ def _values(text: str, fields: Sequence[str], known: Sequence[str]) -> tuple[dic
         values[key] = _advertised_host(text, value) if key == "advertise" else value
         latest = key
     return values, port
+
+
+def _websocket(text: str, values: dict[str, str]) -> WebSocketSettings:
+    origins = tuple(values["origins"].split(",")) if "origins" in values else ()
+    try:
+        return WebSocketSettings(path=values.get("path", ""), origins=origins)
+    except ConfigurationError as error:
+        raise _mistake(text, error.problems[0]) from None
 
 
 def _port(text: str, field: str, *, lowest: int) -> int:

@@ -122,7 +122,7 @@ def open_layers(
         timers: T1, T2 and T4; those of RFC 3261 if it is not said.
         resolver: finds targets; without it RFC 3263 by the name servers of this host (on a simulated network, its
             names). A resolver of your own is yours to close.
-        tls: for TLS listening points that name no certificate.
+        tls: for TLS and WSS listening points that name no certificate.
         observers: see every message.
         limits: the bounds of the transport layer.
         facing: a numeric address, such as that of a registrar: wildcards of its version of IP advertise what faces it.
@@ -249,7 +249,7 @@ def _open(
     point = replace(spec.point, advertised_host=advertiser.address(spec.point.advertised_host))
     failures: list[Failure] = []
     # Binding does not wait for anything: the Deferred has fired when it is here.
-    transport.listen(point, spec.tls or tls).addErrback(failures.append)
+    transport.listen(point, spec.tls or tls, spec.websocket).addErrback(failures.append)
     for failure in failures:
         failure.raiseException()
 

@@ -20,8 +20,8 @@ from sipd.sip.headers import Headers
 from sipd.sip.locate import Target, Transport
 from sipd.sip.message import Request, Response
 from sipd.testing import builders
-from sipd.transaction.modules import Module
 from sipd.ua.hooks import Hooks
+from sipd.ua.modules import Module
 from tests.transaction.fakes import RecordingUser
 from tests.ua.endpoints import EndpointCase
 from tests.ua.support import THEM, US

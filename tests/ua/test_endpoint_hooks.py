@@ -19,10 +19,10 @@ from sipd.sip.message import Request, Response
 from sipd.sip.parser import parse_datagram
 from sipd.testing import builders
 from sipd.testing.wire import DatagramWire
-from sipd.transaction.interfaces import IMessageModule
 from sipd.ua.endpoint import Endpoint
 from sipd.ua.handling import Elsewhere
 from sipd.ua.hooks import Event, EventKind, Hooks
+from sipd.ua.interfaces import IMessageModule
 from tests.transport.certificates import Authority
 from tests.ua.endpoints import EndpointCase
 from tests.ua.support import THEM, US

@@ -8,8 +8,8 @@ from zope.interface.verify import verifyObject
 from sipd.errors import InvalidStateError, RequestRefusedError, TransportError
 from sipd.interfaces import IFlow, IMessageReceiver, IServerTransaction, ITransactionCore
 from sipd.sip.message import Request, Response
-from sipd.transaction.interfaces import IMessageModule, IModule
-from sipd.transaction.modules import APPLICATION, DIALOGS, PROXY, MessageModules, Module, Modules
+from sipd.ua.interfaces import IMessageModule, IModule
+from sipd.ua.modules import APPLICATION, DIALOGS, PROXY, MessageModules, Module, Modules
 from tests.transaction.fakes import Entropy, LayerTestCase, make_request
 
 

@@ -23,7 +23,7 @@ from sipd.interfaces import (
     ITransportLayer,
 )
 from sipd.sip.message import Request, Response
-from sipd.transaction.interfaces import IMessageModule, IModule
+from sipd.ua.interfaces import IMessageModule, IModule
 
 #: Priorities for orientation, in the steps that PJSIP has; any number will do.
 PROXY, DIALOGS, APPLICATION = 32, 48, 64
