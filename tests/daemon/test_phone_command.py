@@ -284,11 +284,11 @@ class KeyTests(TelephoneCase):
         """Each key does what it says, and `h` hangs up."""
         answered = self.answering()
         dialled = self.dialling(seconds=2.0)
-        self.type_in("i", "12", "d3", "r", "r", "m", "m", "t hello", "", "x sip:carol@example.org", "x", "h")
+        self.type_in("i", "12", "d3", "r", "r", "m", "m", "t hello", "s there", "", "x sip:carol@example.org", "x", "h")
         self.clock.advance(5.0)
         self.assertEqual(self.alice.lines[3].split(": ")[1].split(",")[0], "pcmu/8000")
         self.assertEqual(
-            [line for line in self.alice.lines[4:] if not line.startswith("now ")][:8],
+            [line for line in self.alice.lines[4:] if not line.startswith("now ")][:9],
             [
                 "said digits 12",
                 "said digits 3",
@@ -297,12 +297,14 @@ class KeyTests(TelephoneCase):
                 "muted",
                 "not muted",
                 "message: 200 OK",
+                "info: 200 OK",
                 "transferring to sip:carol@example.org",
             ],
         )
         self.assertEqual(self.alice.complaints[0], "603 Decline")
         self.assertIn("h hang up", self.alice.complaints[1])
         self.assertIn("MESSAGE in the call: hello", self.bob.lines)
+        self.assertIn("INFO in the call: there", self.bob.lines)
         self.assertEqual([line for line in self.bob.lines if "digit" in line], [f"heard digit {n}" for n in "123"])
         self.assertEqual((self.successResultOf(dialled), self.successResultOf(answered)), (1, 0))
 

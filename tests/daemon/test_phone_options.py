@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sipd.daemon.commands.phone import Answer, Dial, Message, Register
 from sipd.daemon.commands.phone_options import PASSWORD_VARIABLE, PhoneOptions
+from sipd.daemon.telephone import running
 from sipd.daemon.telephone.keys import Keyboard
 from sipd.daemon.telephone.settings import (
     account_with_transport,
@@ -97,6 +98,15 @@ class HelpTests(OptionCase):
         ):
             self.assert_misused(expected, *words)
 
+    def test_interrupted(self) -> None:
+        """Ctrl-C before anything has begun is the same status as later."""
+
+        def interrupted(*_: object) -> int:
+            raise KeyboardInterrupt
+
+        self.patch(running, "run", interrupted)
+        self.assertEqual(self.run_sipd("phone", "options", _TO), (130, "", ""))
+
 
 class AccountTests(OptionCase):
     """Who it is, and the password."""
@@ -173,6 +183,12 @@ class ListeningTests(SynchronousTestCase):
             for spec in listening(line, places_of(line.account, to))
         ]
 
+    def parsed_tls(self, *words: str) -> TlsSettings:
+        """Give what these options say of TLS."""
+        command = Message()
+        command.parseOptions([*words, _TO, "hello"])
+        return command.line().tls
+
     def test_defaults(self) -> None:
         """UDP and TCP, of the version of IP that is needed, and TLS where that is needed."""
         self.assertEqual(self.points(), ["udp 0.0.0.0", "tcp 0.0.0.0"])
@@ -187,6 +203,7 @@ class ListeningTests(SynchronousTestCase):
         command.parseOptions(["-t", "tls", _TO, "hello"])
         line = command.line()
         self.assertEqual(line.tls, TlsSettings())
+        self.assertFalse(self.parsed_tls("-t", "tls", "--tls-insecure").verify_server)
         self.assertTrue(needs_certificate(line, listening(line, places_of(None, _TO))))
         self.assertFalse(needs_certificate(line, [parse_listen("tls:0.0.0.0:0:cert=a.pem")]))
         self.assertFalse(needs_certificate(line, [parse_listen("udp:0.0.0.0:0")]))

@@ -113,6 +113,19 @@ class RegistrationTests(TelephoneCase):
         self.clock.advance(5.0)
         self.assertEqual(self.successResultOf(staying), 0)
 
+    def test_lost(self) -> None:
+        """A registration that is lost for some time is said to be, and so is its return."""
+        self.assertNoResult(self.register("secret"))
+        self.network.tells_refusals = False
+        self.network.partition([SERVER])
+        self.clock.advance(2000.0)
+        self.assertRegex(self.alice.complaints[0], "^still registered: ")
+        self.assertRegex(self.alice.complaints[-1], "^not registered: ")
+        self.network.heal()
+        self.clock.advance(2000.0)
+        self.assertEqual(self.alice.lines[1:], ["registered again"])
+        self.end(self.alice)
+
     def test_refused(self) -> None:
         """A wrong password is exit status 1; a server that is not there is 3."""
         self.assertEqual(self.successResultOf(self.register("wrong", seconds=5.0)), 1)

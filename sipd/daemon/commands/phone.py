@@ -21,7 +21,7 @@ class Dial(TalkOptions):
     longdesc = (
         "Calls somebody, plays, records, says digits, and says at the end how the media fared. While it rings or "
         "talks, a line that is typed is a command: h hang up, d123 or 123 digits, r hold and resume, m mute, i how "
-        "the media fare, t TEXT message, x ADDRESS transfer, q quit. " + _EXITS
+        "the media fare, t TEXT message, s TEXT INFO, x ADDRESS transfer, q quit. " + _EXITS
     )
     optParameters: ClassVar[Parameters] = (
         ("ring-timeout", None, "60", "Seconds that it may ring."),

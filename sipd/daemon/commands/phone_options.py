@@ -28,6 +28,8 @@ PASSWORD_VARIABLE = "SIPD_PASSWORD"
 _TRANSPORTS = ("udp", "tcp", "tls")
 _DIGIT_WAYS = ("rfc4733", "info", "inband")
 _LARGEST = 10**6
+#: What a shell makes of SIGINT.
+_INTERRUPTED = 130
 #: The largest capture that is written.
 _MAX_SAVED_OCTETS = 2**30
 
@@ -63,6 +65,7 @@ class PhoneOptions(Command):
         ("ladder", "l", "Draw each message as it comes or goes. Not given: if output is a terminal."),
         ("no-ladder", None, "Draw none."),
         ("verbose", "v", "Show whole messages."),
+        ("tls-insecure", None, "Trust every certificate."),
         ("show-secrets", None, "Cover no credentials and keys, neither here nor in the file."),
         ("json", "j", "One JSON object a line."),
         ("quiet", "q", "Show nothing but what goes wrong."),
@@ -110,6 +113,13 @@ class PhoneOptions(Command):
 
     def run(self) -> int:
         """See `Command`."""
+        try:
+            return self._run()
+        except KeyboardInterrupt:
+            # Before the reactor runs there is nothing to hang up.
+            return _INTERRUPTED
+
+    def _run(self) -> int:
         from sipd.daemon.monitoring import Output
         from sipd.daemon.telephone.desk import Desk
         from sipd.daemon.telephone.running import run
@@ -148,6 +158,7 @@ class PhoneOptions(Command):
             certificate=self["tls-cert"] or "",
             key=self["tls-key"] or "",
             authorities=(self["tls-ca"],) if self["tls-ca"] else (),
+            verify_server=not self["tls-insecure"],
         )
         if self["tls-cert"] or self["tls-ca"]:
             TlsContext(tls)

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sipd.daemon.telephone.desk import ACK_COMES, Desk
-from sipd.daemon.telephone.registering import register
+from sipd.daemon.telephone.registering import register, watched
 from sipd.daemon.telephone.settings import LineWanted, Talk, places_of
 from sipd.errors import LocalError, RemoteError
 from sipd.observe.sniffing.lines import host_port
@@ -69,7 +69,8 @@ async def answer(desk: Desk, wanted: AnswerWanted) -> int:
                 port=point.port,
             )
         try:
-            return await answering.run()
+            with watched(desk, phone):
+                return await answering.run()
         finally:
             phone.on_call = None
             await answering.end()

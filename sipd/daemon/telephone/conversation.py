@@ -21,7 +21,7 @@ from sipd.media.endpoint.statistics import EndpointStatistics
 from sipd.phone.call import Call
 from sipd.phone.ended import CallEnd
 from sipd.phone.transfers import Referred, ReferState
-from sipd.sip.message import Request
+from sipd.sip.message import Request, Response
 
 #: Seconds that the other side has to get its media ready before digits are said.
 _BEFORE_DIGITS = 0.5
@@ -54,7 +54,7 @@ class Conversation:
         self._doing: set[Deferred[None]] = set()
         self._recording: Recording | None = None
         self._is_muted = False
-        self._successors: list[Deferred[None]] = []
+        self._successors: list[tuple[Conversation, Deferred[None]]] = []
         self.has_failed = False
 
     async def run(self) -> None:
@@ -75,7 +75,7 @@ class Conversation:
         await self._finish(await call.ended)
         # Whoever has put another call in the place of this one says so after its end.
         await deferLater(self._reactor, 0.0)
-        for successor in self._successors:
+        for _, successor in self._successors:
             await successor
 
     def go_on_in(self, call: Call) -> None:
@@ -91,12 +91,14 @@ class Conversation:
             self.has_failed = self.has_failed or other.has_failed
 
         successor: Deferred[None] = Deferred.fromCoroutine(run())
-        self._successors.append(successor)
+        self._successors.append((other, successor))
 
-    @property
-    def call(self) -> Call:
-        """The call."""
-        return self._call
+    def find(self, call: Call) -> Conversation | None:
+        """Give what is done in that call: this, or what goes on elsewhere; `None` if it is neither."""
+        if call is self._call:
+            return self
+        found = (other.find(call) for other, _ in self._successors)
+        return next((one for one in found if one is not None), None)
 
     # --- what the options say -------------------------------------------------------------------------------
 
@@ -163,10 +165,10 @@ class Conversation:
     async def _hang_up(self) -> None:
         self._call.hang_up()
 
-    async def _message(self, text: str) -> None:
-        response = await self._call.message(text)
-        answer = f"{response.status} {response.reason}"
-        self._screen.show("response", f"message: {answer}", status=response.status, reason=response.reason)
+    async def _ask(self, what: str, asking: Deferred[Response]) -> None:
+        response = await asking
+        text = f"{what}: {response.status} {response.reason}"
+        self._screen.show("response", text, status=response.status, reason=response.reason)
 
     # --- what is typed --------------------------------------------------------------------------------------
 
@@ -197,7 +199,11 @@ class Conversation:
 
     def say(self, text: str) -> None:
         """Send a message in the call."""
-        self._do(self._message(text))
+        self._do(self._ask("message", self._call.message(text)))
+
+    def send_info(self, text: str) -> None:
+        """Send a text by INFO."""
+        self._do(self._ask("info", self._call.info("text/plain;charset=utf-8", text.encode())))
 
     def transfer(self, to: str) -> None:
         """Send the other side to somebody else."""

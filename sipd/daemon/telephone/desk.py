@@ -117,8 +117,9 @@ class Desk:
 
     def _replaced(self, old: Call, new: Call) -> None:
         for talking in self._talking:
-            if talking.call is old:
-                talking.go_on_in(new)
+            place = talking.find(old)
+            if place is not None:
+                place.go_on_in(new)
 
     async def _end_calls(self, phone: Phone) -> None:
         """Hang up, and leave the other side some time to hear of it."""

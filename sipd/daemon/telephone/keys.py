@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 HELP = (
     "h hang up, d123 or 123 digits, r hold and resume, m mute and unmute, i how the media fare, t TEXT message, "
-    "x ADDRESS transfer, q quit"
+    "s TEXT INFO, x ADDRESS transfer, q quit"
 )
 #: What may be in a line of digits; a comma is a pause.
 DIGITS_AND_PAUSE = frozenset(f"{DIGITS},")
@@ -76,6 +76,8 @@ class Keys:
             {"r": call.toggle_hold, "m": call.toggle_mute, "i": call.inform}[line]()
         elif word == "t" and rest:
             self.calls[-1].say(rest)
+        elif word == "s" and rest:
+            self.calls[-1].send_info(rest)
         elif word == "x" and rest:
             self.calls[-1].transfer(rest)
         elif (digits := rest if word == "d" else line.replace(" ", "")) and set(digits) <= DIGITS_AND_PAUSE:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from twisted.internet.defer import TimeoutError
+from twisted.internet.task import LoopingCall
 
 from sipd.daemon.telephone.desk import NO_ANSWER, Desk, exit_status
 from sipd.daemon.telephone.settings import LineWanted, places_of
 from sipd.errors import RemoteError
 from sipd.phone.phone import Phone
+from sipd.sip.registrant import Failure
+
+#: Seconds between two looks at how a registration is.
+_LOOK = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +46,8 @@ async def stay_registered(desk: Desk, wanted: RegisterWanted) -> int:
             return await _remove_all(desk, phone, line.timeout)
         status = await register(desk, phone, line.timeout)
         if status == 0 and not wanted.is_once:
-            await desk.keys.when_quit()
+            with watched(desk, phone):
+                await desk.keys.when_quit()
         return status
 
 
@@ -69,6 +77,35 @@ async def register(desk: Desk, phone: Phone, timeout: float) -> int:
         service_route=list(registration.service_route),
     )
     return 0
+
+
+@contextmanager
+def watched(desk: Desk, phone: Phone) -> Iterator[None]:
+    """Say when a registration is refused or lost, and when it is there again, for as long as this lasts."""
+    registration = phone.registration
+    was_registered = True
+    last: Failure | None = None
+
+    def look() -> None:
+        nonlocal was_registered, last
+        if registration is None:
+            return
+        failure, is_registered = registration.failure, registration.is_registered
+        if (failure is not None and failure is not last) or (was_registered and not is_registered):
+            status, text = (0, "it has expired") if failure is None else (failure.status, failure.text)
+            state = "still registered" if is_registered else "not registered"
+            desk.screen.fail(f"{state}: {_refusal(status, text)}", status=status or None, registered=is_registered)
+        if is_registered and (not was_registered or (last is not None and failure is None)):
+            desk.screen.show("registered", "registered again", expires=round(registration.expires))
+        was_registered, last = is_registered, failure
+
+    looking = LoopingCall(look)
+    looking.clock = desk.reactor
+    looking.start(_LOOK)
+    try:
+        yield
+    finally:
+        looking.stop()
 
 
 async def _remove_all(desk: Desk, phone: Phone, timeout: float) -> int:
