@@ -86,7 +86,6 @@ def text_of(element: Element | None) -> str:
 def is_xml_text(text: str) -> bool:
     """Say whether a text may stand in a document: there are no control characters and no lone surrogates in it."""
     return all(
-        character in "\t\n\r" or (character >= " " and not "\ud800" <= character <= "\udfff" and character < "\ufffe")
-        or character > "\uffff"
-        for character in text
-    )  # fmt: skip
+        code in (0x9, 0xA, 0xD) or 0x20 <= code < 0xD800 or 0xE000 <= code < 0xFFFE or code > 0xFFFF
+        for code in map(ord, text)
+    )
