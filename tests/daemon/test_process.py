@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()")
 TWIST = (sys.executable, "-m", "twisted")
 #: Seconds for a start on a busy machine.
-START = 20.0
+START = 60.0
 
 
 class ProcessCase(InteropTestCase):

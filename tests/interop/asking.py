@@ -16,7 +16,7 @@ from sipd.testing.credentials import authorize
 from tests.interop.case import InteropTestCase
 from tests.interop.ports import HOST
 
-_LIMIT = 10.0
+_LIMIT = 30.0
 
 
 class Asking(DatagramProtocol):

@@ -16,7 +16,7 @@ class InteropTestCase(TestCase):
     """Skipped, with the name of the Debian package, where one of `programs` is not installed."""
 
     programs: ClassVar[tuple[str, ...]] = ()
-    timeout = 60
+    timeout = 120
 
     def setUp(self) -> None:
         """Find the programs, and make the directory."""

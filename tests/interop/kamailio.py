@@ -12,7 +12,7 @@ from tests.interop.programs import Program, find_program
 DOMAIN, USER, PASSWORD = "carrier.test", "4930123", "carriers-secret"
 #: Seconds that a binding lasts, and a nonce: it grows old between refreshes.
 EXPIRES, NONCE_EXPIRES = 4, 1
-_START_LIMIT = 15.0
+_START_LIMIT = 40.0
 _STOP_LIMIT = 10.0
 
 _CONFIGURATION = """\

@@ -16,7 +16,7 @@ from tests.interop.programs import REQUIRED_VARIABLE, MissingProgramError, Progr
 PASSWORD = "servers-secret"
 #: Seconds: the shortest and the longest time that is granted.
 SHORTEST, LONGEST = 4, 8
-_START_LIMIT = 15.0
+_START_LIMIT = 40.0
 _STOP_LIMIT = 10.0
 #: The tables that it wants to find, empty, and what says which version each has.
 _TABLES = Path("/usr/share/kamailio/dbtext/kamailio")

@@ -44,7 +44,7 @@ from tests.interop.programs import Program, ProgramError, find_program
 #: Where Debian has servers, which is in the PATH of nobody.
 _PLACES = "/usr/sbin:" + ":".join(sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True))
 _NOBODY, _NOGROUP = 65534, 65534
-_START_LIMIT = 20.0
+_START_LIMIT = 40.0
 _STOP_LIMIT = 10.0
 #: Seconds that what a killed server leaves behind may take to go: processes of its own, ports, shared memory.
 _LEFTOVERS_LIMIT = 10.0

@@ -14,7 +14,7 @@ from tests.interop.programs import Program
 from tests.interop.server import USERS, Server
 from tests.interop.sipp import Sipp
 from tests.interop.test_examples_calls import ExampleCase
-from tests.interop.tones import share_of_tone
+from tests.interop.tones import best_share
 
 ALICE_HZ, BOB_HZ = 440.0, 1000.0
 #: The dial tone of `tone:de:dial`.
@@ -56,7 +56,7 @@ class ThroughSipdTests(ExampleCase):
         """Alice hears herself."""
         server, alice, program = await self.serve("echo")
         await self.call(alice, "echo", 2.0)
-        share = share_of_tone(alice.take_recording()[-8000:-400], ALICE_HZ)
+        share = best_share(alice.take_recording()[-8000:-400], ALICE_HZ)
         self.assertGreater(share, 0.9, self.explain())
         await program.says(f"echo for sip:alice@{HOST} until BYE")
         await alice.stop()
@@ -70,7 +70,7 @@ class ThroughSipdTests(ExampleCase):
         await program.says("has 3.[0-9] s")
         (path,) = (self.directory / "recordings").iterdir()
         wave = parse_wave(path.read_bytes())
-        self.assertGreater(share_of_tone(wave.samples()[::2][-8000:-800], ALICE_HZ), 0.9)
+        self.assertGreater(best_share(wave.samples()[::2][-8000:-800], ALICE_HZ), 0.9)
         await alice.stop()
         await server.finish()
 

@@ -51,3 +51,13 @@ def share_of_tone(samples: Sequence[int], frequency_hz: float, rate_hz: int = RA
         last, before = sample + coefficient * last - before, last
     power = last * last + before * before - coefficient * last * before
     return 2 * power / (len(samples) * energy)
+
+
+def best_share(samples: Sequence[int], frequency_hz: float, duration: float = 0.25, rate_hz: int = RATE_HZ) -> float:
+    """Give the same of that part of so many seconds in which it is greatest.
+
+    A phone that had no time for a while, on a machine with other work, is silent for as long, and is heard again.
+    """
+    size = round(duration * rate_hz)
+    parts = [samples[start : start + size] for start in range(0, max(1, len(samples) - size + 1), size // 2)]
+    return max(share_of_tone(part, frequency_hz, rate_hz) for part in parts)
