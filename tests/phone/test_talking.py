@@ -6,8 +6,10 @@ from pathlib import Path
 
 from sipd.errors import CallFailedError, InvalidStateError, LocalError, RemoteError
 from sipd.media.endpoint.settings import EndpointSettings
+from sipd.media.endpoint.sinks import Detecting
 from sipd.phone.call import Call
 from sipd.phone.incoming import IncomingCall
+from sipd.rtp.detection import SilenceDetector, ToneDetector
 from sipd.rtp.g711 import tone_level
 from sipd.rtp.wave import parse_wave
 from sipd.sdp.description import Direction
@@ -201,6 +203,18 @@ class HearingTests(TalkingCase):
         self.caller.unmute()
         self.clock.advance(1.0)
         self.assertTrue(ear.hears(425))
+
+    def test_detectors(self) -> None:
+        """A tone, and silence, are found in what is heard."""
+        tones: list[bool] = []
+        silences: list[bool] = []
+        self.callee.connect(None, Detecting(ToneDetector((425,), tones.append), SilenceDetector(silences.append)))
+        self.clock.advance(1.0)
+        playing = self.caller.play("tone:de:dial", times=2)
+        self.clock.advance(4.0)
+        self.successResultOf(playing)
+        self.assertEqual(tones, [True, False])
+        self.assertEqual(silences, [True, False, True])
 
     def test_statistics(self) -> None:
         """How the media fare is known during the call and after it."""

@@ -113,22 +113,19 @@ class Describer:
     def take_answer(self, answer: SessionDescription) -> Outcome:
         """See `IMediaEndpoint.take_answer`.
 
-        The answer to an offer may come again, also another one: that of the fork that was answered in the end.
+        The answer to an offer may come again, also another one: that of the fork that was answered in the end. One that
+        cannot be used leaves the offer waiting, for another one or for `offer_rejected`.
         """
         offer = self._offer or (self._local if self._is_offerer else None)
         if offer is None:
             raise InvalidStateError("There is no offer that could be answered")
-        try:
-            check_answer(offer, answer)
-            agreement = agree(offer, answer, self._index, prefers_local=False, host=self._host)
-            if self._crypto is not None:
-                self._crypto.policy = self._policy()
-                self._crypto.take_answer(_only(answer, self._index))
-            elif answer.media[self._index].protocol.upper() not in PLAIN_PROFILES:
-                raise SdpError(f"answer with {answer.media[self._index].protocol} to an offer of RTP/AVP")
-        except SdpError:
-            self._offer = None
-            raise
+        check_answer(offer, answer)
+        agreement = agree(offer, answer, self._index, prefers_local=False, host=self._host)
+        if self._crypto is not None:
+            self._crypto.policy = self._policy()
+            self._crypto.take_answer(_only(answer, self._index))
+        elif answer.media[self._index].protocol.upper() not in PLAIN_PROFILES:
+            raise SdpError(f"answer with {answer.media[self._index].protocol} to an offer of RTP/AVP")
         return self._settle(offer, agreement, is_offerer=True)
 
     def offer_rejected(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
+from typing import Protocol
 
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
@@ -55,6 +56,30 @@ class QueueSink:
             return await self._queue.get()
         except InvalidStateError:
             raise StopAsyncIteration from None
+
+
+class Detector(Protocol):
+    """Something of `sipd.rtp.detection` that looks for something in sound."""
+
+    def feed(self, samples: array[int]) -> None:
+        """Take what was heard next."""
+
+
+@implementer(ISink)
+class Detecting:
+    """Lets detectors listen: `call.connect(None, Detecting(ToneDetector((425,), told), SilenceDetector(told)))`.
+
+    Args:
+        detectors: of `sipd.rtp.detection`.
+    """
+
+    def __init__(self, *detectors: Detector) -> None:
+        self._detectors = detectors
+
+    def write(self, samples: array[int]) -> None:
+        """See `ISink`."""
+        for detector in self._detectors:
+            detector.feed(samples)
 
 
 @implementer(IEndingSink)
