@@ -35,8 +35,13 @@ class Transport(Enum):
 
     @property
     def is_secure(self) -> bool:
-        """Whether it satisfies `sips` (RFC 5630)."""
+        """Whether it satisfies ``sips`` (RFC 5630)."""
         return self is Transport.TLS or self is Transport.WSS
+
+    @property
+    def is_websocket(self) -> bool:
+        """Whether it is one of WebSocket (RFC 7118), whose clients are reached on their own connection alone."""
+        return self is Transport.WS or self is Transport.WSS
 
     @property
     def default_port(self) -> int:
@@ -45,7 +50,7 @@ class Transport(Enum):
 
     @property
     def uri_parameter(self) -> str:
-        """The value of `transport=` in a URI. TLS is `tcp` in a `sips` URI, and `tls` in a `sip` one."""
+        """The value of ``transport=`` in a URI. TLS is ``tcp`` in a ``sips`` URI, and ``tls`` in a ``sip`` one."""
         return self.value.lower()
 
 
@@ -88,13 +93,13 @@ def is_numeric(host: str) -> bool:
 def select_transport(uri: SipUri) -> Transport:
     """Choose the transport for a URI without asking DNS (RFC 3263 section 4.1, RFC 5630 section 3.1).
 
-    `sips` is never downgraded: `transport=tcp` means TLS there, and `transport=ws` means WSS.
+    ``sips`` is never downgraded: ``transport=tcp`` means TLS there, and ``transport=ws`` means WSS.
 
     Returns:
-        What the `transport` parameter says; without one UDP for `sip` and TLS for `sips`.
+        What the ``transport`` parameter says; without one UDP for ``sip`` and TLS for ``sips``.
 
     Raises:
-        UnresolvableError: the parameter names a transport that is not spoken, or an insecure one in a `sips` URI.
+        UnresolvableError: the parameter names a transport that is not spoken, or an insecure one in a ``sips`` URI.
     """
     name = uri.transport
     if name is None:
@@ -128,11 +133,11 @@ class Destination:
 
     Args:
         transport: as the URI says, or by default.
-        host: a name or a numeric address: `maddr` if the URI has one, else its host (RFC 3263 section 4).
+        host: a name or a numeric address: ``maddr`` if the URI has one, else its host (RFC 3263 section 4).
         port: as the URI says, or the default of the transport.
-        server_name: the host of the URI, whatever `maddr` says: what a certificate must be good for.
+        server_name: the host of the URI, whatever ``maddr`` says: what a certificate must be good for.
         lookup: what to ask about `host` first.
-        is_secure: whether the URI is `sips`.
+        is_secure: whether the URI is ``sips``.
     """
 
     transport: Transport
@@ -151,7 +156,7 @@ def find_destination(uri: Uri) -> Destination:
     """Read where a URI points (RFC 3263 section 4).
 
     Raises:
-        UnresolvableError: it is neither `sip` nor `sips`, its transport is not spoken, or its port is 0.
+        UnresolvableError: it is neither ``sip`` nor ``sips``, its transport is not spoken, or its port is 0.
     """
     if not isinstance(uri, SipUri):
         raise UnresolvableError(f"A {uri.scheme[:20]} URI names no server: it needs a route")
@@ -162,7 +167,7 @@ def find_destination(uri: Uri) -> Destination:
     host = (uri.parameters.get("maddr") or uri.host).strip("[]").lower()
     if is_numeric(host):
         lookup = Lookup.NOTHING
-    elif uri.port is not None or transport in (Transport.WS, Transport.WSS):
+    elif uri.port is not None or transport.is_websocket:
         lookup = Lookup.ADDRESSES
     else:
         lookup = Lookup.POINTERS if uri.transport is None else Lookup.SERVICES

@@ -78,7 +78,7 @@ class NameCache:
 
         Args:
             name: in lower case, without a final dot.
-            kind: `dns.A`, `dns.SRV`, ...
+            kind: ``dns.A``, ``dns.SRV``, ...
 
         Fails with `UnresolvableError` if no server gives an answer and no old one is left. Cancelling it disturbs
         nobody else.

@@ -119,10 +119,10 @@ class _Nobody:
     """What Twisted's protocols tell of besides the answer to a question: nobody needs it."""
 
     def connectionMade(self, protocol: dns.DNSProtocol) -> None:
-        """See `dns.DNSProtocol`."""
+        """See ``dns.DNSProtocol``."""
 
     def connectionLost(self, protocol: dns.DNSProtocol) -> None:
-        """See `dns.DNSProtocol`: there will be no answer."""
+        """See ``dns.DNSProtocol``: there will be no answer."""
         waiting = [deferred for deferred, _ in protocol.liveMessages.values()]
         _forget(protocol)
         for deferred in waiting:
@@ -131,7 +131,7 @@ class _Nobody:
     def messageReceived(  # noqa: N802 (Twisted's name)
         self, message: dns.Message, protocol: object, address: object = None
     ) -> None:
-        """See `dns.DNSMixin`: an answer to nothing that was asked."""
+        """See ``dns.DNSMixin``: an answer to nothing that was asked."""
 
 
 def _forget(protocol: dns.DNSDatagramProtocol | dns.DNSProtocol) -> None:

@@ -79,7 +79,7 @@ class Phase(Enum):
 
 @implementer(IFlow, IPushProducer)
 class StreamFlow:
-    """One TCP or TLS connection, from before it is made to after it has ended.
+    """One connection (TCP, TLS, WebSocket), from before it is made to after it has ended.
 
     It ends exactly once, and then tells its owner, never from within a call of `send` or `close`.
 
@@ -88,7 +88,7 @@ class StreamFlow:
         point: the listening point that it came to, or whose address stands in what is sent on it.
         host: the peer's numeric address.
         port: the peer's port.
-        server_name: for a connection that we make: what the certificate must be good for. `None` for others.
+        server_name: for a connection that we make: what the certificate must be good for. ``None`` for others.
     """
 
     __slots__ = (
@@ -147,6 +147,11 @@ class StreamFlow:
         return self.server_name is None
 
     @property
+    def is_full(self) -> bool:
+        """Whether the peer does not read what is written: what need not be sent should not be now."""
+        return self._is_full
+
+    @property
     def silence_limit(self) -> float:
         """Seconds after which a peer that confirms nothing of what was written counts as gone."""
         return self._owner.limits.stall_timeout
@@ -154,7 +159,7 @@ class StreamFlow:
     # --- IFlow ---------------------------------------------------------------------------------------------
 
     def send(self, data: bytes) -> None:
-        """See `IFlow`. Beyond `max_queue_octets` the connection is given up."""
+        """See `IFlow`. Beyond ``max_queue_octets`` the connection is given up."""
         if self._phase is Phase.CONNECTING:
             self._queue.append(data)
             self._count_unsent(len(data))
@@ -170,11 +175,9 @@ class StreamFlow:
         if self._phase is Phase.CONNECTING or self._wire is None:
             self._give_up_soon(TransportError(f"{self}: closed before it was open"))
             return
-        self._error = TransportError(f"{self}: closed by this side")
-        self.is_open = False
-        self._enter(Phase.CLOSING, self._owner.limits.close_timeout)
-        self._wire.unregisterProducer()
-        self._wire.loseConnection()
+        wire = self._wire
+        self.closing(TransportError(f"{self}: closed by this side"))
+        wire.loseConnection()
 
     # --- called by the connection --------------------------------------------------------------------------
 
@@ -183,7 +186,7 @@ class StreamFlow:
         self._cancel = cancel
 
     def attached(self, wire: Wire) -> None:
-        """Take note that octets can be exchanged; a TLS handshake may still have to come."""
+        """Take note that octets can be exchanged; handshakes of TLS and WebSocket may still have to come."""
         self._wire = wire
         self._cancel = None
         if self._phase is not Phase.CONNECTING:
@@ -206,6 +209,19 @@ class StreamFlow:
         queue, self._queue, self._unsent_octets = self._queue, [], 0
         for data in queue:
             self._send_now(data)
+
+    def closing(self, error: TransportError) -> None:
+        """Take note that the connection is about to be closed in good order. It has ``close_timeout`` for that.
+
+        Args:
+            error: why.
+        """
+        if not self.is_open or self._wire is None:
+            return
+        self._error = error
+        self.is_open = False
+        self._enter(Phase.CLOSING, self._owner.limits.close_timeout)
+        self._wire.unregisterProducer()
 
     def message_came(self, data: bytes) -> None:
         """Take one whole message."""
@@ -267,13 +283,13 @@ class StreamFlow:
     # --- IPushProducer: the write buffer of the transport ---------------------------------------------------
 
     def pauseProducing(self) -> None:
-        """See `IPushProducer`: the buffer is full; what is written from now on counts as unsent."""
+        """See ``IPushProducer``: the buffer is full; what is written from now on counts as unsent."""
         self._is_full = True
         if self._stall is None:
             self._stall = self._owner.clock.callLater(self._owner.limits.stall_timeout, self._stalled)
 
     def resumeProducing(self) -> None:
-        """See `IPushProducer`: the buffer is empty."""
+        """See ``IPushProducer``: the buffer is empty."""
         self._is_full = False
         self._unsent_octets = 0
         if self._stall is not None:
@@ -281,7 +297,7 @@ class StreamFlow:
             self._stall = None
 
     def stopProducing(self) -> None:
-        """See `IPushProducer`: the connection is being lost, which `ended` will tell."""
+        """See ``IPushProducer``: the connection is being lost, which `ended` will tell."""
 
     # --- within ----------------------------------------------------------------------------------------------
 
@@ -318,8 +334,12 @@ class StreamFlow:
     def _timed_out(self) -> None:
         """Perform what is due when the time of the phase is up."""
         if self._phase is Phase.CONNECTING and self._wire is not None:
-            self._error = TlsError(f"{self}: no TLS handshake in time")
-            self._abort("handshake-timeout", "no TLS handshake in time")
+            reason = "no TLS handshake in time"
+            if self.transport.is_websocket:
+                reason = "no WebSocket in time"
+            kind = TlsError if self.transport.is_secure else TransportError
+            self._error = kind(f"{self}: {reason}")
+            self._abort("handshake-timeout", reason)
         else:
             self._abort(*_OVERDUE.get(self._phase, ("", "")))
 

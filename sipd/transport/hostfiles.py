@@ -1,4 +1,4 @@
-"""What this host's own files say of names: `hosts(5)` and `resolv.conf(5)`."""
+"""What this host's own files say of names: ``hosts(5)`` and ``resolv.conf(5)``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RESOLV_CONF = Path("/etc/resolv.conf")
 
 #: A larger file is read up to here: it is read by the reactor.
 _MAX_OCTETS = 1024 * 1024
-#: Of `resolv.conf`, as in the C library.
+#: Of ``resolv.conf``, as in the C library.
 _MAX_SERVERS = 3
 _MAX_SUFFIXES = 6
 
@@ -55,7 +55,7 @@ class WatchedFile(Generic[T]):
 
 
 class HostsFile:
-    """Names that have their addresses from this host, such as `localhost`."""
+    """Names that have their addresses from this host, such as ``localhost``."""
 
     def __init__(self, path: Path = HOSTS) -> None:
         self._file = WatchedFile(path, _parse_hosts)

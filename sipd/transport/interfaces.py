@@ -18,7 +18,7 @@ class INameClient(Interface):
     """Asks name servers."""
 
     def ask(name: str, kind: int) -> Deferred[dns.Message]:
-        """Ask for the records of one kind (`dns.A`, ...) that a name in ASCII has.
+        """Ask for the records of one kind (``dns.A``, ...) that a name in ASCII has.
 
         The answer says that there are some, or that there are none. Fails with `UnresolvableError` if no server gives
         either. Cancelling it leaves nothing behind.

@@ -27,9 +27,10 @@ from sipd.transport.flows import StreamFlow
 from sipd.transport.limits import Incidents, RateLimit, TransportCounters, TransportLimits
 from sipd.transport.responses import LocateSender, ResponseRouter
 from sipd.transport.sockets import adopt_udp, listen_tcp, listen_udp
-from sipd.transport.tcp import StreamPort, connect
+from sipd.transport.tcp import MakeProtocol, StreamPort, connect
 from sipd.transport.tls import TlsContext, TlsSettings, is_good_for
 from sipd.transport.udp import UdpFlow, UdpPort
+from sipd.transport.upgrade import WebSocketSettings
 from sipd.transport.via import build_refusal, is_sent_by, response_address, stamp_source
 
 
@@ -64,12 +65,12 @@ class TransportLayer:
     Attributes:
         receiver: who takes messages; set once, before anything is received.
         observers: see every message; nothing is paid where there are none.
-        guard: decides whom to listen to; `None` for everybody.
+        guard: decides whom to listen to; ``None`` for everybody.
         counters: how much came and went.
         incidents: what went wrong, by kind.
         parse_observer: shown each message that cannot be read or relied on, as (octets, flow, what is wrong); of one
-            that has no end on a connection, its head. `None` for nobody.
-        locate_sender: finds the servers of a Via's sent-by, for responses whose source cannot be reached; `None` to
+            that has no end on a connection, its head. ``None`` for nobody.
+        locate_sender: finds the servers of a Via's sent-by, for responses whose source cannot be reached; ``None`` to
             leave those.
     """
 
@@ -110,31 +111,31 @@ class TransportLayer:
 
     # --- listening -------------------------------------------------------------------------------------------
 
-    def listen(self, point: ListeningPoint, tls: TlsSettings | None = None) -> Deferred[ListeningPoint]:
+    def listen(
+        self, point: ListeningPoint, tls: TlsSettings | None = None, websocket: WebSocketSettings | None = None
+    ) -> Deferred[ListeningPoint]:
         """Open a listening point.
 
         Args:
             point: port 0 means any, and an advertised port of 0 means the same as the port.
-            tls: for TLS; needs at least certificate and key.
+            tls: for TLS and WSS; needs at least certificate and key.
+            websocket: for WS and WSS; without it every path and every web site will do.
 
         Returns:
             The point with its real ports. Fails with `ConfigurationError` if the address cannot be bound, a file
-            cannot be used, or the transport is none that can be listened on.
+            cannot be used, or wsproto is missing for a WebSocket.
         """
-        return maybeDeferred(self._listen, point, tls)
+        return maybeDeferred(self._listen, point, tls, websocket or WebSocketSettings())
 
-    def _listen(self, point: ListeningPoint, tls: TlsSettings | None) -> ListeningPoint:
+    def _listen(self, point: ListeningPoint, tls: TlsSettings | None, websocket: WebSocketSettings) -> ListeningPoint:
         protocol: UdpPort | StreamPort
         if point.transport is Transport.UDP:
             protocol = UdpPort(self, point)
-        elif point.transport is Transport.TCP:
-            protocol = StreamPort(self, point, self._connections, None)
-        elif point.transport is Transport.TLS:
-            if tls is None or not tls.certificate or not tls.key:
-                raise ConfigurationError([f"{point.name}: TLS needs a certificate and its key"])
-            protocol = StreamPort(self, point, self._connections, TlsContext(tls))
         else:
-            raise ConfigurationError([f"{point.name}: {point.transport.value} cannot be listened on"])
+            context = _context(point, tls) if point.transport.is_secure else None
+            protocol = StreamPort(self, point, self._connections, context)
+            if point.transport.is_websocket:
+                protocol.make_protocol = _websocket_maker(point, websocket)
         try:
             if isinstance(protocol, UdpPort):
                 listening = listen_udp(self._reactor, point.host, point.port, protocol)
@@ -152,7 +153,7 @@ class TransportLayer:
         What ICMP says of its datagrams is not known, unlike with sockets of this layer.
 
         Args:
-            made: of `AF_INET` or `AF_INET6`.
+            made: of ``AF_INET`` or ``AF_INET6``.
             point: its host and port are those of the socket, whatever it says; advertised is what it says, or if that
                 is empty or 0, the same.
 
@@ -185,7 +186,7 @@ class TransportLayer:
         return protocol.point
 
     def close(self) -> Deferred[None]:
-        """Stop listening and end all connections. Fires when everything is released, after `close_timeout` at most."""
+        """Stop listening and end all connections. Fires when all is released, after ``close_timeout`` at most."""
         self._is_closed = True
         ending: list[Deferred[object]] = []
         for listener in self._listeners:
@@ -214,7 +215,7 @@ class TransportLayer:
             raise TransportError(f"No connection to {target.host}: {self.limits.max_connections} are open")
         flow = StreamFlow(self, protocol.point, target.host, target.port, server_name(target))
         self._connections.add(flow)
-        connect(self._reactor, self, flow, protocol.tls)
+        connect(self._reactor, self, flow, protocol)
         return flow
 
     def find_flow(self, target: Target) -> IFlow | None:
@@ -241,6 +242,8 @@ class TransportLayer:
             return
         target = Target(transport=flow.transport, host=flow.host, port=port, server_name=via.host)
         try:
+            if flow.transport.is_websocket and isinstance(flow, StreamFlow) and flow.is_inbound:
+                raise TransportError(f"{flow}: a client of WebSocket cannot be connected to")
             self.flow_to(target).send(response.to_bytes())
         except TransportError as error:
             self.clock.callLater(0, self.flow_failed, flow, error)
@@ -298,7 +301,7 @@ class TransportLayer:
 
     def not_sent(self, data: bytes, flow: IFlow) -> None:
         """See `FlowOwner`. A response may have another way (RFC 3263 section 5)."""
-        if self.locate_sender is not None and not self._is_closed:
+        if self.locate_sender is not None and not self._is_closed and not flow.transport.is_websocket:
             ResponseRouter(self, self.locate_sender, self._reroutings).not_sent(data, flow)
 
     def show(self, data: bytes, flow: IFlow, *, sent: bool) -> None:
@@ -367,3 +370,19 @@ class TransportLayer:
     def _bug(self, text: str, flow: IFlow) -> None:
         self.incidents.counts["bug"] += 1
         self._log.failure(text, flow=str(flow))
+
+
+def _context(point: ListeningPoint, tls: TlsSettings | None) -> TlsContext:
+    if tls is None or not tls.certificate or not tls.key:
+        raise ConfigurationError([f"{point.name}: {point.transport.value} needs a certificate and its key"])
+    return TlsContext(tls)
+
+
+def _websocket_maker(point: ListeningPoint, settings: WebSocketSettings) -> MakeProtocol:
+    try:
+        from sipd.transport import ws
+    except ImportError:
+        raise ConfigurationError(
+            [f"{point.name}: {point.transport.value} needs the package wsproto: pip install 'sipd[ws]'"]
+        ) from None
+    return ws.protocol_maker(settings)

@@ -32,7 +32,7 @@ _RESPONSE_OCTETS = len("SIP/2.0 2")
 INCIDENTS = (
     "malformed", "refused", "stray-response", "framing", "too-many-connections", "too-many-from-source",
     "connect-failed", "tls", "connect-timeout", "handshake-timeout", "slow-message", "idle", "stalled", "queue-full",
-    "close-timeout", "send-failed", "refused-datagram", "bug", "not-logged",
+    "close-timeout", "send-failed", "refused-datagram", "websocket", "bug", "not-logged",
 )  # fmt: skip
 
 
@@ -46,9 +46,9 @@ class TransportLimits:
         max_queue_octets: unsent octets of one connection, beyond the 64 KiB that Twisted buffers.
         max_connections: open at once, in both directions.
         max_connections_per_source: accepted from one address and open at once; a NAT counts as one.
-        connect_timeout: seconds for a connection that we make, TLS handshake included; well below timer B, so that
-            the next target can be tried.
-        handshake_timeout: seconds for the TLS handshake of a connection that we accept.
+        connect_timeout: seconds for a connection that we make, handshakes of TLS and WebSocket included; well below
+            timer B, so that the next target can be tried.
+        handshake_timeout: seconds for these handshakes of a connection that we accept.
         message_timeout: seconds from the first octet of a message to its last, and from the start of an accepted
             connection to its first message.
         idle_timeout: seconds without an octet from the peer. Longer than a registration usually lasts, since a
@@ -111,7 +111,7 @@ class Incidents:
 
     Attributes:
         counts: kind of incident to how often it happened. The kinds are short fixed words, those of `INCIDENTS`;
-            `not-logged` counts those that the log does not have.
+            ``not-logged`` counts those that the log does not have.
     """
 
     _log = Logger()
@@ -155,7 +155,7 @@ class TransportCounters:
 
     @property
     def received(self) -> dict[Transport, dict[str, int]]:
-        """Messages that could be read, by transport and kind (`KINDS`); a method that is not known is `other`."""
+        """Messages that could be read, by transport and kind (`KINDS`); a method that is not known is ``other``."""
         return {
             transport: {kind if isinstance(kind, str) else f"{kind}xx": count for kind, count in counts.items()}
             for transport, counts in self._received.items()
@@ -163,7 +163,7 @@ class TransportCounters:
 
     @property
     def sent(self) -> dict[Transport, dict[str, int]]:
-        """Messages that were sent, in the same way; keep-alives of ours are `other`."""
+        """Messages that were sent, in the same way; keep-alives of ours are ``other``."""
         return {
             transport: {_BEGINNINGS.get(beginning, OTHER): count for beginning, count in counts.items()}
             for transport, counts in self._sent.items()

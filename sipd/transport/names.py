@@ -33,7 +33,7 @@ class DomainNames:
     Args:
         cache: asks the servers, and remembers.
         hosts: names that no server is asked about.
-        resolv_conf: domains in which short names are looked for; `None` for no such names.
+        resolv_conf: domains in which short names are looked for; ``None`` for no such names.
         versions: the versions of IP that are wanted, in the order of preference (RFC 7984 section 3).
     """
 
@@ -150,15 +150,15 @@ class _Addresses:
         self._hosts: list[str] = []
 
     def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
-        """See `IResolutionReceiver`."""
+        """See ``IResolutionReceiver``."""
 
     def addressResolved(self, address: IAddress) -> None:
-        """See `IResolutionReceiver`."""
+        """See ``IResolutionReceiver``."""
         host = getattr(address, "host", "")
         if is_numeric(host) and host not in self._hosts and len(self._hosts) < MAX_ADDRESSES:
             self._hosts.append(host)
 
     def resolutionComplete(self) -> None:
-        """See `IResolutionReceiver`."""
+        """See ``IResolutionReceiver``."""
         if not self.found.called:
             self.found.callback(self._hosts)

@@ -30,7 +30,7 @@ class Answer:
 
     Args:
         values: what the records say, each once.
-        ttl: seconds for which this holds; of a negative answer as well (RFC 2308), where `None` is: it did not say.
+        ttl: seconds for which this holds; of a negative answer as well (RFC 2308), where ``None`` is: it did not say.
         alias: the name to ask about instead, or empty.
         others: what it said besides, of other names.
     """

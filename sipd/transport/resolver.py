@@ -202,7 +202,7 @@ class _Search:
 
     def _spoken(self) -> set[Transport]:
         """Give the transports in which a connection can be made, or a datagram sent."""
-        possible = {Transport.UDP, Transport.TCP, Transport.TLS}
+        possible = set(Transport)
         return possible if self._points is None else possible & {point.transport for point in self._points}
 
     def _within_reach(self, addresses: Sequence[str], transport: Transport) -> list[str]:

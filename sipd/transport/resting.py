@@ -36,7 +36,7 @@ class RestingTargets:
 
         Args:
             target: that failed.
-            seconds: that the server wishes for; `None` where it said nothing.
+            seconds: that the server wishes for; ``None`` where it said nothing.
         """
         key = _key(target)
         self._until.pop(key, None)

@@ -1,7 +1,7 @@
 """Listening sockets: Twisted's, with what a public SIP port needs besides.
 
 A socket on an IPv6 address leaves IPv4 to another one, so that both can listen on the same port, and no IPv4 peer is
-written as `::ffff:192.0.2.1` into a Via. A UDP socket takes a bounded number of datagrams before it lets others have
+written as ``::ffff:192.0.2.1`` into a Via. A UDP socket takes a bounded number of datagrams before it lets others have
 their turn; Twisted's own counts octets, and a flood of empty datagrams would keep it for ever. On Linux it is told
 where its datagrams did not arrive (ICMP, RFC 3261 section 18.4), so that nobody waits for an answer from there.
 """
@@ -41,7 +41,7 @@ _PROBE_AFTER = 120
 _PROBE_INTERVAL = 10
 #: Linux: switches on that a socket keeps what ICMP says of its datagrams, by the family of the socket (ip(7), ipv6(7)).
 _KEEP_ERRORS = {socket.AF_INET: (socket.IPPROTO_IP, 11), socket.AF_INET6: (socket.IPPROTO_IPV6, 25)}
-#: Linux: an error as it is kept: its number, and who told it (`struct sock_extended_err`); and those told by ICMP.
+#: Linux: an error as it is kept: its number, and who told it (``struct sock_extended_err``); and those told by ICMP.
 _KEPT_ERROR = struct.Struct("=IB")
 _FROM_ICMP = (2, 3)
 _REFUSALS = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH)
@@ -111,7 +111,7 @@ class _UdpSocket(udp.Port):
     """A UDP socket that is read in bounded batches, and that knows what did not arrive."""
 
     def createInternetSocket(self) -> socket.socket:
-        """See `udp.Port`."""
+        """See ``udp.Port``."""
         self.made = _ipv6_only(super().createInternetSocket())
         self.made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_OCTETS)
         if sys.platform == "linux":
@@ -119,7 +119,7 @@ class _UdpSocket(udp.Port):
         return self.made
 
     def doRead(self) -> None:
-        """See `udp.Port`."""
+        """See ``udp.Port``."""
         receive = self.socket.recvfrom
         take = self.protocol.datagramReceived
         for _ in range(MAX_DATAGRAMS_PER_TURN):
@@ -133,12 +133,12 @@ class _UdpSocket(udp.Port):
             take(data, address[:2])
 
     def readConnectionLost(self, reason: Failure) -> None:
-        """See `IHalfCloseableDescriptor`: a reactor says so when there is an error, and nothing to read."""
+        """See ``IHalfCloseableDescriptor``: a reactor says so when there is an error, and nothing to read."""
         self._take_errors()
         self.startReading()
 
     def writeConnectionLost(self, reason: Failure) -> None:  # noqa: N802 (the interface's name)
-        """See `IHalfCloseableDescriptor`. Datagrams are not written by the reactor."""
+        """See ``IHalfCloseableDescriptor``. Datagrams are not written by the reactor."""
 
     def _take_errors(self) -> None:
         """Tell the protocol what is kept; it would keep the reactor busy."""
@@ -159,7 +159,7 @@ class _TcpSocket(tcp.Port):
     """A TCP socket that accepts connections."""
 
     def createInternetSocket(self) -> socket.socket:
-        """See `tcp.Port`."""
+        """See ``tcp.Port``."""
         self.made = _ipv6_only(super().createInternetSocket())
         return self.made
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import cast
 
 from OpenSSL import SSL
@@ -22,8 +23,54 @@ from sipd.transport.sockets import watch_peer
 from sipd.transport.tls import TlsContext, verified_identities
 
 
-class SipStreamProtocol(Protocol):
-    """Turns one connection into messages. Decides nothing.
+class ConnectionProtocol(Protocol):
+    """One connection from its beginning to its end. Decides nothing.
+
+    Args:
+        flow: told of all that happens.
+    """
+
+    def __init__(self, flow: StreamFlow) -> None:
+        self.flow = flow
+
+    def connectionMade(self) -> None:
+        """See ``Protocol``."""
+        if self._socket is not None:
+            watch_peer(self._socket, self.flow.silence_limit)
+        self.flow.attached(self.make_wire())
+        self.established()
+
+    @property
+    def _socket(self) -> socket.socket | None:
+        """The socket below, inside of TLS or not; ``None`` in a simulation."""
+        transport: object = self.transport
+        if isinstance(transport, TLSMemoryBIOProtocol):
+            transport = transport.transport
+        return cast(socket.socket, transport.getHandle()) if ISystemHandle.providedBy(transport) else None
+
+    def make_wire(self) -> Wire:
+        """Give what the flow writes to."""
+        return cast(Wire, self.transport)
+
+    def established(self) -> None:
+        """The connection is made: TCP is ready."""
+        self.ready(())
+
+    def ready(self, peer_names: tuple[str, ...]) -> None:
+        """Octets can be exchanged.
+
+        Args:
+            peer_names: what a verified certificate says, if there was one.
+        """
+        self.flow.opened(peer_names)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """See ``Protocol``."""
+        self.flow.ended(_why(reason, self.flow))
+
+
+class SipStreamProtocol(ConnectionProtocol):
+    """Turns one connection into messages.
 
     Args:
         flow: told of all that happens.
@@ -31,30 +78,11 @@ class SipStreamProtocol(Protocol):
     """
 
     def __init__(self, flow: StreamFlow, framer: StreamFramer) -> None:
-        self.flow = flow
+        super().__init__(flow)
         self._framer = framer
 
-    def connectionMade(self) -> None:
-        """See `Protocol`."""
-        if self._socket is not None:
-            watch_peer(self._socket, self.flow.silence_limit)
-        self.flow.attached(cast(Wire, self.transport))
-        self.established()
-
-    @property
-    def _socket(self) -> socket.socket | None:
-        """The socket below, inside of TLS or not; `None` in a simulation."""
-        transport: object = self.transport
-        if isinstance(transport, TLSMemoryBIOProtocol):
-            transport = transport.transport
-        return cast(socket.socket, transport.getHandle()) if ISystemHandle.providedBy(transport) else None
-
-    def established(self) -> None:
-        """Messages can be exchanged: at once for TCP."""
-        self.flow.opened(())
-
     def dataReceived(self, data: bytes) -> None:
-        """See `Protocol`. What comes when the connection is being closed already, as TLS lets it, is not looked at."""
+        """See ``Protocol``. What comes when the connection is being closed, as TLS lets it, is not looked at."""
         if not self.flow.is_open:
             return
         flow = self.flow
@@ -73,14 +101,10 @@ class SipStreamProtocol(Protocol):
         else:
             flow.octets_came(finished=finished, is_between_messages=self._framer.is_between_messages)
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """See `Protocol`."""
-        self.flow.ended(_why(reason, self.flow))
-
 
 @implementer(IHandshakeListener)
-class TlsStreamProtocol(SipStreamProtocol):
-    """The same inside of TLS: messages can be exchanged when the handshake is done."""
+class TlsConnectionProtocol(ConnectionProtocol):
+    """The same inside of TLS: octets can be exchanged when the handshake is done."""
 
     _refusal = ""
     _is_secure = False
@@ -93,13 +117,13 @@ class TlsStreamProtocol(SipStreamProtocol):
         self._refusal = reason
 
     def handshakeCompleted(self) -> None:
-        """See `IHandshakeListener`."""
+        """See ``IHandshakeListener``."""
         self._is_secure = True
         connection = cast(TLSMemoryBIOProtocol, self.transport).getHandle()
-        self.flow.opened(verified_identities(connection))
+        self.ready(verified_identities(connection))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """See `Protocol`."""
+        """See ``Protocol``."""
         if self._is_secure:
             super().connectionLost(reason)
             return
@@ -107,23 +131,45 @@ class TlsStreamProtocol(SipStreamProtocol):
         self.flow.handshake_failed(TlsError(f"{self.flow}: {detail}"))
 
 
+class TlsStreamProtocol(TlsConnectionProtocol, SipStreamProtocol):
+    """Turns one TLS connection into messages."""
+
+
+#: Makes the protocol of a connection, given the owner of its flow, the flow, and what TLS is made of, if it is used.
+MakeProtocol = Callable[[FlowOwner, StreamFlow, TlsContext | None], ConnectionProtocol]
+
+
+def make_stream_protocol(owner: FlowOwner, flow: StreamFlow, tls: TlsContext | None) -> SipStreamProtocol:
+    """Make the protocol of a connection whose messages follow each other (RFC 3261 section 18.3)."""
+    limits = owner.limits
+    framer = StreamFramer(max_head_octets=limits.max_head_octets, max_body_octets=limits.max_body_octets)
+    return SipStreamProtocol(flow, framer) if tls is None else TlsStreamProtocol(flow, framer)
+
+
 class StreamPort(ServerFactory):
-    """One TCP or TLS listening point: accepts connections up to the bounds.
+    """One listening point on a TCP socket: accepts connections up to the bounds.
 
     Args:
         owner: of all flows.
         point: where it listens; its port is settled when the socket is bound.
         connections: of the whole layer.
         tls: for TLS.
+        make_protocol: for connections in both directions.
     """
 
     noisy = False
 
     def __init__(
-        self, owner: FlowOwner, point: ListeningPoint, connections: ConnectionTable, tls: TlsContext | None
+        self,
+        owner: FlowOwner,
+        point: ListeningPoint,
+        connections: ConnectionTable,
+        tls: TlsContext | None,
+        make_protocol: MakeProtocol = make_stream_protocol,
     ) -> None:
         self.point = point
         self.tls = tls
+        self.make_protocol = make_protocol
         self.is_accepting = True
         self._owner = owner
         self._connections = connections
@@ -132,7 +178,7 @@ class StreamPort(ServerFactory):
         )
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
-        """See `ServerFactory`. Closes at once who is not listened to, and what is beyond a bound."""
+        """See ``ServerFactory``. Closes at once who is not listened to, and what is beyond a bound."""
         if not self.is_accepting:
             return None
         host = getattr(addr, "host", "")
@@ -148,11 +194,11 @@ class StreamPort(ServerFactory):
             return None
         return self.build(addr) if self._wrapper is None else self._wrapper.buildProtocol(addr)
 
-    def build(self, addr: IAddress | None) -> SipStreamProtocol:
+    def build(self, addr: IAddress | None) -> ConnectionProtocol:
         """Make the protocol of an accepted connection, and its flow."""
         flow = StreamFlow(self._owner, self.point, getattr(addr, "host", ""), getattr(addr, "port", 0))
         self._connections.add(flow)
-        return _make_protocol(self._owner, flow, self.tls)
+        return self.make_protocol(self._owner, flow, self.tls)
 
 
 class _Inner(ServerFactory):
@@ -167,18 +213,18 @@ class _Inner(ServerFactory):
         return self._stream_port.build(addr)
 
 
-class _Connecting(ClientFactory[SipStreamProtocol]):
+class _Connecting(ClientFactory[ConnectionProtocol]):
     """Makes one connection."""
 
     noisy = False
 
-    def __init__(self, owner: FlowOwner, flow: StreamFlow, tls: TlsContext | None) -> None:
+    def __init__(self, owner: FlowOwner, flow: StreamFlow, port: StreamPort) -> None:
         self._owner = owner
         self._flow = flow
-        self._tls = tls
+        self._port = port
 
-    def buildProtocol(self, addr: IAddress | None) -> SipStreamProtocol:
-        return _make_protocol(self._owner, self._flow, self._tls)
+    def buildProtocol(self, addr: IAddress | None) -> ConnectionProtocol:
+        return self._port.make_protocol(self._owner, self._flow, self._port.tls)
 
     def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
         problem = _why(reason, self._flow)
@@ -186,29 +232,23 @@ class _Connecting(ClientFactory[SipStreamProtocol]):
         self._flow.ended(problem)
 
 
-def connect(reactor: IReactorTCP, owner: FlowOwner, flow: StreamFlow, tls: TlsContext | None) -> None:
+def connect(reactor: IReactorTCP, owner: FlowOwner, flow: StreamFlow, port: StreamPort) -> None:
     """Begin to connect a new flow to where it goes. It is told what becomes of it, but not from within this call.
 
     Args:
         reactor: makes the connection.
         owner: of all flows.
         flow: as made, with a server name.
-        tls: for TLS.
+        port: the listening point that it belongs to: says what is spoken.
     """
-    factory = cast("ClientFactory[Protocol]", _Connecting(owner, flow, tls))
-    if tls is not None:
-        creator = tls.client_creator(flow.server_name or flow.host)
+    factory = cast("ClientFactory[Protocol]", _Connecting(owner, flow, port))
+    if port.tls is not None:
+        creator = port.tls.client_creator(flow.server_name or flow.host)
         factory = cast("ClientFactory[Protocol]", TLSMemoryBIOFactory(creator, True, factory, owner.clock))
     connector = reactor.connectTCP(
         flow.host, flow.port, factory, timeout=owner.limits.connect_timeout, bindAddress=_source(flow)
     )
     flow.connecting(connector.disconnect)
-
-
-def _make_protocol(owner: FlowOwner, flow: StreamFlow, tls: TlsContext | None) -> SipStreamProtocol:
-    limits = owner.limits
-    framer = StreamFramer(max_head_octets=limits.max_head_octets, max_body_octets=limits.max_body_octets)
-    return SipStreamProtocol(flow, framer) if tls is None else TlsStreamProtocol(flow, framer)
 
 
 def _source(flow: StreamFlow) -> tuple[str, int] | None:

@@ -61,8 +61,8 @@ class TlsSettings:
         client_authorities: the same for the certificates of clients; `authorities` if it is empty.
         client_verification: what is asked of clients.
         verify_server: whether the certificate of a server must be trusted and be good for the host of the URI.
-        allow_wildcards: whether `*.example.com` in a certificate is good for `sip.example.com`. RFC 5922 section 7.2
-            forbids it; some carriers have nothing else.
+        allow_wildcards: whether ``*.example.com`` in a certificate is good for ``sip.example.com``. RFC 5922 section
+            7.2 forbids it; some carriers have nothing else.
     """
 
     certificate: str = ""
@@ -128,7 +128,7 @@ class _ServerCreator:
         self._mode = self._MODES[settings.client_verification]
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        """See `IOpenSSLServerConnectionCreator`."""
+        """See ``IOpenSSLServerConnectionCreator``."""
         connection = SSL.Connection(self._context)
         connection.set_verify(self._mode, _Verifier(cast(VerifiedProtocol, protocol.wrappedProtocol)))
         return connection
@@ -144,7 +144,7 @@ class _ClientCreator:
         self._server_name = server_name
 
     def clientConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        """See `IOpenSSLClientConnectionCreator`."""
+        """See ``IOpenSSLClientConnectionCreator``."""
         connection = SSL.Connection(self._context)
         name = self._server_name
         if not is_numeric(name):
@@ -200,7 +200,7 @@ def find_identities(certificate: x509.Certificate) -> tuple[str, ...]:
     """Give the SIP domain identities of a certificate (RFC 5922 section 7.1), in lower case.
 
     Returns:
-        `sip:host` for SIP URIs without a user part, then DNS names, then IP addresses. The common name counts for
+        ``sip:host`` for SIP URIs without a user part, then DNS names, then IP addresses. The common name counts for
         nothing, and neither does an extension that does not parse.
     """
     try:

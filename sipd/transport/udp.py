@@ -73,13 +73,13 @@ class UdpPort(DatagramReceiver):
 
     def __init__(self, owner: FlowOwner, point: ListeningPoint) -> None:
         self.point = point
-        #: Gives the flow to (host, port): the same one as before, unless `max_udp_flows` others came in between.
+        #: Gives the flow to (host, port): the same one as before, unless ``max_udp_flows`` others came in between.
         self.flow: Callable[[str, int], UdpFlow] = lru_cache(owner.limits.max_udp_flows)(partial(UdpFlow, self))
         self._owner = owner
         self._send_to: Callable[[bytes, tuple[str, int]], object] = _discard
 
     def startProtocol(self) -> None:
-        """See `DatagramProtocol`: the socket is bound."""
+        """See ``DatagramProtocol``: the socket is bound."""
         transport = self.transport
         assert transport is not None
         if ISystemHandle.providedBy(transport):
@@ -89,11 +89,11 @@ class UdpPort(DatagramReceiver):
             self._send_to = transport.write
 
     def stopProtocol(self) -> None:
-        """See `DatagramProtocol`: the socket is closed; what is still sent goes nowhere."""
+        """See ``DatagramProtocol``: the socket is closed; what is still sent goes nowhere."""
         self._send_to = _discard
 
     def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
-        """See `DatagramProtocol`. Who is not listened to is not remembered either."""
+        """See ``DatagramProtocol``. Who is not listened to is not remembered either."""
         owner = self._owner
         if owner.guard is None or not owner.guard.drops(addr[0]):
             owner.datagram_came(datagram, self.flow(*addr))

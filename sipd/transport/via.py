@@ -18,7 +18,7 @@ _BROADCAST = IPv4Address("255.255.255.255")
 def stamp_source(request: Request, host: str, port: int) -> None:
     """Write where a request really came from into its topmost Via.
 
-    `received` is set where it differs from sent-by, and always where `rport` asks for the port. What the sender may
+    ``received`` is set where it differs from sent-by, and always where ``rport`` asks for the port. What the sender may
     have written there itself is replaced: a response never goes where only the sender says.
 
     Args:
@@ -52,7 +52,7 @@ def response_address(via: Via, transport: Transport) -> tuple[str, int]:
         transport: that of the request; its default port counts where sent-by has none.
 
     Returns:
-        Host and port. The host is numeric, but for a request that nobody has stamped. `maddr` counts if it is the
+        Host and port. The host is numeric, but for a request that nobody has stamped. ``maddr`` counts if it is the
         address of one host, and not that of this host itself for a request from elsewhere.
     """
     port = via.port if via.port is not None else transport.default_port
@@ -82,7 +82,7 @@ def build_refusal(request: Request, error: RemoteError) -> Response | None:
         error: its status and reason go out.
 
     Returns:
-        The response, whose To tag is the same for each copy of the request; `None` for ACK, which has none.
+        The response, whose To tag is the same for each copy of the request; ``None`` for ACK, which has none.
     """
     if request.method == "ACK":
         return None

@@ -24,6 +24,7 @@ DEBIAN_PACKAGES = {
     "initdb": "postgresql",
     "freeradius": "freeradius",
     "fail2ban-regex": "fail2ban",
+    "node": "nodejs",
     "setpriv": "util-linux",
 }
 REQUIRED_VARIABLE = "SIPD_REQUIRE_INTEROP"

@@ -25,6 +25,7 @@ from sipd.transport.interfaces import IDomainNames, INameClient
 from sipd.transport.names import DomainNames
 from sipd.transport.resolver import MAX_TARGETS, Resolver
 from tests.transport.support import TCP, TLS, UDP, point
+from tests.transport.websockets import WS, WSS
 
 US, SERVER, OTHER_SERVER = "192.0.2.1", "192.0.2.53", "192.0.2.54"
 EVERYTHING = tuple(
@@ -122,6 +123,20 @@ class ProcedureTests(DiscoveryCase):
         self.assertEqual(self.locate("sips:bob@example.com"), ["TLS 192.0.2.11:5061"])
         targets = self.successResultOf(self.ask("sips:bob@example.com"))
         self.assertEqual(targets[0].server_name, "example.com")
+
+    def test_websocket(self) -> None:
+        """NAPTR records may lead to WebSocket (RFC 7118 section 5.3); with a transport, addresses alone count."""
+        self.points = (point(WS, "192.0.2.1"), point(WSS, "192.0.2.1"))
+        self.add(
+            "example.com", pointer("SIPS+D2W", "_a.example.com", order=1), pointer("SIP+D2W", "_b.example.com", order=2)
+        )
+        self.add("_a.example.com", service("ws.example.com", 443))
+        self.add("_b.example.com", service("ws.example.com", 8080))
+        self.add("ws.example.com", address("192.0.2.11"))
+        self.assertEqual(self.locate("sip:example.com"), ["WSS 192.0.2.11:443", "WS 192.0.2.11:8080"])
+        self.assertEqual(self.locate("sips:example.com"), ["WSS 192.0.2.11:443"])
+        self.assertEqual(self.locate("sip:ws.example.com;transport=ws"), ["WS 192.0.2.11:80"])
+        self.assertEqual(self.locate("sips:ws.example.com;transport=ws"), ["WSS 192.0.2.11:443"])
 
     def test_services_without_pointers(self) -> None:
         """Without NAPTR records UDP is looked for first, then TCP; nobody asks for addresses of the domain."""
