@@ -89,5 +89,5 @@ __all__ = [
     "StreamStatistics",
 ]
 
-#: Gives that many octets of randomness: `secrets.token_bytes`, or a seeded source in a simulation.
+#: Gives that many octets of randomness: ``secrets.token_bytes``, or a seeded source in a simulation.
 Entropy = Callable[[int], bytes]

@@ -14,7 +14,7 @@ class ICallObserver(Interface):
     """Watches calls. An observer that raises is logged and does not disturb the call."""
 
     def call_started(call: str, record: CallRecord) -> None:
-        """A call came in. `call` is its identifier in every later event; the record fills as it goes on."""
+        """A call came in. ``call`` is its identifier in every later event; the record fills as it goes on."""
 
     def call_decided(call: str, decision: Decision) -> None:
         """The call has one more line of explanation."""

@@ -33,26 +33,26 @@ class IMediaSession(Interface):
     def offer(
         sender: str, receiver: str, description: SessionDescription, slots: Slots | None = None
     ) -> Deferred[SessionDescription]:
-        """Take an offer from leg `sender`; give what leg `receiver` is to be offered.
+        """Take an offer from leg ``sender``; give what leg ``receiver`` is to be offered.
 
-        The result differs in addresses, ports and `o=` only. Each receiver of the same offer (forking) has ports of
+        The result differs in addresses, ports and ``o=`` only. Each receiver of the same offer (forking) has ports of
         its own. Nothing flows because of an offer alone, and it replaces nothing until it is answered.
 
         Args:
             sender: the leg that offers.
             receiver: the leg that is to answer.
-            description: the offer, with the media lines of `receiver` (`sipd.sdp.streams.cross_offer`).
-            slots: for each of these lines that of `sender`; the same ones if this is left out.
+            description: the offer, with the media lines of ``receiver`` (`sipd.sdp.streams.cross_offer`).
+            slots: for each of these lines that of ``sender``; the same ones if this is left out.
 
         Fails with `ResourcesExhaustedError` before anything is half built, or with `SdpError`.
         """
 
     def answer(sender: str, receiver: str, description: SessionDescription) -> Deferred[SessionDescription]:
-        """Take `sender`'s answer to the offer of `receiver`; give what `receiver` is to be answered.
+        """Take ``sender``'s answer to the offer of ``receiver``; give what ``receiver`` is to be answered.
 
-        Both have the media lines of `sender`. Connects the two legs: from now on media of `receiver` goes to `sender`
-        and back. May be repeated, also from another sender (early media of a fork, then the answer of the one that
-        won).
+        Both have the media lines of ``sender``. Connects the two legs: from now on media of ``receiver`` goes to
+        ``sender`` and back. May be repeated, also from another sender (early media of a fork, then the answer of the
+        one that won).
         """
 
     def offer_rejected(sender: str, receiver: str) -> None:
@@ -61,10 +61,10 @@ class IMediaSession(Interface):
     def leg_ended(leg: str) -> None:
         """Free what that leg holds: its branch of a fork was not the one."""
 
-    on_digit = Attribute("called with the leg and the digit of each telephone event (RFC 4733) that comes; or `None`")
+    on_digit = Attribute("called with the leg and the digit of each telephone event (RFC 4733) that comes; or ``None``")
 
     def send_digit(leg: str, digit: str, duration: float = 0.1) -> bool:
-        """Send a leg a telephone event, after those that wait; `False` if it wants none, or too many wait."""
+        """Send a leg a telephone event, after those that wait; ``False`` if it wants none, or too many wait."""
 
     def take_events(leg: str) -> None:
         """Let the telephone events of a leg not go to the other one any more: only `on_digit` hears them."""
@@ -72,7 +72,7 @@ class IMediaSession(Interface):
     def pass_events(leg: str) -> None:
         """Undo `take_events`."""
 
-    studio = Attribute("records and plays: an `IMediaStudio`; `None` where media is elsewhere")
+    studio = Attribute("records and plays: an `IMediaStudio`; ``None`` where media is elsewhere")
 
     def established() -> None:
         """Take note that the call is answered: from now on both legs should hear each other."""
@@ -93,7 +93,7 @@ class IMediaStudio(Interface):
         """Record from now on, unless that is so already.
 
         Args:
-            format_: `wave` (two channels, the caller on the left) or `pcap` (RTP as it comes).
+            format_: ``wave`` (two channels, the caller on the left) or ``pcap`` (RTP as it comes).
             fields: what the name of the file may be made of beside the call's identifier.
 
         Raises:
@@ -107,12 +107,12 @@ class IMediaStudio(Interface):
         """Record again."""
 
     def stop_recording() -> Deferred[Any]:
-        """Record no more; gives what became of it when the file is complete, or `None`. Never fails."""
+        """Record no more; gives what became of it when the file is complete, or ``None``. Never fails."""
 
     def greet(leg: str, offer: SessionDescription) -> Deferred[SessionDescription]:
         """Answer a leg's offer for nobody, so that it can be played to until somebody does; give what it is to be told.
 
-        It lasts until `IMediaSession.leg_ended` of `~` and the leg's name. Fails with `SdpError` or `LocalError`.
+        It lasts until `IMediaSession.leg_ended` of ``~`` and the leg's name. Fails with `SdpError` or `LocalError`.
         """
 
     def play(
@@ -121,8 +121,8 @@ class IMediaStudio(Interface):
         """Play to a leg, instead of what the other one sends; to cancel stops. Gives what was played, or `LocalError`.
 
         Args:
-            sound: path of a WAVE file, or a tone: `tone:de:ringback`.
-            times: how often; `None` for ever.
+            sound: path of a WAVE file, or a tone: ``tone:de:ringback``.
+            times: how often; ``None`` for ever.
             duration: seconds after which it ends in any case.
             gain: in decibel.
         """
@@ -140,7 +140,7 @@ class IMediaRelay(Interface):
         Args:
             call_id: for logs.
             event: called with (kind, text) for what the call's explanation should say: a source latched, a foreign
-                source dropped, a port pair taken (`port-taken`) or released (`port-released`).
+                source dropped, a port pair taken (``port-taken``) or released (``port-released``).
         """
 
 
@@ -154,7 +154,7 @@ class IMediaEndpoint(Interface):
         """Make an offer of what there is; the first one opens sockets.
 
         Args:
-            direction: what this side would like: `SENDONLY` and `INACTIVE` put the peer on hold.
+            direction: what this side would like: ``SENDONLY`` and ``INACTIVE`` put the peer on hold.
 
         Raises:
             LocalError: there are no ports, or a codec is missing.
@@ -164,7 +164,8 @@ class IMediaEndpoint(Interface):
         """Take the answer to the offer that was made, and begin, or go on, as it says.
 
         Raises:
-            SdpError: it is none, or nothing is left that both can.
+            SdpError: it is none, or nothing is left that both can. The offer waits on: for another answer, such as that
+                of another fork, or for `offer_rejected`.
         """
 
     def answer_offer(offer: SessionDescription, direction: Direction = Direction.SENDRECV) -> SessionDescription:

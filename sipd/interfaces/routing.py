@@ -28,11 +28,11 @@ class RoutingRequest:
 
     Args:
         request: the INVITE.
-        user: the authenticated caller, or `None`.
+        user: the authenticated caller, or ``None``.
         source: where it came from.
         point: name of the listening point.
         at: seconds of the wall clock.
-        trunk: name of the trunk that it came from, or `None`.
+        trunk: name of the trunk that it came from, or ``None``.
     """
 
     request: Request
@@ -57,17 +57,17 @@ class Attempt:
 
     Args:
         uri: the request URI of the new leg.
-        label: for logs and records: `contact sip:bob@...`, `route pstn`.
+        label: for logs and records: ``contact sip:bob@...``, ``route pstn``.
         route_set: Route header values to put on the request, in order.
         source: if set and a flow to it is open, the request goes there instead of to where `uri` points.
         next_hop: where to send instead of to `uri` (an outbound proxy), before DNS.
         credentials: for digest challenges of this leg.
         timeout: seconds until an unanswered attempt is given up.
         response_timeout: seconds until one is given up that not even a provisional response other than 100 came to;
-            `None` for no bound of its own.
+            ``None`` for no bound of its own.
         stops: statuses that end the whole search, as 6xx do in any case.
         redirects: contacts of a 3xx that are tried in its place, at most (RFC 3261 section 8.1.3.4); 0 for none.
-        trunk: name of the trunk that it goes to, or `None`.
+        trunk: name of the trunk that it goes to, or ``None``.
         called: the number that it calls as the dial plan knows it, where `uri` has it as the trunk wants it; empty
             where there is no such number.
         point: name of the listening point to call from, and so whose certificate to show; empty for any.
@@ -75,11 +75,11 @@ class Attempt:
         codecs: those that may be used with it (`sipd.sdp.codecs.allow_codecs`); any if empty.
         user: the name of the user of ours whose contact it is.
         trusted: whether it leads into the trust domain (RFC 3325).
-        media: how its media is relayed; `None` for the default.
+        media: how its media is relayed; ``None`` for the default.
         dtmf: how it wants digits.
-        policy: what else is wanted of the leg; `None` for that of `user`, if there is one.
+        policy: what else is wanted of the leg; ``None`` for that of `user`, if there is one.
         caller: the user part, as it stands in a URI, of the caller's address in From and in what is asserted of it on
-            this leg; `None` for what the caller says.
+            this leg; ``None`` for what the caller says.
         caller_name: the same for its display name.
     """
 
@@ -115,14 +115,14 @@ class Route:
         name: of the route that matched.
         rounds: tried one after another; the attempts of one round ring together.
         considered: one line for each route looked at and why it was taken or not.
-        refusal: if set, `(status, reason)` to answer instead, and `rounds` is empty.
-        retry_after: seconds that a refused caller is told to wait; `None` to say nothing of it.
-        aor: of the user of ours that it leads to, registered or not; `None` if it leads elsewhere.
+        refusal: if set, ``(status, reason)`` to answer instead, and `rounds` is empty.
+        retry_after: seconds that a refused caller is told to wait; ``None`` to say nothing of it.
+        aor: of the user of ours that it leads to, registered or not; ``None`` if it leads elsewhere.
         caller_credentials: for challenges of the caller, who may ask who changes or ends its call.
         caller_dtmf: how the caller wants digits.
-        caller_policy: what is wanted of the caller's leg; `None` for that of the user who calls, if there is one.
+        caller_policy: what is wanted of the caller's leg; ``None`` for that of the user who calls, if there is one.
         setup_timeout: seconds until the caller is refused if nobody has answered by then, whatever is being tried.
-        duration: seconds after the answer at which the call is ended; `None` for no bound.
+        duration: seconds after the answer at which the call is ended; ``None`` for no bound.
         warning: seconds before that at which `warning_sound` is played to the caller.
         warning_sound: as for `IMediaStudio.play`; empty for none.
         is_emergency: an emergency call, which limits let pass.
@@ -171,7 +171,7 @@ class ITrunks(Interface):
     def identify(
         source: Target, peer_names: Sequence[str], uri: Uri | None = None, user: str | None = None
     ) -> str | None:
-        """Give the name of the trunk that a request comes from; `None` if it comes from none.
+        """Give the name of the trunk that a request comes from; ``None`` if it comes from none.
 
         Args:
             source: where it comes from.

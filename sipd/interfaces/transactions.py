@@ -35,7 +35,7 @@ class IClientTransaction(Interface):
     def cancel(headers: Sequence[tuple[str, str]] = ()) -> None:
         """Send CANCEL (RFC 3261 section 9.1): at once if a 1xx came, else when it comes. Idempotent.
 
-        Does nothing once a final response is here, or for a request that is not INVITE. `headers` go into the
+        Does nothing once a final response is here, or for a request that is not INVITE. ``headers`` go into the
         CANCEL (Reason, RFC 3326). A 2xx may still come.
         """
 

@@ -41,7 +41,7 @@ class ListeningPoint:
 
     @property
     def sent_by(self) -> str:
-        """`host:port` for Via and Contact; an IPv6 address in brackets (RFC 3261 section 18.1.1)."""
+        """``host:port`` for Via and Contact; an IPv6 address in brackets (RFC 3261 section 18.1.1)."""
         host = self.advertised_host
         return f"[{host}]:{self.advertised_port}" if ":" in host else f"{host}:{self.advertised_port}"
 
@@ -54,7 +54,7 @@ class IFlow(Interface):
     host: str = Attribute("The peer's numeric address, without brackets.")
     port: int = Attribute("The peer's port.")
     is_open: bool = Attribute("False once the connection has ended or failed; always true for UDP.")
-    #: Which certificate the peer proved to have, as DNS and SIP-URI names; empty without a verified one.
+    # Which certificate the peer proved to have, as DNS and SIP-URI names; empty without a verified one.
     peer_names: tuple[str, ...] = Attribute("Verified names of the peer.")
 
     def send(data: bytes) -> None:
@@ -70,7 +70,7 @@ class IMessageReceiver(Interface):
     def message_received(message: Request | Response, flow: IFlow) -> None:
         """Take a message whose Via, From, To, Call-ID and CSeq are present and parse.
 
-        For a request, `received` and `rport` are already in its topmost Via (RFC 3581).
+        For a request, ``received`` and ``rport`` are already in its topmost Via (RFC 3581).
         """
 
     def flow_failed(flow: IFlow, error: TransportError) -> None:
@@ -93,9 +93,9 @@ class ITransportLayer(Interface):
         """
 
     def find_flow(target: Target) -> IFlow | None:
-        """Give the open flow to exactly that address, or `None`. UDP always has one. Never connects.
+        """Give the open flow to exactly that address, or ``None``. UDP always has one. Never connects.
 
-        `target.server_name` is ignored: this is for sending back to who came here, not for reaching a name.
+        ``target.server_name`` is ignored: this is for sending back to who came here, not for reaching a name.
         """
 
     def send_response(response: Response, flow: IFlow) -> None:
@@ -139,5 +139,5 @@ class IResolver(Interface):
 
         Args:
             target: that failed.
-            rest: seconds for which it wishes to be spared; `None` where it did not say.
+            rest: seconds for which it wishes to be spared; ``None`` where it did not say.
         """

@@ -27,8 +27,8 @@ class Account:
         display_name: for people; empty if it has none.
         identities: further addresses, such as telephone numbers.
         policy: the name of its policy; empty for that of all.
-        max_calls: that it may have at a time; `None` for no bound of its own.
-        media: how media of its legs is relayed; `None` for as for all.
+        max_calls: that it may have at a time; ``None`` for no bound of its own.
+        media: how media of its legs is relayed; ``None`` for as for all.
     """
 
     name: str
@@ -44,13 +44,13 @@ class IAccounts(Interface):
     """The users of ours, whether a configuration, a database or a service has them."""
 
     def known(name: str) -> Account | None:
-        """Give what is known of a user here and now, without asking anybody; `None` if that is nothing.
+        """Give what is known of a user here and now, without asking anybody; ``None`` if that is nothing.
 
-        Whoever has proved to be a user, or is called by way of `route`, is known.
+        Whoever has proved to be a user, or is called by way of ``route``, is known.
         """
 
     def account(name: str) -> Deferred[Account | None]:
-        """Give a user; `None` if there is none of that name.
+        """Give a user; ``None`` if there is none of that name.
 
         Fails with `RequestRefusedError` (503) if who would know cannot be asked.
         """
@@ -62,8 +62,8 @@ class Credentials:
 
     Args:
         username: as in the digest.
-        password: clear text, or `None` where only hashes are known.
-        ha1: digest algorithm name (`MD5`, `SHA-256`, `SHA-512-256`) to H(user:realm:password), lower-case hex.
+        password: clear text, or ``None`` where only hashes are known.
+        ha1: digest algorithm name (``MD5``, ``SHA-256``, ``SHA-512-256``) to H(user:realm:password), lower-case hex.
         realm: for a client: the only realm to answer, or empty for any.
     """
 
@@ -77,7 +77,7 @@ class ICredentialStore(Interface):
     """Where the server side of digest finds users."""
 
     def credentials(username: str, realm: str) -> Deferred[Credentials | None]:
-        """Give what is known of a user in a realm, or `None`."""
+        """Give what is known of a user in a realm, or ``None``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +108,7 @@ class IDigestVerifier(Interface):
     """Checks proofs of users whose passwords are known elsewhere, and only there. Nonces are not its concern."""
 
     def verify(proof: DigestProof) -> Deferred[str | None]:
-        """Give the name of the user whose proof it is; `None` if it is wrong, or there is no such user.
+        """Give the name of the user whose proof it is; ``None`` if it is wrong, or there is no such user.
 
         Fails with `RequestRefusedError` (503) if who would know cannot be asked.
         """
@@ -134,7 +134,7 @@ class Binding:
     """One contact of an address of record (RFC 3261 section 10.3).
 
     Args:
-        aor: canonical (`sip:alice@example.com`).
+        aor: canonical (``sip:alice@example.com``).
         contact: the Contact header value as registered, with its parameters.
         uri: the URI in it.
         q: 0.0 to 1.0.
@@ -170,10 +170,10 @@ class IRegistrationObserver(Interface):
     """Watches registrations: for one line in the log each, for counters."""
 
     def binding_made(binding: Binding, expires: int) -> None:
-        """A contact is bound that was not before. `expires` in seconds."""
+        """A contact is bound that was not before. ``expires`` in seconds."""
 
     def binding_refreshed(binding: Binding, expires: int) -> None:
-        """A bound contact was registered again. `expires` in seconds."""
+        """A bound contact was registered again. ``expires`` in seconds."""
 
     def binding_removed(binding: Binding) -> None:
         """A contact was unregistered."""

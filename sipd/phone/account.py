@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 from sipd.errors import ConfigurationError, ParseError
 from sipd.interfaces import Credentials
+from sipd.phone.fields import HeaderFields, pairs
 from sipd.sip.fields import NameAddr
+from sipd.sip.headers import Headers
 from sipd.sip.uri import SipUri, parse_sip_uri
 
 
@@ -16,8 +18,8 @@ class Account:
     """An account at a provider, or just a name.
 
     Args:
-        uri: the address of record: `sip:alice@example.org`.
-        password: for digest challenges; `None` to answer none.
+        uri: the address of record: ``sip:alice@example.org``.
+        password: for digest challenges; ``None`` to answer none.
         username: as digest has it; by default the user part of `uri`.
         display_name: what phones show of the caller.
         registrar: where to register: a URI, or a host; by default the domain of `uri`. Several, with spaces between,
@@ -26,6 +28,7 @@ class Account:
         register: whether the phone registers when it starts, and is ready when that is done.
         expires: seconds to register for, 60 to 86400; the registrar may grant others.
         realm: the only one whose challenges are answered; empty for any.
+        headers: more header fields of each REGISTER; an Allow here takes the place of the usual one.
 
     Raises:
         ConfigurationError: something of it cannot be used; a line for each mistake.
@@ -40,6 +43,7 @@ class Account:
     register: bool = field(default=False, kw_only=True)
     expires: int = field(default=1800, kw_only=True)
     realm: str = field(default="", kw_only=True)
+    headers: HeaderFields = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
         problems = list(self._problems())
@@ -48,13 +52,18 @@ class Account:
 
     def _problems(self) -> Iterable[str]:
         for name in ("uri", "proxy", "registrar"):
-            for text in getattr(self, name).split() or ([""] if name == "uri" else []):
+            whole: str = getattr(self, name)
+            for text in whole.split() if name == "registrar" else [whole] if whole or name == "uri" else []:
                 try:
                     read_place(text)
                 except ParseError:
                     yield f"{name}: a URI such as sip:alice@example.org expected (got {text!r})"
         if not 60 <= self.expires <= 86400:
             yield f"expires: 60 to 86400 seconds expected (got {self.expires})"
+        try:
+            Headers(pairs(self.headers))
+        except ParseError as error:
+            yield f"headers: {error.reason}"
         if not self.display_name.isprintable():
             yield "display_name: one line expected"
 
@@ -77,19 +86,19 @@ class Account:
 
     @property
     def outbound_proxy(self) -> SipUri | None:
-        """Where requests go first, or `None`."""
+        """Where requests go first, or ``None``."""
         return read_place(self.proxy) if self.proxy else None
 
     @property
     def credentials(self) -> Credentials | None:
-        """What answers challenges, or `None`."""
+        """What answers challenges, or ``None``."""
         if self.password is None:
             return None
         return Credentials(username=self.username or self.aor.user or "", password=self.password, realm=self.realm)
 
 
 def read_place(text: str) -> SipUri:
-    """Read a `sip` or `sips` URI, whose scheme may be left off.
+    """Read a ``sip`` or ``sips`` URI, whose scheme may be left off.
 
     Raises:
         ParseError: it is none.

@@ -1,4 +1,4 @@
-"""Makes a whole address of what a person types: `bob`, `bob@example.org`, `192.0.2.7:5070`, `+49 30 1234`."""
+"""Makes a whole address of what a person types: ``bob``, ``bob@example.org``, ``192.0.2.7:5070``, ``+49 30 1234``."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ def complete(text: str, domain: SipUri | None = None) -> NameAddr:
     """Make a whole address of what may be a part of one.
 
     Args:
-        text: a URI or a name-addr, which are taken as they are; `user@host`; a host with a dot, a port or in brackets,
-            or `localhost`; else the name or the number of somebody in `domain`, whose separators are left off a number.
+        text: a URI or a name-addr, which are taken as they are; ``user@host``; a host with a dot, a port or in
+            brackets, or ``localhost``; else the name or the number of somebody in ``domain``, whose separators are left
+            off a number.
         domain: whose host, port, scheme and parameters a lonely name gets, such as an address of record.
 
     Raises:

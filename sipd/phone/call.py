@@ -13,17 +13,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
-from twisted.logger import Logger
+from twisted.internet.defer import CancelledError, Deferred, fail, maybeDeferred
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from sipd.errors import InvalidStateError, RemoteError
+from sipd.errors import InvalidStateError, LocalError, RemoteError
 from sipd.interfaces import IMediaEndpoint
 from sipd.media.endpoint.endpoint import AudioEndpoint
 from sipd.phone.changes import Changes
 from sipd.phone.ended import CallEnd, EndedBy, reasons_of
-from sipd.phone.fields import HeaderFields, pairs
+from sipd.phone.fields import RESERVED, HeaderFields, final_status, pairs, printable
 from sipd.phone.transfers import ReferHook, Transfers
 from sipd.sdp.description import Direction
 from sipd.sip.digit_info import RELAY, read_digit, write_digit
@@ -54,7 +53,7 @@ class CallState(Enum):
     __hash__ = object.__hash__
 
 
-#: What answers an INFO or a MESSAGE inside of a call: gives the status, or an awaitable of it; `None` for 200.
+#: What answers an INFO or a MESSAGE inside of a call: gives the status, or an awaitable of it; ``None`` for 200.
 RequestHook = Callable[["Call", Request], "int | Awaitable[int | None] | None"]
 
 
@@ -62,7 +61,7 @@ RequestHook = Callable[["Call", Request], "int | Awaitable[int | None] | None"]
 class Call:
     """One call. Made by `Phone.dial`, or comes as an `IncomingCall`.
 
-    As a context manager (`async with call:`) it hangs up in the end.
+    As a context manager (``async with call:``) it hangs up in the end.
 
     Attributes:
         phone: whose it is.
@@ -70,11 +69,10 @@ class Call:
         remote: who is at the other end, as From or To say; another identity may come later (RFC 4916).
         correlation: what the application knows the call by; it is its to set.
         scenario: what it was made for, in the application's words.
+        script: what it is carried out by, in the application's words.
         on_refer: decides about a transfer that the peer asks for; without it the peer is refused with 603.
         on_media: called with the call each time something else is agreed on about its media.
     """
-
-    _log = Logger()
 
     def __init__(self, phone: Phone, session: Session, remote: NameAddr, media: IMediaEndpoint | None) -> None:
         self.phone = phone
@@ -82,6 +80,7 @@ class Call:
         self.remote = remote
         self.correlation = ""
         self.scenario = ""
+        self.script = ""
         self.state = CallState.OFFERED
         self._on_request: RequestHook | None = None
         self.on_refer: ReferHook | None = phone.on_refer
@@ -142,7 +141,7 @@ class Call:
 
         Cancelling it changes nothing else.
         """
-        waiting: Deferred[CallEnd] = Deferred()
+        waiting: Deferred[CallEnd] = Deferred(self._endings.remove)
         if self.end is not None:
             waiting.callback(self.end)
         else:
@@ -178,14 +177,17 @@ class Call:
         """End it in the way that its state asks for: CANCEL, a refusal, or BYE. Idempotent.
 
         Args:
-            reason: a value for Reason (RFC 3326): `Q.850;cause=16`.
+            reason: a value for Reason (RFC 3326): ``Q.850;cause=16``.
             headers: more header fields of what is said.
 
         Returns:
             A Deferred that fires when the other side has answered that, or is given up. It never fails.
+
+        Raises:
+            ParseError: a header field cannot be printed; then nothing has happened.
         """
-        fields = [*pairs(headers), *([("Reason", reason)] if reason else [])]
-        forgotten = self.phone.agent.when_forgotten(self.session)
+        fields = printable([*pairs(headers), *([("Reason", reason)] if reason else [])])
+        forgotten = self.session.agent.when_forgotten(self.session)
         self.session.hang_up(fields)
         self.finish(EndedBy.US, "this side hung up")
         return forgotten
@@ -220,7 +222,7 @@ class Call:
         """Make an offer of what there is now (RFC 3261 section 14.1, RFC 3311). As for `hold`.
 
         Args:
-            direction: that is wanted; `None` for as it was.
+            direction: that is wanted; ``None`` for as it was.
             by_update: whether UPDATE is used, where the other side understands it.
         """
         return Deferred.fromCoroutine(self._changes.ask(direction, by_update=by_update))
@@ -228,9 +230,9 @@ class Call:
     def transfer(
         self, to: str | Call, *, headers: HeaderFields = (), on_progress: Callable[[int, str], object] | None = None
     ) -> Deferred[None]:
-        """Let the other side talk with somebody else: blind, or attended where `to` is another call (RFC 5589).
+        """Let the other side talk with somebody else: blind, or attended where ``to`` is another call (RFC 5589).
 
-        When the other side says that it has reached whom it was sent to, this call, and `to`, are hung up.
+        When the other side says that it has reached whom it was sent to, this call, and ``to``, are hung up.
 
         Args:
             to: an address, which may be incomplete as for `Phone.dial`; or a call of this phone that is established.
@@ -238,18 +240,26 @@ class Call:
             on_progress: called with status and phrase of what the other side tells of its attempt.
 
         Returns:
-            A Deferred that fires when it has succeeded, as far as the other side tells. Fails with `TransferError`;
-            then the call goes on.
+            A Deferred that fires when it has succeeded, as far as the other side tells: one that agrees and then says
+            nothing is taken at its word after `AgentSettings.refer_duration`. Fails with `TransferError`; then the
+            call goes on.
         """
         return Deferred.fromCoroutine(self._transfers.transfer(to, headers, on_progress))
 
     # --- what can be said -----------------------------------------------------------------------------------
 
     def request(self, method: str, headers: HeaderFields = (), body: bytes = b"") -> Deferred[Response]:
-        """Send any request but INVITE inside the call; a Deferred of the final response, whatever it says.
+        """Send a request inside the call; a Deferred of the final response, whatever it says.
 
-        Fails with `RemoteError` if there is none, or `InvalidStateError`.
+        Args:
+            method: any but ACK, BYE, CANCEL, INVITE and PRACK.
+            headers: more header fields, Content-Type among them.
+            body: octets.
+
+        Fails with `RemoteError` if there is none, with `InvalidStateError`, or with `LocalError` for these methods.
         """
+        if method in RESERVED:
+            return fail(LocalError(f"{method} is not sent as a request of its own"))
         return maybeDeferred(self.session.request, method, pairs(headers), body)
 
     def info(self, content_type: str, body: bytes, headers: HeaderFields = ()) -> Deferred[Response]:
@@ -289,7 +299,7 @@ class Call:
     # --- what is heard --------------------------------------------------------------------------------------
 
     def play(self, what: str | Path | ISource, *, times: int | None = 1, gain: float = 0.0) -> Deferred[None]:
-        """Play a WAVE file, a tone (`tone:de:ringback`) or a source. See `AudioEndpoint.play`."""
+        """Play a WAVE file, a tone (``tone:de:ringback``) or a source. See `AudioEndpoint.play`."""
         return self.audio.play(what, times=times, gain=gain)
 
     def stop_playing(self) -> None:
@@ -297,7 +307,7 @@ class Call:
         self.audio.stop_playing()
 
     def record(self, path: str | Path, *, both: bool = False) -> Recording:
-        """Record what is heard, and what is said too if `both`. See `AudioEndpoint.record`."""
+        """Record what is heard, and what is said too if ``both``. See `AudioEndpoint.record`."""
         return self.audio.record(path, both=both)
 
     def echo(self) -> None:
@@ -367,15 +377,16 @@ class Call:
         self.end = CallEnd(
             by=by, text=text, status=status, reasons=reasons_of(message), duration=duration, message=message
         )
+        self.phone.log.info(
+            "call {call_id} with {remote} ended: {text}", call_id=self.call_id, remote=str(self.remote.uri), text=text
+        )
         self._changes.close()
         media = self._media
         if media is not None:
             self.phone.wait_for(media.close())
         self.phone.forget(self)
-        endings, self._endings = self._endings, []
-        for waiting in endings:
-            if not waiting.called:
-                waiting.callback(self.end)
+        while self._endings:
+            self._endings.pop(0).callback(self.end)
 
     def media_changed(self) -> None:
         """Tell the application that something else is agreed on."""
@@ -387,7 +398,7 @@ class Call:
 
         def failed(failure: Failure) -> None:
             if not failure.check(CancelledError):
-                self._log.failure("{hook} of call {call_id} has failed", failure, hook=name, call_id=self.call_id)
+                self.phone.log.failure("{hook} of call {call_id} has failed", failure, hook=name, call_id=self.call_id)
 
         result.addErrback(failed)
 
@@ -403,7 +414,7 @@ class Call:
             requesting.answer(200)
         else:
             answering: Deferred[Any] = maybeDeferred(self._on_request, self, requesting.request)
-            answering.addCallback(lambda status: requesting.answer(200 if status is None else status))
+            answering.addCallback(lambda status: requesting.answer(final_status(200 if status is None else status)))
             answering.addErrback(self._not_answered, requesting)
             self.call_hook(answering, "on_request")
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.internet.task import deferLater
 
 from sipd.errors import CallFailedError, InvalidStateError, LocalError, ParseError, RemoteError
 from sipd.sdp.description import Direction
 from sipd.sip.glare import other_delay, owner_delay
-from sipd.sip.message import Request
+from sipd.sip.grammar import quote
+from sipd.sip.message import Request, Response
 from sipd.ua.bodies import SDP, find_description
 from sipd.ua.events import Answered, Failed, Refused
 from sipd.ua.outgoing import OutgoingCall
@@ -40,6 +41,10 @@ class Changes:
         self._call = call
         self._lock = DeferredLock()
         self._asking: Deferred[Answered | Refused | Failed] | None = None
+        #: What an offer would have changed whose outcome nobody waits for any more.
+        self._abandoned: Direction | None = None
+        #: Until another attempt is due.
+        self._waiting: Deferred[None] | None = None
         #: The INVITE of the peer whose ACK has to bring the answer to an offer of ours.
         self._awaiting: Answering | None = None
 
@@ -68,11 +73,11 @@ class Changes:
             self._lock.release()
 
     async def _offer(self, direction: Direction, by_update: bool, attempts_left: int) -> bool:
-        """Make the offer; `False` if it is to be made again."""
+        """Make the offer; ``False`` if it is to be made again."""
         call = self._call
         session, media = call.session, call.media
         body = media.make_offer(direction).to_bytes()
-        self._asking = Deferred(lambda _: media.offer_rejected())
+        self._asking = Deferred(lambda _: self._abandon(direction))
         try:
             if by_update and session.can_update():
                 session.update(CONTENT, body)
@@ -88,10 +93,7 @@ class Changes:
             case Answered(response):
                 if event.method == "INVITE":
                     session.acknowledge()
-                description = find_description(response)
-                if description is None:
-                    raise ParseError("The answer has no session description")
-                media.take_answer(description)
+                self._take(response)
                 return True
             case Refused(response):
                 media.offer_rejected()
@@ -107,9 +109,49 @@ class Changes:
         asking = self._asking
         if asking is not None and not asking.called:
             asking.callback(event)
+        elif self._abandoned is not None:
+            wanted, self._abandoned = self._abandoned, None
+            self._told_too_late(event, wanted)
         elif isinstance(event, Answered) and event.method == "INVITE":
-            # Whoever asked does not wait any more; the 2xx has its ACK in any case (section 13.2.2.4).
             self._call.session.acknowledge()
+
+    def _told_too_late(self, event: Answered | Refused | Failed, wanted: Direction) -> None:
+        """Take an outcome that nobody waits for any more: what the peer has agreed to holds, for it sends so by now."""
+        call = self._call
+        if not isinstance(event, Answered):
+            call.media.offer_rejected()
+            return
+        if event.method == "INVITE":
+            # The 2xx has its ACK in any case (section 13.2.2.4).
+            call.session.acknowledge()
+        try:
+            self._take(event.response)
+        except RemoteError as error:
+            self._call.phone.log.info("a change of call {call_id}: {error}", call_id=call.call_id, error=error.reason)
+        else:
+            self.direction = wanted
+            call.media_changed()
+
+    def _abandon(self, direction: Direction) -> None:
+        """Nobody waits for the outcome any more: the INVITE is cancelled (section 9.1), an UPDATE cannot be."""
+        self._abandoned, self._asking = direction, None
+        self._call.session.withdraw()
+
+    def _take(self, response: Response) -> None:
+        """Take the answer to the offer that was made.
+
+        Raises:
+            ParseError: there is none that can be used; then the offer is void.
+        """
+        media = self._call.media
+        try:
+            description = find_description(response)
+            if description is None:
+                raise ParseError("The answer has no session description")
+            media.take_answer(description)
+        except ParseError:
+            media.offer_rejected()
+            raise
 
     # --- asked for by the peer ------------------------------------------------------------------------------
 
@@ -147,7 +189,8 @@ class Changes:
             media.take_answer(description)
         except RemoteError as error:
             media.offer_rejected()
-            self._call.hang_up(f'SIP;cause=488;text="{error.reason}"' if '"' not in error.reason else "SIP;cause=488")
+            text = "".join([one if one.isprintable() else " " for one in error.reason])
+            self._call.hang_up(f"SIP;cause=488;text={quote(text)}")
         else:
             self._call.media_changed()
 
@@ -162,6 +205,8 @@ class Changes:
         asking = self._asking
         if asking is not None and not asking.called:
             asking.callback(Failed(CallFailedError("The call is over", status=481)))
+        if self._waiting is not None:
+            self._waiting.cancel()
 
     # --- inside ---------------------------------------------------------------------------------------------
 
@@ -172,4 +217,12 @@ class Changes:
     async def _wait(self) -> None:
         session = self._call.session
         delay = owner_delay if isinstance(session, OutgoingCall) else other_delay
-        await deferLater(self._call.phone.clock, delay(session.agent.entropy))
+        self._waiting = deferLater(self._call.phone.clock, delay(session.agent.entropy))
+        try:
+            await self._waiting
+        except CancelledError:
+            if not self._call.is_over:
+                raise
+            raise CallFailedError("The call is over", status=481) from None
+        finally:
+            self._waiting = None

@@ -26,9 +26,12 @@ if TYPE_CHECKING:
 
     from sipd.interfaces import IMediaEndpoint
     from sipd.phone.phone import Phone
+    from sipd.sdp.description import SessionDescription
     from sipd.sip.fields import NameAddr
     from sipd.ua.session import Session
 
+#: Callees of one call whose early media are known.
+_MOST_EARLY = 16
 ProgressHook = Callable[[DialProgress], object]
 #: Is called with the call and the 2xx before the ACK leaves; what it raises ends the call.
 AnswerHook = Callable[["OutgoingCall", Response], "object | Awaitable[object]"]
@@ -45,6 +48,7 @@ class DialOptions:
     late_offer: bool = False
     correlation: str = ""
     scenario: str = ""
+    script: str = ""
 
 
 class OutgoingCall(Call):
@@ -61,7 +65,7 @@ class OutgoingCall(Call):
         self, phone: Phone, session: OutgoingSession, remote: NameAddr, media: IMediaEndpoint, options: DialOptions
     ) -> None:
         super().__init__(phone, session, remote, media)
-        self.correlation, self.scenario = options.correlation, options.scenario
+        self.correlation, self.scenario, self.script = options.correlation, options.scenario, options.script
         self.answer: Response | None = None
         self.has_early_media = False
         self._options = options
@@ -69,6 +73,8 @@ class OutgoingCall(Call):
         self._ring_timer: IDelayedCall | None = None
         self._error: DialError | None = None
         self._is_given_up = False
+        #: What callees have said before the answer, by their tags.
+        self._early: dict[str, SessionDescription] = {}
 
     @property
     def invite(self) -> Request:
@@ -106,15 +112,20 @@ class OutgoingCall(Call):
 
     def _progressed(self, response: Response) -> None:
         self._tell(DialStep.PROVISIONAL, response)
-        if not response.body or self._options.late_offer:
+        if not response.body or self._options.late_offer or self.is_over:
             return
         try:
             description = find_description(response)
             if description is not None:
                 self.media.take_answer(description)
-                self.has_early_media = True
+                self._keep_early(response.to.tag or "", description)
         except RemoteError as error:
-            self._log.info("early media of call {call_id}: {error}", call_id=self.call_id, error=error.reason)
+            self.phone.log.info("early media of call {call_id}: {error}", call_id=self.call_id, error=error.reason)
+
+    def _keep_early(self, tag: str, description: SessionDescription) -> None:
+        self.has_early_media = True
+        if tag in self._early or len(self._early) < _MOST_EARLY:
+            self._early[tag] = description
 
     def _answered(self, response: Response) -> None:
         self._stop_ringing()
@@ -124,11 +135,11 @@ class OutgoingCall(Call):
     async def _bind(self, response: Response) -> bytes:
         """Give the media what was agreed on, and the application its say; give the body of the ACK."""
         body = b""
-        description = find_description(response)
+        # Of several callees, what the one has said that answers (section 13.2.2.4).
+        description = find_description(response) or self._early.get(response.to.tag or "")
         if description is None:
-            if not self.has_early_media:
-                raise SdpError("The answer has no session description")
-        elif self._options.late_offer:
+            raise SdpError("The answer has no session description")
+        if self._options.late_offer:
             body = self.media.answer_offer(description).to_bytes()
         else:
             self.media.take_answer(description)
@@ -210,6 +221,7 @@ class OutgoingCall(Call):
             remote="" if flow is None else f"{flow.host}:{flow.port}",
             correlation=self.correlation,
             scenario=self.scenario,
+            script=self.script,
             request=self.invite,
             response=response,
         )

@@ -30,7 +30,7 @@ class CallEnd:
         status: of the refusal; 0 if there was none.
         reasons: the values of Reason (RFC 3326) in what the other side has said last.
         duration: seconds since it was established; 0 if it never was.
-        message: what the other side has said last: BYE, CANCEL or a response; `None` if there was nothing.
+        message: what the other side has said last: BYE, CANCEL or a response; ``None`` if there was nothing.
     """
 
     by: EndedBy

@@ -20,8 +20,8 @@ class DialError(CallFailedError):
     Args:
         reason: one line for a person.
         status: of the response, or what describes the failure best.
-        request: the INVITE as it was sent last, or `None` if none was.
-        response: the final response, 300 to 699, or the 2xx that could not be used; `None` if there was none.
+        request: the INVITE as it was sent last, or ``None`` if none was.
+        response: the final response, 300 to 699, or the 2xx that could not be used; ``None`` if there was none.
     """
 
     def __init__(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, fail
@@ -13,7 +13,7 @@ from sipd.interfaces import IMediaEndpoint
 from sipd.phone.call import Call
 from sipd.phone.changes import CONTENT
 from sipd.phone.ended import EndedBy
-from sipd.phone.fields import HeaderFields, pairs
+from sipd.phone.fields import HeaderFields, printable, status_in
 from sipd.sdp.description import Direction
 from sipd.sip.fields import NameAddr
 from sipd.sip.message import Request, Response
@@ -34,6 +34,8 @@ class IncomingCall(Call):
 
     Attributes:
         username: who the caller has proved to be, where the phone asks for that; else empty.
+        codecs: that its media may use, in that order; ``None`` for the phone's. Counts until its media are made: by
+            `answer`, `send_early_media` or `media`.
     """
 
     session: IncomingSession
@@ -41,6 +43,7 @@ class IncomingCall(Call):
     def __init__(self, phone: Phone, session: IncomingSession, username: str = "") -> None:
         super().__init__(phone, session, session.invite.from_.without_parameters(), None)
         self.username = username
+        self.codecs: Sequence[str] | None = None
         self._answering: Deferred[None] | None = None
         #: The answer that was given before the call was answered.
         self._early = b""
@@ -72,7 +75,7 @@ class IncomingCall(Call):
             if self.is_over:
                 raise InvalidStateError("The call is over")
             assert self.session.flow is not None
-            self._media = self.phone.make_media(self.session.flow.point)
+            self._media = self.phone.make_media(self.session.flow.point, self.codecs)
         return self._media
 
     def ring(self, status: int = 180, reason: str | None = None, headers: HeaderFields = ()) -> None:
@@ -80,24 +83,36 @@ class IncomingCall(Call):
 
         Args:
             status: 101 to 199.
-            reason: the phrase; `None` for the usual one.
+            reason: the phrase; ``None`` for the usual one.
             headers: more header fields.
+
+        Raises:
+            ValueError: another status.
+            ParseError: what is to be said cannot be printed.
         """
-        self.session.ring(status, reason, pairs(headers))
+        self.session.ring(status_in(status, 101, 199), reason, printable(headers, reason))
 
     def send_early_media(self, status: int = 183, reason: str | None = None, headers: HeaderFields = ()) -> None:
         """Give the caller an answer to its offer before it is answered: it hears what is played from now on.
 
+        Any number of times, with the same answer (section 13.2.1); absorbed after the call is answered.
+
         Raises:
             SdpError: the offer cannot be used, or there is none.
-            LocalError: there are no media.
+            ValueError, ParseError: as for `ring`.
+            LocalError: there are no media, or the call is over.
         """
+        fields = [*printable(headers, reason), *CONTENT]
+        status_in(status, 101, 199)
+        if self.is_answered and not self.is_over:
+            return
         description = find_description(self.invite)
         if description is None:
             raise SdpError("There is no offer to answer")
-        body = self.media.answer_offer(description).to_bytes()
-        self._early = body
-        self.session.ring(status, reason, [*pairs(headers), *CONTENT], body)
+        media = self.media
+        if not self._early:
+            self._early = media.answer_offer(description).to_bytes()
+        self.session.ring(status, reason, fields, self._early)
 
     def answer(
         self,
@@ -110,7 +125,7 @@ class IncomingCall(Call):
 
         Args:
             status: 200 to 299.
-            reason: the phrase; `None` for the usual one.
+            reason: the phrase; ``None`` for the usual one.
             headers: more header fields of the answer.
             direction: of its media.
 
@@ -118,7 +133,13 @@ class IncomingCall(Call):
             A Deferred that fires when the caller has acknowledged it. Fails with `CallFailedError` if the caller gives
             up before, or is never heard of again; with `SdpError` (the caller got 488) or `LocalError` (500) if there
             is nothing that both can. Cancelling it hangs up.
+
+        Raises:
+            ValueError: another status.
+            ParseError: what is to be said cannot be printed.
         """
+        fields = [*printable(headers, reason), *CONTENT]
+        status_in(status, 200, 299)
         if self._answering is not None or self.is_answered:
             return fail(InvalidStateError("The call is answered already"))
         try:
@@ -131,7 +152,7 @@ class IncomingCall(Call):
             return fail(error)
         answering: Deferred[None] = Deferred(lambda _: self._give_up())
         self._answering = answering
-        self.session.accept([*pairs(headers), *CONTENT], body, status=status, reason=reason)
+        self.session.accept(fields, body, status=status, reason=reason)
         return answering
 
     def reject(self, status: int = 486, reason: str | None = None, headers: HeaderFields = ()) -> None:
@@ -139,11 +160,17 @@ class IncomingCall(Call):
 
         Args:
             status: 300 to 699.
-            reason: the phrase; `None` for the usual one.
+            reason: the phrase; ``None`` for the usual one.
             headers: more header fields, such as Retry-After.
+
+        Raises:
+            ValueError: another status.
+            ParseError: what is to be said cannot be printed.
         """
+        fields = printable(headers, reason)
+        status_in(status, 300, 699)
         if not self.is_answered:
-            self.session.reject(status, reason, pairs(headers))
+            self.session.reject(status, reason, fields)
             self.finish(EndedBy.US, f"refused with {status}", status=status)
 
     def redirect(self, *contacts: str, status: int = 302) -> None:
@@ -155,8 +182,10 @@ class IncomingCall(Call):
 
         Raises:
             ParseError: one is none.
+            ValueError: another status.
         """
-        self.reject(status, None, [("Contact", str(self.phone.address(contact))) for contact in contacts])
+        fields = [("Contact", str(self.phone.address(contact))) for contact in contacts]
+        self.reject(status_in(status, 300, 399), None, fields)
 
     def session_event(self, session: Session, event: events.SessionEvent) -> None:
         """See `ISessionUser`."""
@@ -191,6 +220,8 @@ class IncomingCall(Call):
         return self.media.answer_offer(description, direction).to_bytes()
 
     def _give_up(self) -> None:
+        """The application does not wait for the caller any more; its Deferred fails as one that was cancelled."""
+        self._answering = None
         self.hang_up()
 
     def _refuse(self, status: int, reason: str) -> None:
@@ -208,9 +239,9 @@ class IncomingCall(Call):
 
 
 class IncomingCalls(AsyncIterator[IncomingCall]):
-    """The calls that come to a phone while this is waited on: `async for call in phone.incoming():`.
+    """The calls that come to a phone while this is waited on: ``async for call in phone.incoming():``.
 
-    Calls that come faster than they are taken wait, `limit` at most; further ones are refused with 486. One whose
+    Calls that come faster than they are taken wait, ``limit`` at most; further ones are refused with 486. One whose
     caller gives up while it waits is left out. It ends when the phone stops, or by `close`.
 
     Args:
@@ -235,7 +266,7 @@ class IncomingCalls(AsyncIterator[IncomingCall]):
         return call
 
     def next(self) -> Deferred[IncomingCall | None]:
-        """Give the next call, or `None` when there will be no more. Cancelling it leaves the call to the next one."""
+        """Give the next call, or ``None`` when there will be no more. Cancelling it leaves the call to the next one."""
         asking: Deferred[IncomingCall | None] = Deferred(self._forget)
         while self._waiting and self._waiting[0].is_over:
             self._waiting.popleft()

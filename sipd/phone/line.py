@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList, fail, maybeDeferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, fail, maybeDeferred, succeed
 from twisted.internet.interfaces import IReactorCore
 from twisted.internet.task import deferLater
+from twisted.logger import Logger
 
-from sipd.errors import InvalidStateError, RegistrationError, RequestRefusedError
-from sipd.interfaces import Entropy, IMessageObserver, IResolver, ListeningPoint
+from sipd.errors import ConfigurationError, InvalidStateError, LocalError, RegistrationError, RequestRefusedError
+from sipd.interfaces import Credentials, Entropy, IMessageObserver, IResolver, ListeningPoint
 from sipd.phone.account import Account
 from sipd.phone.addresses import complete
-from sipd.phone.fields import HeaderFields, pairs
+from sipd.phone.fields import RESERVED, HeaderFields, pairs
 from sipd.sip.fields import NameAddr
 from sipd.sip.message import Response
-from sipd.sip.registrant import RegistrationTiming
+from sipd.sip.registrant import RegistrationTiming, State
 from sipd.sip.timers import TimerValues
 from sipd.sip.uri import SipUri, Uri
 from sipd.transport.tls import TlsSettings
@@ -39,13 +41,17 @@ from sipd.ua.subscription_settings import SubscriptionSettings
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
-#: Decides about a message that comes: `None` is 200, a number that status.
+#: Decides about a message that comes: ``None`` is 200, a number that status.
 MessageHook = Callable[[ReceivedMessage], "MessageAnswer | int | Awaitable[MessageAnswer | int | None] | None"]
 Listening = str | ListenSpec | ListeningPoint
 
 
 class Lasting(Protocol):
     """Something at another place that has to be ended there."""
+
+    @property
+    def state(self) -> State:
+        """Where it stands."""
 
     def stop(self) -> Deferred[None]:
         """End it; fires when that is known, and does not fail."""
@@ -61,6 +67,7 @@ class Line(Service):
         on_message: decides about each MESSAGE that comes outside of calls (`sipd.ua.messaging`); without it they are
             answered with 405.
         registration: of its account, once there is one.
+        log: says what the phone and its calls have to say.
     """
 
     def __init__(
@@ -76,10 +83,13 @@ class Line(Service):
         timers: TimerValues | None = None,
         resolver: IResolver | None = None,
         observers: Sequence[IMessageObserver] = (),
+        log: Logger | None = None,
+        credentials: Sequence[Credentials] = (),
     ) -> None:
         self.reactor = reactor
         self.clock: IReactorTime = reactor
         self.entropy = entropy
+        self.log = log if log is not None else Logger(namespace="sipd.phone", source=self)
         self.account = account
         self.on_message: MessageHook | None = None
         self.registration: Registration | None = None
@@ -90,6 +100,7 @@ class Line(Service):
         self._timers = timers
         self._resolver = resolver
         self._observers = tuple(observers)
+        self._credentials = tuple(credentials)
         self._layers: Layers | None = None
         self._agent: UserAgent | None = None
         self._inbox: MessageInbox | None = None
@@ -111,6 +122,8 @@ class Line(Service):
             raise InvalidStateError("The phone is still being stopped")
         if self._layers is not None:
             return
+        if not self._listen:
+            raise ConfigurationError(["listen: one listening point at least expected"])
         layers = open_layers(
             self.reactor,
             self._listen,
@@ -125,6 +138,7 @@ class Line(Service):
             timers=layers.timers,
             supported=AgentSettings().supported | {"replaces"},
             takes_referrals=True,
+            credentials=self._credentials,
         )
         self._layers = layers
         self._agent = agent = make_agent(layers, settings)
@@ -135,7 +149,7 @@ class Line(Service):
             self._begin_registration(self.account)
 
     def stopService(self) -> Deferred[None]:
-        """Hang up every call, end the registration, and release everything, within `patience` seconds.
+        """Hang up every call, end the registration, and release everything, within ``patience`` seconds.
 
         The Deferred never fails. The phone may be started again then.
         """
@@ -157,16 +171,17 @@ class Line(Service):
     async def _stop(self, layers: Layers) -> None:
         # Whoever is told of something, and stops the line at once, does so before what was told is answered.
         await deferLater(self.clock, 0)
-        lasting = [*self._lasting, *([] if self.registration is None else [self.registration])]
-        self.registration = None
+        registration, self.registration = self.registration, None
+        if registration is not None:
+            self._lasting.add(registration)
         self.end_calls()
         agent = self.agent
-        ending = [*map(agent.when_forgotten, agent.sessions), *[one.stop() for one in lasting]]
+        ending = [*map(agent.when_forgotten, agent.sessions), *[one.stop() for one in list(self._lasting)]]
         await DeferredList(ending, consumeErrors=True).addTimeout(
             self._patience, self.clock, onTimeoutCancel=lambda _, __: None
         )
-        for one in lasting:
-            one.close()
+        while self._lasting:
+            self._lasting.pop().close()
         if self._inbox is not None:
             self._inbox.close()
         await self.release()
@@ -197,13 +212,18 @@ class Line(Service):
         self.startService()
         if self._trigger is None and IReactorCore.providedBy(self.reactor):
             # Ctrl-C leaves no block: the reactor waits for the end of the line.
-            self._trigger = self.reactor.addSystemEventTrigger("before", "shutdown", self.stopService)
+            self._trigger = self.reactor.addSystemEventTrigger("before", "shutdown", self._shut_down)
         try:
             await self.when_ready()
-        except RegistrationError:
+        except (RegistrationError, CancelledError):
             await self.__aexit__(None, None, None)
             raise
         return self
+
+    def _shut_down(self) -> Deferred[None]:
+        # What has fired cannot be removed any more.
+        self._trigger = None
+        return self.stopService()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -252,7 +272,7 @@ class Line(Service):
         return () if self.registration is None else self.registration.service_route
 
     def address(self, text: str) -> NameAddr:
-        """Make a whole address of a part of one: `bob`, `bob@example.org`, `+49 30 1234`.
+        """Make a whole address of a part of one: ``bob``, ``bob@example.org``, ``+49 30 1234``.
 
         Raises:
             ParseError: nothing can be made of it.
@@ -265,15 +285,17 @@ class Line(Service):
         """Register, and stay registered until the phone stops (RFC 3261 section 10.2).
 
         Args:
-            account: another one than the phone's.
+            account: another one than the phone's; one at a time.
 
         Returns:
-            A Deferred of the registration, when there is a binding. Fails with `RegistrationError` if it is refused in
-            a way that does not pass; it is tried on even then, until `unregister`.
+            A Deferred of the registration, when there is a binding. Fails with `RegistrationRefusedError` if it is
+            refused in a way that does not pass; it is tried on even then, until `unregister`.
         """
 
         async def run() -> Registration:
             registration = self.registration or self._begin_registration(self._required(account))
+            if account is not None and registration.settings.aor != account.aor:
+                raise InvalidStateError("The phone is registered as somebody else")
             await registration.when_registered()
             return registration
 
@@ -282,7 +304,7 @@ class Line(Service):
     def unregister(self) -> Deferred[None]:
         """End the registration; the Deferred fires when that is done, or given up."""
         registration, self.registration = self.registration, None
-        return succeed(None) if registration is None else registration.stop()
+        return succeed(None) if registration is None else self._leave(registration)
 
     def unregister_all(self) -> Deferred[Response]:
         """Remove every binding of the account, those of other phones too (section 10.2.2).
@@ -303,6 +325,7 @@ class Line(Service):
             self.registration.retry()
 
     def _begin_registration(self, account: Account) -> Registration:
+        self._check_running()
         proxy = account.outbound_proxy
         settings = RegistrationSettings(
             aor=account.aor,
@@ -310,6 +333,7 @@ class Line(Service):
             uri=account.registrars[0],
             credentials=account.credentials,
             timing=RegistrationTiming(expires=account.expires),
+            headers=tuple(pairs(account.headers)),
         )
         self.registration = registration = Registration(self.agent, settings)
         registration.start()
@@ -327,12 +351,13 @@ class Line(Service):
         """Send a request outside of any call; a Deferred of the final response, whatever it says.
 
         Args:
-            method: any but INVITE, ACK, BYE and CANCEL.
+            method: any but ACK, BYE, CANCEL, INVITE and PRACK.
             to: an address, or a part of one.
             headers: more header fields, Content-Type among them.
             body: octets.
 
-        Fails with `RemoteError` if there is no response, `ParseError` if `to` cannot be read.
+        Fails with `RemoteError` if there is no response, `ParseError` if ``to`` cannot be read, `LocalError` for the
+        methods that are none.
         """
 
         async def run() -> Response:
@@ -379,21 +404,22 @@ class Line(Service):
     def subscribe(
         self, to: str, event: str, *, expires: int = 3600, accept: Sequence[str] = (), headers: HeaderFields = ()
     ) -> Subscription:
-        """Watch something, for as long as the line is there (RFC 6665): `async for notified in phone.subscribe(...)`.
+        """Watch something, for as long as the line is there (RFC 6665): ``async for notified in phone.subscribe(...)``.
 
         Args:
             to: an address, or a part of one.
-            event: the event package: `presence`, `message-summary`, `dialog`.
+            event: the event package: ``presence``, ``message-summary``, ``dialog``.
             expires: seconds to ask for each time.
             accept: types of state that can be read; empty for what the package says.
             headers: more header fields of each SUBSCRIBE.
 
         Raises:
-            ParseError: `to` or `event` cannot be read.
+            ParseError: ``to`` or ``event`` cannot be read.
             InvalidStateError: the line is not started.
         """
+        self._check_running()
         subscription = Subscription(self.agent, self._subscription_settings(to, event, expires, accept, headers))
-        self._lasting.add(subscription)
+        self._last(subscription)
         subscription.start()
         return subscription
 
@@ -402,7 +428,7 @@ class Line(Service):
         return maybeDeferred(lambda: fetch(self.agent, self._subscription_settings(to, event, 0, accept, ())))
 
     def watch_mailbox(self) -> Subscription:
-        """Watch the account's own mailbox (RFC 3842); bodies are for `sipd.sip.summaries.parse_summary`.
+        """Watch the account's own mailbox (RFC 3842); bodies are for ``sipd.sip.summaries.parse_summary``.
 
         Raises:
             InvalidStateError: there is no account.
@@ -413,14 +439,15 @@ class Line(Service):
         """Publish a state of the account, for as long as the line is there (RFC 3903).
 
         Args:
-            event: the event package, such as `presence`.
+            event: the event package, such as ``presence``.
             content_type: of the state.
             body: the state.
             expires: seconds to ask for each time.
 
         Raises:
-            InvalidStateError: there is no account.
+            InvalidStateError: there is no account, or the line is not started.
         """
+        self._check_running()
         way = self.way
         settings = PublicationSettings(
             target=self._required(None).aor,
@@ -433,14 +460,26 @@ class Line(Service):
             route=way.route,
         )
         publication = Publication(self.agent, settings, body)
-        self._lasting.add(publication)
+        self._last(publication)
         publication.start()
         return publication
 
     def end(self, lasting: Subscription | Publication) -> Deferred[None]:
         """End what `subscribe` or `publish` began; fires when that is known at the other side, or given up."""
-        self._lasting.discard(lasting)
-        return lasting.stop()
+        return self._leave(lasting)
+
+    def _last(self, lasting: Lasting) -> None:
+        """End something with the line, unless it has ended by then."""
+        self._lasting = {one for one in self._lasting if one.state is not State.STOPPED}
+        self._lasting.add(lasting)
+
+    def _leave(self, lasting: Lasting) -> Deferred[None]:
+        self._last(lasting)
+        return lasting.stop().addCallback(lambda _: self._lasting.discard(lasting))
+
+    def _check_running(self) -> None:
+        if not self.running:
+            raise InvalidStateError("The phone is not started, or is being stopped")
 
     def _subscription_settings(
         self, to: str, event: str, expires: int, accept: Sequence[str], headers: HeaderFields
@@ -466,7 +505,11 @@ class Line(Service):
         return answer
 
     async def _ask(self, method: str, uri: Uri, to: NameAddr, headers: list[tuple[str, str]], body: bytes) -> Response:
-        asking = Place(self.agent, self.way, uri, to)
+        if method in RESERVED:
+            raise LocalError(f"{method} is not sent as a request of its own")
+        # A Service-Route is for everything but REGISTER (RFC 3608 section 6.1).
+        way = replace(self.way, route=()) if method == "REGISTER" else self.way
+        asking = Place(self.agent, way, uri, to)
         request = asking.request(method, headers, body)
         contacts = [value for name, value in headers if name.lower() in ("contact", "m")]
         for value in contacts:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
 
 from sipd.interfaces import (
     Credentials,
@@ -30,7 +31,7 @@ from sipd.interfaces import (
     ListeningPoint,
 )
 from sipd.media.endpoint.endpoint import AudioEndpoint
-from sipd.media.endpoint.settings import EndpointSettings
+from sipd.media.endpoint.settings import EndpointSettings, Security
 from sipd.media.endpoint.verbatim import VerbatimEndpoint
 from sipd.media.filewriter import ImmediateWriter, Writer, WriterThread
 from sipd.media.pacer import Pacer
@@ -42,14 +43,17 @@ from sipd.phone.fields import HeaderFields, pairs
 from sipd.phone.identity import identity_fields
 from sipd.phone.incoming import MAX_WAITING, IncomingCall, IncomingCalls
 from sipd.phone.line import Line, Listening
-from sipd.phone.placing import Placement, find_next_hop, place
+from sipd.phone.placing import Placement, find_next_hop, placing
 from sipd.phone.reception import CallHook, Decide, Reception, make_authenticator
 from sipd.phone.transfers import ReferHook
 from sipd.sip.fields import NameAddr
-from sipd.sip.locate import Transport
+from sipd.sip.locate import Transport, is_numeric
 from sipd.sip.timers import TimerValues
+from sipd.sip.uri import Uri
+from sipd.transport.tcp import is_wildcard
 from sipd.transport.tls import TlsSettings
 from sipd.ua.core import UserAgent
+from sipd.ua.stack import find_local_address
 
 if TYPE_CHECKING:
     pass
@@ -63,19 +67,21 @@ class Phone(Line):
 
     Args:
         reactor: gives sockets, time and threads; a host of a simulated network will do.
-        listen: where: a text for `sipd.ua.stack.parse_listen` such as `udp:0.0.0.0:5060` or `tls:[::]:5061:cert=FILE`,
-            or several.
+        listen: where: a text for `sipd.ua.stack.parse_listen` such as ``udp:0.0.0.0:5060`` or
+            ``tls:[::]:5061:cert=FILE``, or several.
         account: who it is; without one it is nobody in particular, at its own address.
         audio: what its calls can: codecs, ports, SRTP, digits.
         media: makes the media of calls instead; for an application that has media of its own.
         name: for User-Agent.
-        tls: certificates and authorities, for `tls:` listening points that name none.
-        authorize: who may call: names and passwords, or what checks them; `None` for everybody.
+        tls: certificates and authorities, for ``tls:`` listening points that name none.
+        authorize: who may call: names and passwords, or what checks them; ``None`` for everybody.
         realm: in which they are asked.
         max_calls: at the same time; further ones that come are refused with 486.
         ring_timeout: seconds that a call is left to ring.
         patience: seconds that stopping may take, for BYE and the end of the registration.
         entropy, timers, resolver, observers: as for `sipd.ua.stack.open_layers`.
+        log: says what the phone and its calls have to say; without it they say it as `sipd.phone`.
+        credentials: for challenges of other realms than the account's, which each of them should name.
 
     Attributes:
         on_call: called with each call that comes while nobody iterates over `incoming`; may be a coroutine function.
@@ -105,6 +111,8 @@ class Phone(Line):
         timers: TimerValues | None = None,
         resolver: IResolver | None = None,
         observers: Sequence[IMessageObserver] = (),
+        log: Logger | None = None,
+        credentials: Sequence[Credentials] = (),
     ) -> None:
         super().__init__(
             reactor,
@@ -117,6 +125,8 @@ class Phone(Line):
             timers=timers,
             resolver=resolver,
             observers=observers,
+            log=log,
+            credentials=credentials,
         )
         self.on_call: CallHook | None = None
         self.on_refer: ReferHook | None = None
@@ -143,12 +153,12 @@ class Phone(Line):
         """See `Line`."""
         self.agent.call_handler = None
         self._reception.close()
-        for call in list(self.calls):
-            call.hang_up()
+        self.hang_up_all()
 
     async def release(self) -> None:
         """See `Line`."""
-        await DeferredList(list(self._awaited))
+        closing = DeferredList(list(self._awaited), consumeErrors=True)
+        await closing.addTimeout(self._patience, self.clock, onTimeoutCancel=lambda _, __: None)
         await self._writer.stop()
 
     # --- calls ----------------------------------------------------------------------------------------------
@@ -173,12 +183,14 @@ class Phone(Line):
         diversion: Sequence[str] = (),
         identity: str = "",
         call_id: str = "",
+        security: Security | None = None,
         transport: Transport | None = None,
         proxy: str = "",
         credentials: Credentials | None = None,
         max_redirects: int = 0,
         correlation: str = "",
         scenario: str = "",
+        script: str = "",
     ) -> Deferred[OutgoingCall]:
         """Call somebody.
 
@@ -189,10 +201,10 @@ class Phone(Line):
                 outcome.
             on_answer: called with the call and the 2xx before the ACK leaves, and awaited; what it raises ends the call
                 (the 2xx gets its ACK, and then a BYE follows).
-            ring_timeout: seconds until it is given up; `None` for the phone's.
-            media: of this call; `None` for what the phone makes.
+            ring_timeout: seconds until it is given up; ``None`` for the phone's.
+            media: of this call; ``None`` for what the phone makes.
             sdp: an offer verbatim; what is behind it is the application's affair.
-            codecs: that are offered, in that order; `None` for the phone's.
+            codecs: that are offered, in that order; ``None`` for the phone's.
             late_offer: whether the INVITE makes no offer, and its ACK the answer to that of the other side.
             caller: another From: an address, or a part of one.
             caller_name: its display name.
@@ -202,30 +214,38 @@ class Phone(Line):
             diversion: values of Diversion (RFC 5806), the last one first.
             identity: a value of Identity, made elsewhere (RFC 8224).
             call_id: that it is to have; nobody else may ever use it. Empty for one that is made.
+            security: whether what is offered is encrypted, by media of this phone; ``None`` for what it does else.
             transport: where neither the recipient nor the proxy says one.
             proxy: where it goes first, instead of the account's.
             credentials: instead of the account's.
-            max_redirects: contacts of a 3xx that are tried after it, 10 at most; each is another call.
+            max_redirects: contacts of a 3xx that are tried after it, 10 at most; each is another call. The account's
+                credentials, and what asserts an identity, are not for strangers (`sipd.phone.placing.place`). None are
+                tried with ``media``, which end with the first call.
             correlation: what the application knows the call by; in each `DialProgress`, and of the call.
             scenario: what it is made for, as there.
+            script: what it is carried out by, as there.
 
         Returns:
             A Deferred of the call, which fires when it is established. Cancelling it sends CANCEL. Fails with
 
-            * `DialError` where it was refused (`response`), or its answer cannot be used; and its subclasses
+            * `DialError` where it was refused (``response``), or its answer cannot be used; and its subclasses
               `DialTimeoutError`, `DialUnresolvableError`, `DialTransportError`, `DialConnectionRefused` and
               `DialTlsError`;
-            * `ParseError` where `recipient`, `caller` or a header field cannot be read;
+            * `ParseError` where ``recipient``, ``caller`` or a header field cannot be read;
             * `LocalError`: the phone is not started, or its media cannot be had;
-            * `ValueError`: a codec is not known.
+            * ``ValueError``: a codec is not known, or `ring_timeout` is negative.
         """
 
         def make(point: ListeningPoint) -> IMediaEndpoint:
             if media is not None:
                 return media
-            return self.make_media(point, codecs) if sdp is None else VerbatimEndpoint(sdp)
+            if sdp is not None:
+                return VerbatimEndpoint(sdp)
+            return self.make_media(point, codecs) if security is None else self._make_audio(point, codecs, security)
 
         def wanted() -> Placement:
+            if ring_timeout is not None and not ring_timeout >= 0.0:
+                raise ValueError(f"ring_timeout: 0 seconds or more expected (got {ring_timeout})")
             callee = self.address(recipient)
             from_ = self.address(caller) if caller else self.identity
             account = self.account
@@ -244,17 +264,16 @@ class Phone(Line):
                     late_offer=late_offer,
                     correlation=correlation,
                     scenario=scenario,
+                    script=script,
                 ),
                 next_hop=find_next_hop(account, self.address(proxy).uri if proxy else None, callee.uri, transport),
                 credentials=credentials or (None if account is None else account.credentials),
                 call_id=call_id,
                 max_redirects=max_redirects,
+                keeps_media=media is not None,
             )
 
-        async def run() -> OutgoingCall:
-            return await place(self, wanted())
-
-        return Deferred.fromCoroutine(run())
+        return placing(self, wanted)
 
     def incoming(self, limit: int = MAX_WAITING) -> IncomingCalls:
         """Give the calls that come from now on, to iterate over. Of several iterators the first one gets them.
@@ -271,6 +290,7 @@ class Phone(Line):
         status: int = 200,
         reason: str | None = None,
         headers: HeaderFields = (),
+        codecs: Sequence[str] | None = None,
         on_call: Decide | None = None,
     ) -> Deferred[IncomingCall]:
         """Wait for one call, let it ring, and answer it.
@@ -280,14 +300,20 @@ class Phone(Line):
             status: of the answer, 200 to 299; 300 to 699 refuses every call.
             reason: its phrase.
             headers: more header fields of the answer.
-            on_call: asked first: a status of 300 to 699 refuses the call, -1 does so with 480; 0 or `None` goes on;
+            codecs: that it may use; ``None`` for the phone's.
+            on_call: asked first: a status of 300 to 699 refuses the call, -1 does so with 480; 0 or ``None`` goes on;
                 another 2xx is the status of the answer.
 
         Returns:
             A Deferred of the first call that is established. Callers that give up before are passed over. Cancelling it
             stops waiting; a call that rings by then is refused with 480.
         """
-        return Deferred.fromCoroutine(self._reception.answer(ring_time, status, reason, headers, on_call))
+        return Deferred.fromCoroutine(self._reception.answer(ring_time, status, reason, headers, codecs, on_call))
+
+    def hang_up_all(self, reason: str = "") -> Deferred[None]:
+        """Hang up every call, and give up those that ring. As for `Call.hang_up`; fires when all are over."""
+        ending = [call.hang_up(reason) for call in list(self.calls)]
+        return DeferredList(ending).addCallback(lambda _: None)
 
     # --- for its calls --------------------------------------------------------------------------------------
 
@@ -296,21 +322,63 @@ class Phone(Line):
 
         Args:
             point: the listening point that its signalling uses.
-            codecs: that it may use; `None` for the phone's.
+            codecs: that it may use; ``None`` for the phone's.
         """
         if self._media_maker is not None:
             return self._media_maker(point)
+        return self._make_audio(point, codecs, self._audio.security)
+
+    def _make_audio(self, point: ListeningPoint, codecs: Sequence[str] | None, security: Security) -> IMediaEndpoint:
+        audio = self._audio
+        settings = replace(
+            audio,
+            codecs=audio.codecs if codecs is None else tuple(codecs),
+            security=security,
+        )
         endpoint: IMediaEndpoint = AudioEndpoint(
             self.reactor,
             host=point.host,
-            advertised_host=point.advertised_host,
-            settings=self._audio if codecs is None else replace(self._audio, codecs=tuple(codecs)),
+            advertised_host=self._media_host(point),
+            settings=settings,
             pacer=self._pacer,
             sounds=self._sounds,
             entropy=self.entropy,
             writer=self._writer,
         )
         return endpoint
+
+    def follow(
+        self, call: Call, callee: Uri, headers: Sequence[tuple[str, str]], on_progress: ProgressHook
+    ) -> Deferred[OutgoingCall]:
+        """Call whom the peer of a call has named, as for `dial`.
+
+        Args:
+            call: that one.
+            callee: a ``sip``, ``sips`` or ``tel`` URI.
+            headers: more header fields of the INVITE.
+            on_progress: as for `dial`.
+        """
+
+        def wanted() -> Placement:
+            account = self.account
+            return Placement(
+                callee=NameAddr(callee),
+                caller=self.identity,
+                headers=tuple(headers),
+                make_media=self.make_media,
+                options=DialOptions(
+                    on_progress=on_progress,
+                    ring_timeout=self.ring_timeout,
+                    correlation=call.correlation,
+                    scenario="transfer",
+                    script=call.script,
+                ),
+                next_hop=find_next_hop(account, None, callee, None),
+                credentials=None if account is None else account.credentials,
+                is_sent=True,
+            )
+
+        return placing(self, wanted)
 
     def forget(self, call: Call) -> None:
         """A call is over."""
@@ -321,6 +389,16 @@ class Phone(Line):
         if not closing.called:
             self._awaited.add(closing)
             closing.addBoth(lambda _: self._awaited.discard(closing))
+
+    def _media_host(self, point: ListeningPoint) -> str:
+        """Give the address that descriptions name: what is advertised, unless that is a name.
+
+        Raises:
+            LocalError: there is none.
+        """
+        if is_numeric(point.advertised_host):
+            return point.advertised_host
+        return find_local_address(point.host, self.reactor) if is_wildcard(point.host) else point.host
 
     def _in_thread(self, function: Callable[[], Any]) -> Deferred[Any]:
         if isinstance(self._writer, ImmediateWriter):

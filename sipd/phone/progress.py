@@ -30,11 +30,12 @@ class DialProgress:
         uri: the request URI.
         status: of the response; 0 where there is none.
         reason: its phrase, or why there is none.
-        remote: `host:port` that it is sent to, or that has answered; empty where that is not known yet.
+        remote: ``host:port`` that it is sent to, or that has answered; empty where that is not known yet.
         correlation: what the application knows the call by.
-        scenario: what it is made for, in the application's words: `campaign`, `callback`.
+        scenario: what it is made for, in the application's words: ``campaign``, ``callback``.
+        script: what it is carried out by, in the application's words.
         request: the INVITE.
-        response: what came, or `None`.
+        response: what came, or ``None``.
     """
 
     step: DialStep
@@ -46,6 +47,7 @@ class DialProgress:
     remote: str = ""
     correlation: str = ""
     scenario: str = ""
+    script: str = ""
     request: Request | None = None
     response: Response | None = None
 

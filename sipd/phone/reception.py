@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
-from twisted.logger import Logger
 from zope.interface import implementer
 
 from sipd.errors import InvalidStateError, LocalError, ParseError, RemoteError, RequestRefusedError
 from sipd.interfaces import Credentials, IAuthenticator
-from sipd.phone.fields import HeaderFields
+from sipd.phone.ended import EndedBy
+from sipd.phone.fields import HeaderFields, final_status, printable
 from sipd.phone.incoming import IncomingCall, IncomingCalls
 from sipd.phone.transfers import replace_call
 from sipd.registrar.authentication import ConfiguredCredentials, DigestAuthenticator
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from sipd.phone.phone import Phone
 
 CallHook = Callable[[IncomingCall], object]
-#: Gives a status by which a call is refused (300 to 699, or -1 for 480) or answered (200 to 299); 0 or `None` to go on.
+#: Gives a status by which a call is refused (300 to 699, or -1 for 480) or answered (200 to 299); 0 or ``None`` to go
+#: on.
 Decide = Callable[[IncomingCall], "int | Awaitable[int | None] | None"]
 
 
@@ -37,25 +38,36 @@ class Reception:
 
     Args:
         phone: which.
-        authenticator: who may call; `None` for everybody.
+        authenticator: who may call; ``None`` for everybody.
         realm: in which callers are asked.
     """
-
-    _log = Logger()
 
     def __init__(self, phone: Phone, authenticator: IAuthenticator | None, realm: str) -> None:
         self._phone = phone
         self._authenticator = authenticator
         self._realm = realm
         self._iterators: list[IncomingCalls] = []
+        #: How many callers are being authenticated: as many as there may be calls, further ones are refused with 486.
+        self._being_asked = 0
+        #: Calls that another one is about to take the place of.
+        self._replaced_soon: set[Call] = set()
 
     def call_offered(self, call: IncomingSession) -> None:
         """See `ICallHandler`."""
         if self._authenticator is None:
             self._offer(call, "")
             return
+        if self._being_asked >= self._phone.max_calls:
+            call.reject(486)
+            return
+        self._being_asked += 1
         asking = self._authenticator.authenticate(call.invite, self._realm, proxy=False)
+        asking.addBoth(self._asked)
         asking.addCallbacks(lambda username: self._offer(call, username), self._turn_away, errbackArgs=(call,))
+
+    def _asked(self, result: Any) -> Any:
+        self._being_asked -= 1
+        return result
 
     def iterate(self, limit: int) -> IncomingCalls:
         """Give the calls that come from now on, unless others iterate already."""
@@ -69,13 +81,22 @@ class Reception:
             calls.close()
 
     async def answer(
-        self, ring_time: float, status: int, reason: str | None, headers: HeaderFields, on_call: Decide | None
+        self,
+        ring_time: float,
+        status: int,
+        reason: str | None,
+        headers: HeaderFields,
+        codecs: Sequence[str] | None,
+        on_call: Decide | None,
     ) -> IncomingCall:
         """See `Phone.answer`."""
+        printable(headers, reason)
+        final_status(status)
         calls = self.iterate(1)
         call: IncomingCall | None = None
         try:
             while (call := await calls.next()) is not None:
+                call.codecs = codecs
                 decision: Any = None if on_call is None else await maybeDeferred(on_call, call)
                 chosen: int = decision or status
                 if not 200 <= chosen < 300:
@@ -104,12 +125,15 @@ class Reception:
         if isinstance(error, RequestRefusedError):
             call.reject(error.status, error.reason, error.headers)
         else:
-            self._log.failure("a caller could not be authenticated", failure)
+            self._phone.log.failure("a caller could not be authenticated", failure)
             call.reject(500)
 
     def _offer(self, session: IncomingSession, username: str) -> None:
         phone = self._phone
         if session.is_over:
+            return
+        if not phone.running:
+            session.reject(480)
             return
         try:
             replaced = self._replaced(session)
@@ -137,7 +161,7 @@ class Reception:
         """The application has not coped with a call: that ends it."""
         is_usual = failure.check(CancelledError, RemoteError) or (call.is_over and failure.check(LocalError))
         if not is_usual:
-            self._log.failure("on_call has failed for {call_id}", failure, call_id=call.call_id)
+            self._phone.log.failure("on_call has failed for {call_id}", failure, call_id=call.call_id)
         if not call.is_answered:
             call.reject(500)
         elif not call.is_over:
@@ -157,24 +181,35 @@ class Reception:
             return None
         for call in self._phone.calls:
             dialog = call.session.dialog
-            if dialog is not None and dialog.key == replaces.key:
-                if not call.is_established or replaces.is_early_only:
+            if dialog is not None and dialog.key == replaces.key and call.session.is_confirmed:
+                if call in self._replaced_soon or not call.is_established or replaces.is_early_only:
                     raise RequestRefusedError("Busy Here", status=486)
                 return call
         raise RequestRefusedError("Call/Transaction Does Not Exist", status=481)
 
     def _take_place(self, old: Call, new: IncomingCall) -> None:
-        """Answer a call at once, and end the one that it replaces; the application learns of it by `on_replaced`."""
+        """Answer a call at once, and end the one that it replaces; the application learns of it by ``on_replaced``."""
         phone = self._phone
         phone.calls.add(new)
-        new.correlation, new.scenario = old.correlation, old.scenario
+        new.correlation, new.scenario, new.script = old.correlation, old.scenario, old.script
 
         def answered(_: None) -> None:
+            if old.end is not None and old.end.by is EndedBy.US:
+                # The application has hung up meanwhile: nobody is there any more.
+                new.hang_up()
+                return
             replace_call(old, new)
             if phone.on_replaced is not None:
                 maybeDeferred(phone.on_replaced, old, new).addErrback(self._hook_failed, new)
 
-        new.answer().addCallbacks(answered, lambda failure: failure.trap(RemoteError, LocalError))
+        self._replaced_soon.add(old)
+        answering = new.answer()
+        answering.addBoth(self._not_replaced_soon, old)
+        answering.addCallbacks(answered, lambda failure: failure.trap(RemoteError, LocalError))
+
+    def _not_replaced_soon(self, result: Any, old: Call) -> Any:
+        self._replaced_soon.discard(old)
+        return result
 
 
 def make_authenticator(known: Mapping[str, str] | IAuthenticator | None, phone: Phone) -> IAuthenticator | None:

@@ -16,6 +16,7 @@ from sipd.phone.errors import DialError
 from sipd.phone.fields import HeaderFields, pairs
 from sipd.phone.progress import DialProgress, DialStep
 from sipd.sip.refer import ReferredBy, ReferTo, Replaces, refer_to_replacing, referred_by
+from sipd.sip.uri import SipUri, TelUri
 
 if TYPE_CHECKING:
     from sipd.phone.call import Call
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 
 _Result = TypeVar("_Result")
+#: Transfers of one call that the peer has asked for and that are under way; further ones are refused with 486.
+_MOST_FOLLOWED = 8
 
 
 class ReferState(Enum):
@@ -43,7 +46,7 @@ class Referred:
         state: how far it is.
         call: in which it was asked for.
         refer_to: whom to call.
-        referred_by: who says so, as it says itself, or `None`.
+        referred_by: who says so, as it says itself, or ``None``.
         new_call: the call to `refer_to`, once it is established.
         error: why there is none, when it has failed.
     """
@@ -69,6 +72,8 @@ class Transfers:
 
     def __init__(self, call: Call) -> None:
         self._call = call
+        #: How many of the peer's are under way.
+        self._followed = 0
 
     # --- asked for by this side -----------------------------------------------------------------------------
 
@@ -80,13 +85,17 @@ class Transfers:
         if not call.is_established:
             raise InvalidStateError("The call is not established")
         other = None if isinstance(to, str) else to
+        if other is call:
+            raise InvalidStateError("A call cannot take its own place")
         refer_to = str(call.phone.address(to)) if isinstance(to, str) else _in_place_of(to)
         fields = pairs(headers)
         if not any(name.lower() == "referred-by" for name, _ in fields):
             fields.append(("Referred-By", referred_by(call.phone.identity.uri)))
         referral = call.session.refer(refer_to, fields)
         if on_progress is not None:
-            referral.on_progress = lambda fragment: on_progress(fragment.status, fragment.reason)
+            referral.on_progress = lambda fragment: call.call_hook(
+                maybeDeferred(on_progress, fragment.status, fragment.reason), "on_progress"
+            )
         response = await _watch(referral.accepted)
         if response is None:
             raise TransferError("The other side has not answered", status=408)
@@ -95,6 +104,8 @@ class Transfers:
         outcome = await _watch(referral.outcome)
         if outcome is not None and outcome.status >= 300:
             raise TransferError(f"{outcome.status} {outcome.reason}", status=outcome.status)
+        if outcome is None and call.end is not None and call.end.by is EndedBy.US:
+            raise TransferError("The call was ended here before the other side has told how it went", status=487)
         if not call.is_over:
             await call.hang_up()
         if other is not None and not other.is_over:
@@ -108,6 +119,12 @@ class Transfers:
         hook = call.on_refer
         if hook is None or referring.refer_to.method != "INVITE":
             referring.answer(603)
+            return
+        if not isinstance(referring.refer_to.uri, SipUri | TelUri):
+            referring.answer(416)
+            return
+        if self._followed >= _MOST_FOLLOWED:
+            referring.answer(486)
             return
         asked = Referred(
             state=ReferState.ASKED, call=call, refer_to=referring.refer_to, referred_by=referring.referred_by
@@ -126,8 +143,16 @@ class Transfers:
         if not decision:
             referring.answer(603)
             return None
+        if referring.is_answered:
+            # It was too late: the call is over, or the peer does not wait any more.
+            return None
         referring.accept()
-        return Deferred.fromCoroutine(self._follow(hook, asked, referring))
+        self._followed += 1
+        return Deferred.fromCoroutine(self._follow(hook, asked, referring)).addBoth(self._followed_up)
+
+    def _followed_up(self, result: object) -> object:
+        self._followed -= 1
+        return result
 
     async def _follow(self, hook: ReferHook, asked: Referred, referring: Referring) -> None:
         """Call whom the peer wants to be called, and tell it how that fares (RFC 3515 section 2.4.4)."""
@@ -144,13 +169,7 @@ class Transfers:
 
         call = self._call
         try:
-            new = await call.phone.dial(
-                str(refer_to.uri),
-                headers=fields,
-                on_progress=progress,
-                scenario="transfer",
-                correlation=call.correlation,
-            )
+            new = await call.phone.follow(call, refer_to.uri, fields, progress)
         except (RemoteError, LocalError, CancelledError) as error:
             status = error.status if isinstance(error, RemoteError) else 500
             reason = (

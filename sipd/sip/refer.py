@@ -1,6 +1,6 @@
 """What REFER and its subscription say: RFC 3515, with RFC 3891 (Replaces), 3892 (Referred-By), 4488 and 7614, and 6665.
 
-Everything here is a value that is parsed and printed. A URI stays as it came: `tel:` and parameters nobody knows are
+Everything here is a value that is parsed and printed. A URI stays as it came: ``tel:`` and parameters nobody knows are
 passed on verbatim. Header fields that come inside of a URI are unescaped, and refused if they could add lines.
 """
 
@@ -33,8 +33,9 @@ SIPFRAG = "message/sipfrag"
 _NOT_HONOURED = frozenset((
     "accept", "accept-encoding", "accept-language", "allow", "authorization", "body", "call-id", "contact", "cseq",
     "date", "diversion", "from", "history-info", "identity", "max-forwards", "mime-version", "min-se", "organization",
-    "p-asserted-identity", "p-preferred-identity", "path", "privacy", "proxy-authorization", "proxy-require",
-    "record-route", "remote-party-id", "replaces", "require", "route", "session-expires", "session-id", "supported",
+    "p-asserted-identity", "p-asserted-service", "p-charging-function-addresses", "p-charging-vector",
+    "p-preferred-identity", "p-served-user", "path", "privacy", "proxy-authorization", "proxy-require", "record-route",
+    "referred-by", "remote-party-id", "replaces", "require", "route", "session-expires", "session-id", "supported",
     "timestamp", "to", "user-agent", "via",
 ))  # fmt: skip
 
@@ -67,7 +68,7 @@ class Replaces:
 
     @classmethod
     def parse(cls, text: str) -> Replaces:
-        """Parse `98732@example.com;from-tag=r33th4x0r;to-tag=ff87ff`.
+        """Parse ``98732@example.com;from-tag=r33th4x0r;to-tag=ff87ff``.
 
         Raises:
             ParseError: it is not that, or a tag is missing or stands twice.
@@ -141,7 +142,7 @@ class ReferTo:
 
     @property
     def uri(self) -> Uri:
-        """Where the request is to go: a `sip` or `sips` URI without header fields and method, any other as it is."""
+        """Where the request is to go: a ``sip`` or ``sips`` URI without header fields and method, or another."""
         uri = self.address.uri
         return uri.without_headers() if isinstance(uri, SipUri) else uri
 
@@ -170,7 +171,7 @@ class ReferredBy:
 
     @property
     def content_id(self) -> str | None:
-        """The `cid` of the body part that proves it, or `None`."""
+        """The ``cid`` of the body part that proves it, or ``None``."""
         value = self.address.parameters.get("cid")
         return None if value is None else unquote(value)
 
@@ -183,8 +184,8 @@ class EventValue:
     """An Event value: an event package, and which of several subscriptions (RFC 6665 section 8.2.1).
 
     Args:
-        package: such as `refer`, `dialog` or `message-summary`, with its templates; compared octet for octet.
-        id: or `None`. For the second REFER of a dialog its CSeq number (RFC 3515 section 2.4.6).
+        package: such as ``refer``, ``dialog`` or ``message-summary``, with its templates; compared octet for octet.
+        id: or ``None``. For the second REFER of a dialog its CSeq number (RFC 3515 section 2.4.6).
     """
 
     package: str
@@ -192,7 +193,7 @@ class EventValue:
 
     @classmethod
     def parse(cls, text: str) -> EventValue:
-        """Parse `refer;id=93809824`. Other parameters are left off.
+        """Parse ``refer;id=93809824``. Other parameters are left off.
 
         Raises:
             ParseError: it breaks the grammar.
@@ -212,10 +213,10 @@ class SubscriptionState:
     """A Subscription-State value (RFC 6665 section 8.2.3).
 
     Args:
-        state: `active`, `pending`, `terminated`, or one that nobody knows, in lower case.
-        expires: seconds, or `None`.
-        reason: why it is terminated, in lower case: `noresource`, `timeout`, ...; empty if it does not say.
-        retry_after: seconds, or `None`.
+        state: ``active``, ``pending``, ``terminated``, or one that nobody knows, in lower case.
+        expires: seconds, or ``None``.
+        reason: why it is terminated, in lower case: ``noresource``, ``timeout``, ...; empty if it does not say.
+        retry_after: seconds, or ``None``.
     """
 
     state: str
@@ -225,7 +226,7 @@ class SubscriptionState:
 
     @classmethod
     def parse(cls, text: str) -> SubscriptionState:
-        """Parse `terminated;reason=noresource`.
+        """Parse ``terminated;reason=noresource``.
 
         Raises:
             ParseError: it breaks the grammar.
@@ -257,7 +258,7 @@ class SubscriptionState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fragment:
-    """What a `message/sipfrag` body says of a referred request: its latest response (RFC 3515 section 2.4.5).
+    """What a ``message/sipfrag`` body says of a referred request: its latest response (RFC 3515 section 2.4.5).
 
     Args:
         status: 100 to 699.
@@ -313,7 +314,7 @@ def refer_to_of(refer: Request) -> ReferTo:
 
 
 def replaces_of(invite: Request) -> Replaces | None:
-    """Give the Replaces of an INVITE, or `None`.
+    """Give the Replaces of an INVITE, or ``None``.
 
     Raises:
         ParseError: it is malformed, or there is more than one: 400 (RFC 3891 section 3).
@@ -340,11 +341,11 @@ def subscription_wish(refer: Request) -> SubscriptionWish:
 
 
 def refer_to_replacing(uri: Uri, replaces: Replaces) -> str:
-    """Write the Refer-To of an attended transfer: whoever gets it calls `uri`, in the place of that dialog.
+    """Write the Refer-To of an attended transfer: whoever gets it calls ``uri``, in the place of that dialog.
 
     Args:
         uri: the remote target of the dialog to be replaced; header fields of its own are left off.
-        replaces: that dialog as seen by whoever `uri` reaches.
+        replaces: that dialog as seen by whoever ``uri`` reaches.
     """
     target = uri.without_headers() if isinstance(uri, SipUri) else uri
     return f"<{target}?Replaces={escape(str(replaces))}>"

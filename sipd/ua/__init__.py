@@ -1,4 +1,4 @@
-"""The user agent (RFC 3261 section 8), and what applications import of it: `from sipd.ua import Account, Phone`.
+"""The user agent (RFC 3261 section 8), and what applications import of it: ``from sipd.ua import Account, Phone``.
 
 The names below are found when they are first asked for: who wants the layers alone does not load a telephone.
 """

@@ -65,7 +65,7 @@ class Accepted:
             self._acks[key] = (ack, flow, forgetting)
 
     def find(self, response: Response) -> tuple[Request, IFlow] | None:
-        """Give the ACK that was sent for a 2xx, and its flow; `None` if there was none."""
+        """Give the ACK that was sent for a 2xx, and its flow; ``None`` if there was none."""
         known = self._acks.get(_key(response))
         return None if known is None else known[:2]
 

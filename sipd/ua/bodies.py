@@ -11,7 +11,7 @@ SDP = "application/sdp"
 
 
 def find_description(message: Request | Response) -> SessionDescription | None:
-    """Give the session description in a body, also as one part of several (RFC 5621), or `None`.
+    """Give the session description in a body, also as one part of several (RFC 5621), or ``None``.
 
     Raises:
         ParseError: there is one that cannot be used (`SdpError`), or the parts cannot be told apart.

@@ -33,13 +33,13 @@ from sipd.sip.validation import find_unsupported_body, find_unsupported_extensio
 from sipd.ua.answering import Answering
 from sipd.ua.calling import Calling
 from sipd.ua.failover import ask_in_turn
-from sipd.ua.flows import stays_on
+from sipd.ua.flows import is_secured, stays_on
 from sipd.ua.incoming import IncomingCall
 from sipd.ua.interfaces import ICallHandler, IDialogUser
 from sipd.ua.outgoing import CallRequest, OutgoingCall
 from sipd.ua.referring import REFER_EXTENSIONS
 from sipd.ua.session import Session
-from sipd.ua.settings import KNOWN_METHODS, AgentSettings
+from sipd.ua.settings import KNOWN_METHODS, NO_CREDENTIALS, AgentSettings
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -61,7 +61,7 @@ class UserAgent:
     Args:
         clock: for the timers of sessions.
         transport: for the choice of flows.
-        transactions: the layer below; its `core` must be set to this.
+        transactions: the layer below; its ``core`` must be set to this.
         resolver: for the targets of requests.
         entropy: for tags and Call-IDs.
         settings: its name and its bounds.
@@ -98,6 +98,8 @@ class UserAgent:
         self._given_up: dict[tuple[str, str], Calling] = {}
         self._timers: dict[tuple[str, str], IDelayedCall] = {}
         self._awaited: dict[Session, Deferred[None]] = {}
+        #: How many BYEs of each session are under way.
+        self._leaving: dict[Session, int] = {}
         self._is_closed = False
 
     def __len__(self) -> int:
@@ -107,7 +109,7 @@ class UserAgent:
     @property
     def sessions(self) -> tuple[Session, ...]:
         """Those that there are, those that are being ended included."""
-        return tuple(self._sessions)
+        return tuple({*self._sessions, *self._leaving})
 
     @property
     def dialog_count(self) -> int:
@@ -121,9 +123,9 @@ class UserAgent:
     # --- for applications -----------------------------------------------------------------------------------
 
     def call(self, call: CallRequest) -> OutgoingCall:
-        """Make a call. Set its `user`, then `start` it.
+        """Make a call. Set its ``user``, then ``start`` it.
 
-        Events come to the user: `Progressed`, then one of `Answered`, `Refused` and `Failed`.
+        Events come to the user: `Progressed`, then one of `Answered`, `Refused` and `sipd.ua.events.Failed`.
         """
         call_id = call.call_id or new_call_id(self.entropy)
         session = OutgoingCall(self, call, call_id=call_id, local_tag=new_tag(self.entropy))
@@ -137,7 +139,7 @@ class UserAgent:
 
         Args:
             request: with From, To, Call-ID, CSeq and Max-Forwards; Via, and Contact if it lacks one, are added.
-            credentials: for challenges, or `None`.
+            credentials: for challenges, or ``None``.
 
         Fails with `RemoteError` if there is no final response.
         """
@@ -148,7 +150,7 @@ class UserAgent:
 
         Cancelling it changes nothing else.
         """
-        if session not in self._sessions:
+        if session not in self._sessions and session not in self._leaving:
             return succeed(None)
         fired: Deferred[None] = Deferred()
         self._awaited.setdefault(session, Deferred()).addCallback(self._tell_forgotten, fired)
@@ -206,12 +208,22 @@ class UserAgent:
 
     # --- for sessions ---------------------------------------------------------------------------------------
 
-    def contact(self, flow: IFlow, user: Uri) -> str:
-        """Give the Contact value for a flow: the listening point's address, the user part of `user`."""
+    def contact(self, flow: IFlow, user: Uri, request: Request | None = None) -> str:
+        """Give the Contact value for a flow.
+
+        Args:
+            flow: whose listening point is the address.
+            user: a URI whose user part it has.
+            request: that it stands in, or answers. It is a ``sips`` URI if that is to be kept secure all the way, and
+                leaves or came securely (RFC 3261 sections 8.1.1.8 and 12.1.1); else a ``sip`` one.
+        """
         name = f"{user.user}@" if isinstance(user, SipUri) and user.user else ""
         transport = flow.transport
-        parameter = "" if transport is Transport.UDP else f";transport={transport.uri_parameter}"
-        return f"<sip:{name}{flow.point.sent_by}{parameter}>"
+        is_secure = request is not None and transport.is_secure and is_secured(request)
+        scheme = "sips" if is_secure else "sip"
+        is_plain = transport is Transport.UDP or (is_secure and transport is Transport.TLS)
+        parameter = "" if is_plain else f";transport={(Transport.WS if is_secure else transport).uri_parameter}"
+        return f"<{scheme}:{name}{flow.point.sent_by}{parameter}>"
 
     def add_capabilities(
         self, headers: Headers, settings: AgentSettings | None = None, *, has_offer: bool = True
@@ -220,7 +232,7 @@ class UserAgent:
 
         Args:
             headers: of a message of this side.
-            settings: of a session; `None` for the agent's own.
+            settings: of a session; ``None`` for the agent's own.
             has_offer: not so of an INVITE that asks for one: it must not come in a reliable provisional response, since
                 the answer would be due in the PRACK, and nobody would be asked for it in time.
         """
@@ -256,15 +268,13 @@ class UserAgent:
             del self._dialogs[dialog.key]
 
     def find_dialog(self, key: DialogKey) -> IDialogUser | None:
-        """Give who uses a dialog, or `None`."""
+        """Give who uses a dialog, or ``None``."""
         return self._dialogs.get(key)
 
     def forget(self, session: Session) -> None:
         """Nothing is to happen to that session any more; subscriptions in its dialog go on. Idempotent."""
         self._sessions.discard(session)
-        awaited = self._awaited.pop(session, None)
-        if awaited is not None:
-            awaited.callback(None)
+        self._tell_awaiting(session)
         if session.dialog is not None and not session.is_subscribed:
             self.release_dialog(session.dialog, session)
         for dialog in session.early_dialogs:
@@ -303,18 +313,18 @@ class UserAgent:
         Args:
             request: without Via; it is used up.
             flow: what it leaves on.
-            credentials: for challenges, or `None`.
+            credentials: for challenges, or ``None``.
             nonce_counts: how often each nonce was used.
             dialog: that it is in: gives the next CSeq number after a challenge, and keeps what the peer took for the
-                next request, which carries it ahead of a challenge (section 22.3); `None` outside of dialogs.
+                next request, which carries it ahead of a challenge (section 22.3); ``None`` outside of dialogs.
             heard: told of provisional responses.
 
         Raises:
             RemoteError: there is none.
         """
-        if credentials is None:
+        known = self.known_credentials(credentials)
+        if not known:
             return await self.transactions.request(request, flow, heard)
-        known = (credentials,)
         if dialog is not None and dialog.authorizations:
             ahead = repeat_credentials(dialog.authorizations, request, known, self.entropy, nonce_counts)
             set_credentials(request, ahead)
@@ -334,6 +344,12 @@ class UserAgent:
             set_credentials(request, answers)
         raise AssertionError("the last attempt returns")
 
+    def known_credentials(self, own: Credentials | None) -> tuple[Credentials, ...]:
+        """Give what answers challenges of a request: its own credentials, and those for all; or really none."""
+        if own is NO_CREDENTIALS:
+            return ()
+        return self.settings.credentials if own is None else (own, *self.settings.credentials)
+
     def end_dialog(
         self, dialog: Dialog, flow: IFlow, session: Session, headers: Sequence[tuple[str, str]] = ()
     ) -> None:
@@ -342,6 +358,8 @@ class UserAgent:
         session.flow = session.flow or flow
         sending = Deferred.fromCoroutine(self._say_bye(dialog, session, headers))
         sending.addErrback(self._bye_failed, session)
+        self._leaving[session] = self._leaving.get(session, 0) + 1
+        sending.addBoth(self._left, session)
         if session.dialog is dialog:
             sending.addBoth(lambda _: session.dialog_ended())
 
@@ -453,7 +471,7 @@ class UserAgent:
         async def send(flow: IFlow, heard: Callable[[Response], None] | None) -> Response:
             attempt = request.copy()
             if "Contact" not in attempt.headers:
-                attempt.headers.add("Contact", self.contact(flow, request.from_.uri))
+                attempt.headers.add("Contact", self.contact(flow, request.from_.uri, request))
             return await self.ask(attempt, flow, credentials, {}, None, heard)
 
         response = await ask_in_turn(self, targets_for_size(targets, len(request.to_bytes())), send)
@@ -476,6 +494,19 @@ class UserAgent:
             return await self.ask(attempt, flow, credentials, counts, dialog, heard)
 
         return await ask_in_turn(self, await self.resolver.locate(dialog.next_hop), send)
+
+    def _left(self, _: object, session: Session) -> None:
+        """Take note that a BYE has its outcome."""
+        self._leaving[session] -= 1
+        if not self._leaving[session]:
+            del self._leaving[session]
+            self._tell_awaiting(session)
+
+    def _tell_awaiting(self, session: Session) -> None:
+        if session not in self._sessions and session not in self._leaving:
+            awaited = self._awaited.pop(session, None)
+            if awaited is not None:
+                awaited.callback(None)
 
     @staticmethod
     def _tell_forgotten(_: None, waiting: Deferred[None]) -> None:

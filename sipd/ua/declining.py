@@ -34,7 +34,7 @@ def answer_of_nothing(response: Response, said: bytes, host: str, entropy: Entro
 
 
 def _next_origin(said: bytes) -> str | None:
-    """Give the origin of a description, one version on (RFC 3264 section 8), or `None`."""
+    """Give the origin of a description, one version on (RFC 3264 section 8), or ``None``."""
     try:
         fields = (parse_description(said).origin or "").split(" ")
     except SdpError:

@@ -98,6 +98,7 @@ class Endpoint:
         self._stateless = Stateless(self.respond_stateless)
         self._accepted = Accepted(layers.clock, layers.timers, self._tap.failed)
         self._handling = Handling(self._accepted, tag=self.messages.tag, resend=self._transactions.send_ack, name=name)
+        self._handling.answered = self._tap.answered
         self.modules = Modules(self._handling)
         self._transactions.core = self.modules
         layers.transport.receiver = self.messages
@@ -185,10 +186,10 @@ class Endpoint:
     def on(self, method: str, handler: Handler | None = None) -> Any:
         """Let a handler answer the requests of a method from now on, instead of the one before.
 
-        `endpoint.on("OPTIONS", handler)`, or as a decorator `@endpoint.on("OPTIONS")`.
+        ``endpoint.on("OPTIONS", handler)``, or as a decorator ``@endpoint.on("OPTIONS")``.
 
         The handler is given the request and its server transaction. It gives a `Response`, or a Deferred or coroutine
-        of one; a To tag is put in where there is none. Or it gives `None`, and answers by `respond`, now or later: an
+        of one; a To tag is put in where there is none. Or it gives ``None``, and answers by `respond`, now or later: an
         INVITE stays until it has a final response. A `RemoteError` that it raises is the answer, with its status;
         anything else is logged and answered with 500. When the request has become void it is cancelled.
 
@@ -230,7 +231,7 @@ class Endpoint:
     def on_stateless(self, method: str, handler: StatelessHandler | None = None) -> Any:
         """Let a handler answer a method without transactions: it is given the request, each copy of it, and the flow.
 
-        It gives a response, or `None` to send nothing. The To tag is the same for each copy (section 8.2.7). Use it
+        It gives a response, or ``None`` to send nothing. The To tag is the same for each copy (section 8.2.7). Use it
         as `on`.
         """
         if handler is None:
@@ -264,7 +265,7 @@ class Endpoint:
         """Answer a request: with any number of provisional responses, and a final one.
 
         All have the same To tag. A 2xx to an INVITE is sent again until its ACK comes, for 64*T1 at most; after that,
-        `on_error` of the hooks has a `TransactionTimeoutError`.
+        ``on_error`` of the hooks has a `TransactionTimeoutError`.
         """
         response = transaction.request.response(status, reason, headers=headers, body=body)
         self._handling.respond(transaction, response)
@@ -272,6 +273,7 @@ class Endpoint:
     def respond_stateless(self, request: Request, flow: IFlow, response: Response) -> None:
         """Send a response without a transaction, to where section 18.2.2 says (RFC 3581 included)."""
         self.layers.transport.send_response(self._handling.finish(request, response), flow)
+        self._tap.answered(request, response, flow)
 
     def tag(self, request: Request) -> str:
         """Give the To tag of the responses to a request that has none: what a dialog of it has as the local one."""
@@ -290,7 +292,7 @@ class Endpoint:
             respond: told of each response, provisional ones included.
 
         Returns:
-            A Deferred of what the handler gives; `None` if it has answered by the transaction, or will. It never
+            A Deferred of what the handler gives; ``None`` if it has answered by the transaction, or will. It never
             fails: a handler that does is answered for. Cancelling it cancels the handler.
         """
         return self._handling.dispatch(self.modules, Elsewhere(request, flow, respond))
@@ -327,7 +329,7 @@ class Endpoint:
     ) -> Deferred[Response]:
         """Send a request, completed, with Via, and with Contact where its method wants one; answer challenges.
 
-        Without `to` it goes to the first target of its topmost Route, or of its URI, that gives an answer other than
+        Without ``to`` it goes to the first target of its topmost Route, or of its URI, that gives an answer other than
         503. A 2xx to an INVITE is to be acknowledged with `acknowledge`.
 
         Args:
@@ -381,7 +383,7 @@ class Endpoint:
 
         Returns:
             A Deferred that fires when it has left, or waits for its connection. Fails with `RemoteError` if there is
-            no target, and with `LocalError` for a response without `to`.
+            no target, and with `LocalError` for a response without ``to``.
         """
         return Deferred.fromCoroutine(self._sending.send_stateless(message, to))
 

@@ -53,7 +53,7 @@ class Answered:
     Args:
         response: the 2xx.
         method: of what it answers, INVITE or UPDATE.
-        tag: the peer's in the early dialog of an UPDATE; `None` in the session's own.
+        tag: the peer's in the early dialog of an UPDATE; ``None`` in the session's own.
     """
 
     response: Response
@@ -88,7 +88,7 @@ class Cancelled:
 
 @dataclass(slots=True)
 class Acknowledged:
-    """The ACK of the 2xx of that INVITE came; `ack` is `None` where only a later request proves it."""
+    """The ACK of the 2xx of that INVITE came; `ack` is ``None`` where only a later request proves it."""
 
     answering: Answering
     ack: Request | None

@@ -17,7 +17,7 @@ from sipd.ua.accepting import Accepted
 from sipd.ua.interfaces import IMessageModule
 from sipd.ua.settings import KNOWN_METHODS
 
-#: What a handler gives: a response, now or later, or `None` if it has answered, or will answer, by the transaction.
+#: What a handler gives: a response, now or later, or ``None`` if it has answered, or will answer, by the transaction.
 Answer = Response | None
 #: Answers the requests of a method.
 Handler = Callable[[Request, IServerTransaction], Answer | Awaitable[Answer]]
@@ -55,6 +55,8 @@ class Handling:
         self.otherwise: Handler | None = None
         self.ack: AckHandler | None = None
         self.stray: StrayHandler | None = None
+        #: Told of each response when it was sent, with what it answers.
+        self.answered: Callable[[Request, Response, IFlow], object] | None = None
         self._accepted = accepted
         self._tag = tag
         self._resend = resend
@@ -128,7 +130,7 @@ class Handling:
             transaction: of the request.
 
         Returns:
-            A Deferred of the final response, or of `None` if the handler has finished without one. It never fails.
+            A Deferred of the final response, or of ``None`` if the handler has finished without one. It never fails.
         """
         request = transaction.request
         finished: Deferred[Answer] = Deferred(lambda _: self._abandon(transaction))
@@ -157,6 +159,8 @@ class Handling:
         self.finish(transaction.request, response)
         is_first = not transaction.is_answered
         transaction.respond(response)
+        if is_first and self.answered is not None:
+            self.answered(transaction.request, response, transaction.flow)
         is_accepted = response.is_success and transaction.request.method == "INVITE"
         if is_first and is_accepted and not isinstance(transaction, Elsewhere):
             self._accepted.answered(transaction, response)

@@ -44,9 +44,9 @@ class Event:
         kind: what it is.
         flow: where.
         raw: the octets; empty for `ERROR`, and for what was brought in as a message.
-        request: for `REQUEST`, and for `SENT` if it is one; else `None`.
+        request: for `REQUEST`, and for `SENT` if it is one; else ``None``.
         response: the same for responses.
-        error: for `PARSE_ERROR` and `ERROR`; else `None`.
+        error: for `PARSE_ERROR` and `ERROR`; else ``None``.
     """
 
     kind: EventKind
@@ -74,7 +74,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Hooks:
-    """Functions that are told of what happens; those that are `None` are not called. What they return is not looked at.
+    """Functions that are told of what happens; those that are ``None`` are not called. What they return is not used.
 
     One that fails is logged, and disturbs nobody. Messages are shown, not given: who changes one changes it for all.
 
@@ -84,8 +84,9 @@ class Hooks:
         on_request: of requests that came, repetitions, ACK and CANCEL included.
         on_response: of responses that came.
         on_sent: of what is sent.
+        on_answer: of each response that a handler gives, once, when it was sent: with the request that it answers.
         on_error: of flows that failed.
-        on_event: of all of this.
+        on_event: of all of this but `on_answer`.
     """
 
     on_datagram: Callable[[bytes, IFlow], object] | None = None
@@ -93,6 +94,7 @@ class Hooks:
     on_request: Callable[[Request, IFlow], object] | None = None
     on_response: Callable[[Response, IFlow], object] | None = None
     on_sent: Callable[[Request | Response, IFlow], object] | None = None
+    on_answer: Callable[[Request, Response, IFlow], object] | None = None
     on_error: Callable[[IFlow, RemoteError], object] | None = None
     on_event: Callable[[Event], object] | None = None
 
@@ -154,6 +156,12 @@ class Tap:
     def flow_failed(self, flow: IFlow, error: TransportError) -> None:
         """See `IMessageModule`."""
         self.failed(flow, error)
+
+    def answered(self, request: Request, response: Response, flow: IFlow) -> None:
+        """Tell of an answer; on the wire it is an event of its own, which was told."""
+        for hooks in self.hooks:
+            if hooks.on_answer is not None:
+                self._call(hooks.on_answer, request, response, flow)
 
     def failed(self, flow: IFlow, error: RemoteError) -> None:
         """Tell of an error."""

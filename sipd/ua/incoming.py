@@ -41,7 +41,7 @@ class IncomingCall(Session):
         self.updates.learn(request)
         self.invite: Request = request
         self.transaction = transaction
-        contact = agent.contact(transaction.flow, request.to.uri)
+        contact = agent.contact(transaction.flow, request.to.uri, request)
         self.dialog = Dialog.of_callee(request, local_tag, contact)
         self.take_flow(request, transaction.flow)
         self.answering = self._first = Answering(self, transaction)

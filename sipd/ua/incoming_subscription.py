@@ -73,7 +73,7 @@ class IncomingSubscription:
         request = transaction.request
         self.agent = agent
         self.event = EventValue.parse(request.headers.get("Event") or "")
-        contact = agent.contact(transaction.flow, request.to.uri)
+        contact = agent.contact(transaction.flow, request.to.uri, request)
         self.dialog = Dialog.of_callee(request, new_tag(agent.entropy), contact)
         self.flow: IFlow | None = None
         self.is_natted = False

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 class IDialogUser(Interface):
     """What uses a dialog: a session, or a subscription (RFC 5057). `UserAgent.hold_dialog` makes it known."""
 
-    flow = Attribute("what the dialog's messages travel on (`IFlow`), or `None` while that is not known")
+    flow = Attribute("what the dialog's messages travel on (`IFlow`), or ``None`` while that is not known")
     is_natted = Attribute("whether the peer's Contact is not where it is reached")
-    credentials = Attribute("for challenges of the peer (`Credentials`), or `None`")
-    nonce_counts = Attribute("how often each nonce of the peer's was used: `dict[str, int]`")
+    credentials = Attribute("for challenges of the peer (`Credentials`), or ``None``")
+    nonce_counts = Attribute("how often each nonce of the peer's was used: ``dict[str, int]``")
 
     def request_received(transaction: IServerTransaction) -> None:
         """Take a request inside the dialog, other than ACK and CANCEL; it has to be answered, now or later.
@@ -52,23 +52,23 @@ class ICallHandler(Interface):
     """Takes the calls that come to a user agent."""
 
     def call_offered(call: IncomingCall) -> None:
-        """Take a call: set `call.user`, and ring, accept or reject it now or later."""
+        """Take a call: set ``call.user``, and ring, accept or reject it now or later."""
 
 
 class IIncomingSubscriptionUser(Interface):
     """What owns a subscription of a peer's."""
 
     def subscribe_received(subscription: IncomingSubscription, transaction: IServerTransaction) -> None:
-        """Take a SUBSCRIBE inside the dialog; it has to be answered, by `accept` or `respond`."""
+        """Take a SUBSCRIBE inside the dialog; it has to be answered, by ``accept`` or ``respond``."""
 
     def notification(subscription: IncomingSubscription, reason: str) -> Notification:
-        """Give what is to be told now. With a `reason` it is the last time, and why: the state is terminated."""
+        """Give what is to be told now. With a ``reason`` it is the last time, and why: the state is terminated."""
 
     def notification_answered(subscription: IncomingSubscription, response: Response | None) -> None:
         """Take the final response to a NOTIFY, or note that there is none."""
 
     def incoming_over(subscription: IncomingSubscription, text: str) -> None:
-        """Take note that nothing more will happen. Not told of after `close`; `text` says why."""
+        """Take note that nothing more will happen. Not told of after `close`; ``text`` says why."""
 
 
 class IOutgoingSubscriptionUser(Interface):
@@ -80,7 +80,7 @@ class IOutgoingSubscriptionUser(Interface):
         """Take a NOTIFY; it has to be answered, by `OutgoingSubscription.answer`. A terminated state is the end."""
 
     def outgoing_over(subscription: OutgoingSubscription, text: str, reason: str) -> None:
-        """Take note that it is over without a NOTIFY that says so. Not told of after `leave` or `close`.
+        """Take note that it is over without a NOTIFY that says so. Not told of after ``leave`` or `close`.
 
         Args:
             subscription: that is over.

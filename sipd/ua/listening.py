@@ -32,7 +32,7 @@ class KnowsAddresses(Protocol):
     """A reactor without a kernel below it: a host of a simulated network."""
 
     def source_for(self, destination: str) -> str | None:
-        """Give the address to send from to that one, or `None`."""
+        """Give the address to send from to that one, or ``None``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +41,8 @@ class ListenSpec:
 
     Args:
         point: what to bind, and what others are told.
-        tls: certificate and key, for TLS and WSS; `None` if the string names none.
-        websocket: which path and which web sites, for WS and WSS; `None` for others.
+        tls: certificate and key, for TLS and WSS; ``None`` if the string names none.
+        websocket: which path and which web sites, for WS and WSS; ``None`` for others.
     """
 
     point: ListeningPoint
@@ -53,20 +53,20 @@ class ListenSpec:
 def parse_listen(text: str, *, name: str = "") -> ListenSpec:
     r"""Read a listening point, written as Twisted writes its endpoints.
 
-    `TRANSPORT:HOST:PORT`, then any of `KEY=VALUE`, all with colons between them:
+    ``TRANSPORT:HOST:PORT``, then any of ``KEY=VALUE``, all with colons between them:
 
-    * TRANSPORT is `udp`, `tcp`, `tls`, `ws` or `wss`; HOST a numeric address, an IPv6 one in brackets; PORT 0 to
-      65535, 0 for any.
-    * `advertise=HOST` or `advertise=HOST:PORT`: what Via and Contact say instead of the address that is bound.
-    * `name=NAME`: what logs call it.
-    * `cert=FILE`, `key=FILE`, `ca=FILE`, for TLS and WSS: PEM files with the certificate (and its chain), its key
+    * TRANSPORT is ``udp``, ``tcp``, ``tls``, ``ws`` or ``wss``; HOST a numeric address, an IPv6 one in brackets; PORT 0
+      to 65535, 0 for any.
+    * ``advertise=HOST`` or ``advertise=HOST:PORT``: what Via and Contact say instead of the address that is bound.
+    * ``name=NAME``: what logs call it.
+    * ``cert=FILE``, ``key=FILE``, ``ca=FILE``, for TLS and WSS: PEM files with the certificate (and its chain), its key
       (where it is not said, in the same file), and the authorities that are trusted instead of the system's.
-    * `path=PATH`, `origins=ORIGIN,ORIGIN`, for WS and WSS: see `WebSocketSettings`.
+    * ``path=PATH``, ``origins=ORIGIN,ORIGIN``, for WS and WSS: see `WebSocketSettings`.
 
-    A colon inside of a value is written `\:`, a backslash `\\`; inside of brackets a colon needs nothing.
+    A colon inside of a value is written ``\:``, a backslash ``\\``; inside of brackets a colon needs nothing.
 
     Args:
-        text: such as `udp:0.0.0.0:5060` or `tls:[::1]:5061:cert=server.pem:advertise=sip.example.com`.
+        text: such as ``udp:0.0.0.0:5060`` or ``tls:[::1]:5061:cert=server.pem:advertise=sip.example.com``.
         name: what logs call it if the text has no name; without both it is the text's first three parts.
 
     Raises:
@@ -118,7 +118,7 @@ def find_local_address(target_host: str, reactor: object = None) -> str:
     of this host stay as they are.
 
     Args:
-        target_host: a numeric address, without brackets; `0.0.0.0` and `::` mean whatever lies behind the default
+        target_host: a numeric address, without brackets; ``0.0.0.0`` and ``::`` mean whatever lies behind the default
             route, or this host itself if there is no such route.
         reactor: a simulated host is asked instead of the kernel; every other one makes no difference.
 

@@ -52,7 +52,7 @@ class MessageRequest:
         body: octets; a text in UTF-8.
         content_type: of the body.
         headers: more header fields, such as Expires: seconds after which it is not worth reading.
-        credentials: for challenges, or `None`.
+        credentials: for challenges, or ``None``.
         next_hop: where it is sent to; by default to its first Route, or to `target`.
         route: values of its Route, topmost first.
     """
@@ -102,7 +102,7 @@ class ReceivedMessage:
     Args:
         sender: as the From says, which nobody has proved.
         body: octets.
-        content_type: `type/subtype` in lower case; empty where there is no body.
+        content_type: ``type/subtype`` in lower case; empty where there is no body.
         request: the MESSAGE, for all else that it says.
         host: the numeric address that it came from.
     """
@@ -134,13 +134,13 @@ class MessageAnswer:
     headers: Fields = ()
 
 
-#: Decides about one message: `None` is 200, a number that status.
+#: Decides about one message: ``None`` is 200, a number that status.
 MessageHandler = Callable[[ReceivedMessage], Coroutine[Any, Any, MessageAnswer | int | None]]
 
 
 @implementer(IRequestHandler)
 class MessageInbox:
-    """Takes the messages that come outside of calls: `agent.handlers["MESSAGE"] = MessageInbox(agent, handler)`.
+    """Takes the messages that come outside of calls: ``agent.handlers["MESSAGE"] = MessageInbox(agent, handler)``.
 
     Nobody is asked for a proof who sends it; a handler that wants one raises `RequestRefusedError` with a challenge.
 

@@ -30,7 +30,7 @@ class Notified:
 
     Args:
         body: octets; empty where there is no state to be told, or not yet.
-        content_type: `type/subtype` of the body in lower case; empty where there is none.
+        content_type: ``type/subtype`` of the body in lower case; empty where there is none.
         state: of the subscription.
         request: the NOTIFY.
     """
@@ -102,7 +102,7 @@ class Notices:
 
     @property
     def newest(self) -> Notified | None:
-        """The last one, or `None`."""
+        """The last one, or ``None``."""
         return self._kept[-1] if self._kept else None
 
     def put(self, notified: Notified) -> None:
@@ -151,7 +151,7 @@ class Notices:
 
 
 class NotificationIterator:
-    """Gives one notification after the other: `async for notified in subscription`.
+    """Gives one notification after the other: ``async for notified in subscription``.
 
     It begins with the newest one that there is. Of those that come while nobody reads so many are kept as the
     subscription has been told to; the oldest are missed. It ends when the subscription is stopped.

@@ -53,8 +53,8 @@ class OfferedPackage:
 
     Args:
         content_type: of the states, in lower case.
-        state: gives the state of a resource as it is now; `None` where there is no such resource. It is asked again for
-            each NOTIFY, and does not raise.
+        state: gives the state of a resource as it is now; ``None`` where there is no such resource. It is asked again
+            for each NOTIFY, and does not raise.
         permits: says who may watch; nobody if it is left out.
     """
 
@@ -90,11 +90,11 @@ def resource_of(subscribe: Request) -> str:
 
 @implementer(IRequestHandler)
 class OfferedEvents:
-    """Serves event packages: `agent.handlers["SUBSCRIBE"] = OfferedEvents(agent, {"presence": package})`.
+    """Serves event packages: ``agent.handlers["SUBSCRIBE"] = OfferedEvents(agent, {"presence": package})``.
 
     Args:
         agent: that the SUBSCRIBE come to.
-        packages: by name, such as `presence`.
+        packages: by name, such as ``presence``.
         settings: the bounds.
     """
 

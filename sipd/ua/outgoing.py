@@ -46,10 +46,10 @@ class CallRequest:
         next_hop: where to send it instead of to the first route or `uri`.
         source: an address whose open flow is preferred to all that: where a registration came from.
         point: name of the listening point to send it from; empty for any that reaches the target.
-        credentials: for challenges, or `None`.
+        credentials: for challenges, or ``None``.
         takes_reliable_offer: whether the callee may make the offer, which `body` does not, before its answer (RFC 3262
             section 5): the caller answers it by `Session.acknowledge_progress`.
-        settings: how the user agent presents itself in this call; `None` for as ever.
+        settings: how the user agent presents itself in this call; ``None`` for as ever.
         call_id: its Call-ID, which nobody else uses; empty for one that is made.
     """
 
@@ -135,7 +135,7 @@ class OutgoingCall(Session):
         """Put the Contact of the flow into the INVITE, the first or a later one."""
         self.flow = flow
         if self.dialog is None:
-            request.headers.set("Contact", self.agent.contact(flow, self.call.caller.uri))
+            request.headers.set("Contact", self.agent.contact(flow, self.call.caller.uri, request))
 
     def calling_answered(self, calling: Calling, event: Answered) -> None:
         """Take the 2xx; the first one makes the dialog, unless it came too late (section 13.2.2.4)."""

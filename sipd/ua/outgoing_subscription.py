@@ -167,7 +167,7 @@ class OutgoingSubscription:
     def _take_dialog(self, transaction: IServerTransaction) -> None:
         """Let the first NOTIFY make the dialog; that of another notifier finds nobody any more (section 4.4.1)."""
         request = transaction.request
-        contact = self.agent.contact(transaction.flow, self.dialog.local.uri)
+        contact = self.agent.contact(transaction.flow, self.dialog.local.uri, request)
         dialog = Dialog.of_callee(request, self.dialog.local.tag or "", contact)
         dialog.local_sequence = self.dialog.local_sequence
         dialog.state = DialogState.CONFIRMED

@@ -27,7 +27,7 @@ class Way:
 
     Args:
         from_: who asks; without a tag.
-        credentials: for challenges, or `None`.
+        credentials: for challenges, or ``None``.
         next_hop: where it is sent to; by default to its first Route, or to what it is addressed to.
         route: values of its Route, topmost first, such as those of a Service-Route (RFC 3608).
     """
@@ -125,7 +125,7 @@ class Place:
                 # Another target has had that number.
                 attempt.headers.set("CSeq", f"{dialog.next_number()} {request.method}")
             if has_contact:
-                attempt.headers.set("Contact", agent.contact(flow, request.from_.uri))
+                attempt.headers.set("Contact", agent.contact(flow, request.from_.uri, request))
             return await agent.ask(attempt, flow, self._way.credentials, self.nonce_counts, dialog, heard)
 
         return send

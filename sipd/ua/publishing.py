@@ -55,12 +55,12 @@ class PublicationSettings:
 
     Args:
         target: the URI of whose state it is.
-        event: the event package, such as `presence`.
+        event: the event package, such as ``presence``.
         content_type: of the states.
         from_: who publishes; without a tag.
         expires: seconds for which it is asked for each time.
         headers: more header fields of each PUBLISH.
-        credentials: for challenges, or `None`.
+        credentials: for challenges, or ``None``.
         next_hop: where it is sent to; by default to its first Route, or to `target`.
         route: values of its Route, topmost first.
         timing: when it is sent; its own `expires` is not looked at.
@@ -129,7 +129,7 @@ class Publication:
         watch: told of each event; returns soon and does not raise.
 
     Attributes:
-        failure: why the last PUBLISH failed; `None` after one that did not.
+        failure: why the last PUBLISH failed; ``None`` after one that did not.
 
     Raises:
         ParseError: the event is no event package.
@@ -166,7 +166,7 @@ class Publication:
 
     @property
     def state(self) -> State:
-        """Where it stands; `REGISTERED` is published."""
+        """Where it stands; ``REGISTERED`` is published."""
         return self._machine.state
 
     @property
@@ -217,7 +217,7 @@ class Publication:
         return waiting
 
     def stop(self) -> Deferred[None]:
-        """Remove what is published; the Deferred fires when that is done, or `leave_limit` of the timing is over."""
+        """Remove what is published; the Deferred fires when that is done, or ``leave_limit`` of the timing is over."""
         if self.state is State.STOPPED:
             return succeed(None)
         ending: Deferred[None] = Deferred()

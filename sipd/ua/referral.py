@@ -24,8 +24,8 @@ class Referral:
     """One REFER of this side. Performs a `ReferSubscriber`.
 
     Attributes:
-        accepted: fires with the final response to the REFER, or with `None` where there is none.
-        outcome: fires once with how the referred request ended, or with `None` if nobody will ever say: the REFER was
+        accepted: fires with the final response to the REFER, or with ``None`` where there is none.
+        outcome: fires once with how the referred request ended, or with ``None`` if nobody will ever say: the REFER was
             refused, or wanted no NOTIFY, or they stopped, or `AgentSettings.refer_duration` is over.
         on_progress: called with each provisional response that the peer tells of.
         is_first: whether no other was sent in its dialog.

@@ -49,7 +49,7 @@ class Referring(Requesting):
 
     Attributes:
         refer_to: what to contact.
-        referred_by: who asks for it, as it says itself, or `None`.
+        referred_by: who asks for it, as it says itself, or ``None``.
         wish: what it wants to hear.
 
     Raises:
@@ -262,7 +262,7 @@ class _OutOfDialog:
 
     def __init__(self, agent: UserAgent, transaction: IServerTransaction) -> None:
         request, flow = transaction.request, transaction.flow
-        dialog = Dialog.of_callee(request, new_tag(agent.entropy), agent.contact(flow, request.to.uri))
+        dialog = Dialog.of_callee(request, new_tag(agent.entropy), agent.contact(flow, request.to.uri, request))
         dialog.state = DialogState.CONFIRMED
         self.flow = flow
         self.is_natted = not dialog.route_set and is_behind_nat(dialog.remote_target, request.via, flow)

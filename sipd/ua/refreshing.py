@@ -36,7 +36,7 @@ class Refreshing:
 
     @property
     def interval(self) -> int | None:
-        """The interval in seconds, or `None` where there is no timer."""
+        """The interval in seconds, or ``None`` where there is no timer."""
         return self._machine.interval
 
     def use(self, policy: SessionTimerPolicy) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sipd.errors import ParseError
+from sipd.errors import ParseError, RegistrationError
 from sipd.interfaces import Credentials
 from sipd.sip.fields import NameAddr
 from sipd.sip.glare import retry_after_of
-from sipd.sip.message import Response
+from sipd.sip.headers import Fields
+from sipd.sip.message import Request, Response
 from sipd.sip.registrant import Failure, RegistrationTiming
 from sipd.sip.uri import SipUri, Uri
 
@@ -27,7 +28,7 @@ class RegistrationSettings:
     Args:
         aor: the address of record.
         registrars: where to, the preferred one first; each is found by RFC 3263.
-        credentials: for challenges, or `None`.
+        credentials: for challenges, or ``None``.
         uri: the request URI; by default the domain of `aor`.
         contact_user: the user part of the Contact; by default 128 bits of chance, so that nobody else knows it.
         point: the listening point to register from; by default the one that reaches the registrar.
@@ -35,6 +36,7 @@ class RegistrationSettings:
         patience: seconds after which a registrar that has not answered is left for the next one, where there is one.
         keepalive: seconds between empty lines that keep the way open, of which up to a fifth is left out by chance;
             then a connection that has ended is found, and made anew. 0 for none.
+        headers: more header fields of each REGISTER; an Allow here takes the place of the usual one.
     """
 
     aor: SipUri
@@ -46,6 +48,22 @@ class RegistrationSettings:
     timing: RegistrationTiming = field(default_factory=RegistrationTiming)
     patience: float = 10.0
     keepalive: float = 25.0
+    headers: Fields = ()
+
+
+class RegistrationRefusedError(RegistrationError):
+    """A registration of our own that is refused by a response.
+
+    Args:
+        reason: one line for a person.
+        request: the REGISTER, without credentials that were added to it after a challenge.
+        response: the last final response.
+    """
+
+    def __init__(self, reason: str, *, request: Request, response: Response) -> None:
+        super().__init__(reason, status=response.status)
+        self.request = request
+        self.response = response
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from sipd.sip.headers import Headers
 from sipd.sip.identifiers import new_call_id, new_tag
 from sipd.sip.locate import targets_for_size
 from sipd.sip.machine import StartTimer, StopTimers
-from sipd.sip.message import Response
+from sipd.sip.message import Request, Response
 from sipd.sip.registrant import Bound, Effect, Event, Failure, Lost, Over, Register, Registrant, State, Unregister
 from sipd.sip.registrant import Failed as InVain
 from sipd.sip.uri import SipUri
@@ -30,6 +30,7 @@ from sipd.ua.registering import (
     Refreshed,
     Registered,
     RegistrationEvent,
+    RegistrationRefusedError,
     RegistrationSettings,
     Unregistered,
     Watcher,
@@ -53,16 +54,17 @@ _JITTER = 0.2
 class _Place:
     """One registrar, and what is between it and us."""
 
-    __slots__ = ("bound_until", "contact", "dialog", "flow", "nonce_counts", "uri")
+    __slots__ = ("bound_until", "contact", "dialog", "flow", "nonce_counts", "request", "uri")
 
     def __init__(self, uri: SipUri, dialog: Dialog) -> None:
         self.uri = uri
         #: A registration is none, but has a Call-ID, numbers and credentials like one (sections 10.2 and 22.3).
         self.dialog = dialog
         self.nonce_counts: dict[str, int] = {}
-        #: The Contact of the last REGISTER, and what it left on.
+        #: The last REGISTER, its Contact, and what it left on.
         self.contact = ""
         self.flow: IFlow | None = None
+        self.request: Request | None = None
         self.bound_until = 0.0
 
 
@@ -82,7 +84,7 @@ class Registration:
         flow: what the binding was made on, while there is one.
         bindings: as in the last `Registered`.
         service_route: as there: of the registrar that has granted the present binding.
-        failure: why the last request failed; `None` after one that did not.
+        failure: why the last request failed; ``None`` after one that did not.
     """
 
     def __init__(self, agent: UserAgent, settings: RegistrationSettings, watch: Watcher | None = None) -> None:
@@ -106,6 +108,8 @@ class Registration:
             for registrar in settings.registrars
         ]
         self._asking: Deferred[Response] | None = None
+        #: The last final response that was no success.
+        self._refusal: Response | None = None
         self._leaving: Deferred[list[bool]] | None = None
         self._ping: IDelayedCall | None = None
         self._is_confirmed = True
@@ -147,8 +151,9 @@ class Registration:
     def when_registered(self) -> Deferred[None]:
         """Give a Deferred that fires when there is a binding, which may be now.
 
-        Fails with `RegistrationError` if every registrar refuses it in a way that does not pass by itself, or it is
-        stopped. (After a refusal it is tried on, and may be asked for again.) Cancelling it changes nothing else.
+        Fails with `RegistrationRefusedError` if every registrar refuses it in a way that does not pass by itself, and
+        with `RegistrationError` if it is stopped. (After a refusal it is tried on, and may be asked for again.)
+        Cancelling it changes nothing else.
         """
         if self.is_registered:
             return succeed(None)
@@ -207,6 +212,7 @@ class Registration:
 
     def _answered(self, response: Response, place: _Place, asked: int) -> None:
         self._asking = None
+        self._refusal = None
         granted = 0.0
         if response.is_success:
             own = NameAddr.parse(place.contact).uri
@@ -216,11 +222,12 @@ class Registration:
             self._take(response, place)
             self._feed(Event.GRANTED, granted)
         else:
+            self._refusal = response
             self._feed(Event.FAILED, read_failure(response, has_credentials=self.settings.credentials is not None))
 
     def _failed(self, reason: failure.Failure) -> None:
         reason.trap(RemoteError, LocalError, CancelledError)
-        self._asking = None
+        self._asking = self._refusal = None
         self._feed(Event.FAILED, Failure(status=0, text=reason.getErrorMessage()))
 
     def _take(self, response: Response, place: _Place) -> None:
@@ -250,7 +257,7 @@ class Registration:
         registrar = self._places[effect.registrar].uri
         self._tell(Failed(registrar=registrar, status=reason.status, text=reason.text, next_try=effect.wait))
         if effect.is_refusal:
-            self._disappoint(RegistrationError(reason.text, status=reason.status))
+            self._disappoint(_refused(reason, self._places[effect.registrar].request, self._refusal))
 
     def _lost(self) -> None:
         self._forget_binding()
@@ -314,6 +321,10 @@ class Registration:
         fields = Headers([("Expires", str(expires))])
         agent.add_capabilities(fields)
         fields.set("Supported", ", ".join(sorted({*fields.tokens("Supported"), "path"})))
+        own = Headers(self.settings.headers)
+        if "Allow" in own:
+            fields.remove("Allow")
+        fields.extend(own)
         request = dialog.request("REGISTER", fields)
         targets = await agent.resolver.locate(place.uri)
         if self.settings.point:
@@ -325,14 +336,15 @@ class Registration:
                 # Another target of the same registrar has had that number.
                 attempt.headers.set("CSeq", f"{dialog.next_number()} REGISTER")
             if expires or not place.contact:
-                place.flow, place.contact = flow, self._contact(flow)
+                place.flow, place.contact = flow, self._contact(flow, request)
             attempt.headers.add("Contact", place.contact)
+            place.request = attempt.copy()
             return await agent.ask(attempt, flow, self.settings.credentials, place.nonce_counts, dialog, heard)
 
         return await ask_in_turn(agent, targets_for_size(targets, len(request.to_bytes())), send)
 
-    def _contact(self, flow: IFlow) -> str:
-        return self._agent.contact(flow, SipUri(self.settings.aor.host, self.contact_user))
+    def _contact(self, flow: IFlow, request: Request) -> str:
+        return self._agent.contact(flow, SipUri(self.settings.aor.host, self.contact_user), request)
 
     def _keep_alive(self) -> None:
         self._stop_keep_alive()
@@ -368,6 +380,12 @@ def _dialog(aor: SipUri, uri: SipUri, call_id: str, tag: str) -> Dialog:
         is_secure=False,
         state=DialogState.EARLY,
     )
+
+
+def _refused(reason: Failure, request: Request | None, response: Response | None) -> RegistrationError:
+    if request is None or response is None:
+        return RegistrationError(reason.text, status=reason.status)
+    return RegistrationRefusedError(reason.text, request=request, response=response)
 
 
 def _is_gone(response: Response) -> bool:

@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 
 def renew(session: Session, request: Request, response: Response) -> Request | None:
-    """Build a refused INVITE again, with the next CSeq; `None` to give up."""
+    """Build a refused INVITE again, with the next CSeq; ``None`` to give up."""
     if response.status == 422:
         if not session.refreshing.may_retry(response):
             return None
         renewed = _build_again(session, request)
         repeat_credentials(session, renewed, proven_credentials(request, response))
         return renewed
-    if session.credentials is None:
+    known = session.agent.known_credentials(session.credentials)
+    if not known:
         return None
-    known = (session.credentials,)
     answers = answer_challenges(response, request, known, session.agent.entropy, session.nonce_counts)
     if not answers:
         return None
@@ -33,8 +33,8 @@ def renew(session: Session, request: Request, response: Response) -> Request | N
 
 def repeat_credentials(session: Session, request: Request, given: tuple[tuple[str, str], ...]) -> None:
     """Put credentials that were right before into a request ahead of a challenge (section 22.3)."""
-    if given and session.credentials is not None:
-        known = (session.credentials,)
+    known = session.agent.known_credentials(session.credentials)
+    if given and known:
         repeated = digest.repeat_credentials(given, request, known, session.agent.entropy, session.nonce_counts)
         set_credentials(request, repeated)
 

@@ -106,7 +106,7 @@ class Sending:
 
     def _with_contact(self, request: Request, flow: IFlow) -> Request:
         if request.method in NEEDS_CONTACT and "Contact" not in request.headers:
-            request.headers.add("Contact", self.contact(flow, request.from_.uri))
+            request.headers.add("Contact", self._agent.contact(flow, request.from_.uri, request))
         return request
 
 

@@ -49,12 +49,12 @@ class Session:
         early_dialogs: of an INVITE of this side without an answer, those in which something was acknowledged.
         flow: what the dialog's messages travel on.
         is_natted: whether the peer's Contact is not where it is reached.
-        credentials: for challenges of the peer, or `None`.
+        credentials: for challenges of the peer, or ``None``.
         nonce_counts: how often each nonce of the peer's was used.
         bye_headers: what its CANCEL or BYE says besides.
         is_over: nothing more will happen, and nothing more can be asked for.
-        answering: the last INVITE of the peer, or `None`.
-        calling: the last INVITE of this side, or `None`.
+        answering: the last INVITE of the peer, or ``None``.
+        calling: the last INVITE of this side, or ``None``.
         takes_early_updates: whether the user answers offers that come before the final response, by UPDATE or PRACK.
         passes_requests: whether the user answers OPTIONS and PUBLISH, and NOTIFY and SUBSCRIBE that are not about a
             REFER of this session, when it is established.
@@ -62,7 +62,7 @@ class Session:
         pinging: what it has instead.
         updates: the UPDATEs in its dialog.
         requests: those of the peer that the user answers.
-        referrals: its REFERs; `None` before the first one.
+        referrals: its REFERs; ``None`` before the first one.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class Session:
         """Say whether `update` may be called, and the peer would understand it.
 
         Args:
-            tag: the peer's in an early dialog of an INVITE of this side; `None` for the session's own dialog.
+            tag: the peer's in an early dialog of an INVITE of this side; ``None`` for the session's own dialog.
         """
         updates = self.updates_in(tag)
         return updates is not None and updates.is_allowed and self.is_free(updates)
@@ -319,7 +319,7 @@ class Session:
         end(self, event)
 
     def updates_in(self, tag: str | None) -> Updates | None:
-        """Give the UPDATEs of a dialog by the peer's tag, or of the session's own; `None` if it is not there."""
+        """Give the UPDATEs of a dialog by the peer's tag, or of the session's own; ``None`` if it is not there."""
         if self.dialog is None or tag not in (None, self.dialog.remote.tag):
             return None
         return self.updates

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from sipd.interfaces import Credentials
 from sipd.sip.session_timer import SessionTimerPolicy
 from sipd.sip.timers import TimerValues
 
@@ -14,6 +15,8 @@ KNOWN_METHODS = frozenset(
         "REFER", "MESSAGE", "UPDATE",
     )
 )  # fmt: skip
+#: Stands for none at all: a request that has these answers no challenge, whatever `AgentSettings.credentials` knows.
+NO_CREDENTIALS = Credentials(username="", password="", realm="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +38,8 @@ class AgentSettings:
         takes_referrals: whether the users of sessions are told of REFER; it gets 405 else.
         require_reliable: whether an INVITE from a caller without 100rel is refused with 421 (RFC 3262 section 3).
         refer_duration: seconds that the subscription lasts which a REFER makes (RFC 3515 section 2.4.4).
+        credentials: for challenges of any request, beside those that it brings along. Each should name its realm: one
+            that names none is tried with whoever asks.
     """
 
     name: str = "sipd"
@@ -48,3 +53,4 @@ class AgentSettings:
     takes_referrals: bool = False
     require_reliable: bool = False
     refer_duration: float = 180.0
+    credentials: tuple[Credentials, ...] = field(default=(), repr=False)

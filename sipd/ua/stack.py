@@ -51,7 +51,8 @@ class Layers:
 
     Attributes:
         transport: the listening points and connections.
-        transactions: what stands on it; its `core` is the caller's to set, and answers everything with 480 until then.
+        transactions: what stands on it; its ``core`` is the caller's to set, and answers everything with 480 until
+            then.
         resolver: from URIs to targets.
         clock: of all of them.
         entropy: of all of them.
@@ -160,7 +161,7 @@ def open_layers(
 
 
 def make_agent(layers: Layers, settings: AgentSettings | None = None) -> UserAgent:
-    """Put a user agent on top of the layers: their `core`. It ends with them.
+    """Put a user agent on top of the layers: their ``core``. It ends with them.
 
     Args:
         layers: that have none yet.

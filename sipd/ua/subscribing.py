@@ -57,7 +57,7 @@ class Subscription:
     Performs the effects of a `Resubscriber`, which knows when to ask; each SUBSCRIBE that is not a refresh makes an
     `OutgoingSubscription`, which knows the dialog. Every failure is told, and nothing of it has to be handled.
 
-    `async for notified in subscription` reads the notifications: see `NotificationIterator`.
+    ``async for notified in subscription`` reads the notifications: see `NotificationIterator`.
 
     Args:
         agent: sends the requests.
@@ -65,7 +65,7 @@ class Subscription:
         watch: told of each event; returns soon and does not raise.
 
     Attributes:
-        failure: why the last SUBSCRIBE failed; `None` after one that did not.
+        failure: why the last SUBSCRIBE failed; ``None`` after one that did not.
 
     Raises:
         ParseError: the event is no event package.
@@ -100,7 +100,7 @@ class Subscription:
 
     @property
     def state(self) -> State:
-        """Where it stands; `REGISTERED` is subscribed."""
+        """Where it stands; ``REGISTERED`` is subscribed."""
         return self._machine.state
 
     @property
@@ -115,7 +115,7 @@ class Subscription:
 
     @property
     def newest(self) -> Notified | None:
-        """The last notification, or `None`."""
+        """The last notification, or ``None``."""
         return self._notices.newest
 
     def __aiter__(self) -> NotificationIterator:
@@ -148,7 +148,7 @@ class Subscription:
         return waiting
 
     def stop(self) -> Deferred[None]:
-        """Unsubscribe; the Deferred fires when the last NOTIFY has come, or `leave_limit` of the timing is over."""
+        """Unsubscribe; the Deferred fires when the last NOTIFY has come, or ``leave_limit`` of the timing is over."""
         if self.state is State.STOPPED:
             return succeed(None)
         ending: Deferred[None] = Deferred()

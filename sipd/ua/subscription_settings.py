@@ -20,13 +20,13 @@ class SubscriptionSettings:
 
     Args:
         target: the URI of what is watched.
-        event: the event package, such as `presence`, with its `id` if it has one.
+        event: the event package, such as ``presence``, with its ``id`` if it has one.
         from_: who asks; without a tag.
         expires: seconds for which it is asked for each time.
         accept: types of state that can be read; others are answered with 415. Empty for what the package says.
         headers: more header fields of each SUBSCRIBE, those of its body among them.
         body: of each SUBSCRIBE, such as a filter.
-        credentials: for challenges, or `None`.
+        credentials: for challenges, or ``None``.
         next_hop: where the SUBSCRIBE is sent to; by default to its first Route, or to `target`.
         route: values of its Route, topmost first.
         timing: when it is asked for; its own `expires` is not looked at.
@@ -62,7 +62,7 @@ class SubscriptionSettings:
         return fields
 
     def refusal_of(self, notify: Request) -> int | None:
-        """Give the status by which a NOTIFY is refused, or `None` (RFC 3261 section 8.2.3)."""
+        """Give the status by which a NOTIFY is refused, or ``None`` (RFC 3261 section 8.2.3)."""
         if len(notify.body) > self.max_size_octets:
             return 413
         if self.accept and notify.body and notify.content_type not in {one.lower() for one in self.accept}:

@@ -28,7 +28,7 @@ class Timers:
         return len(self._running)
 
     def start(self, event: Enum, duration: float) -> None:
-        """Start one, to fire in `duration` seconds; one of the same event does not fire any more."""
+        """Start one, to fire in ``duration`` seconds; one of the same event does not fire any more."""
         running = self._running.pop(event, None)
         if running is not None:
             running.cancel()

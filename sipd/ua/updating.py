@@ -30,12 +30,12 @@ class Updates:
 
     Args:
         session: whose dialog it is.
-        early: an early dialog of an INVITE of this side; `None` for the session's own.
+        early: an early dialog of an INVITE of this side; ``None`` for the session's own.
 
     Attributes:
         is_allowed: whether the peer understands UPDATE, as it says itself.
         is_sending: whether one of this side waits for its answer.
-        description: Content-Type and octets of the description that this side gave last and the peer took, or `None`.
+        description: Content-Type and octets of the description that this side gave last and the peer took, or ``None``.
     """
 
     __slots__ = ("_answering", "_described_at", "_early", "_held", "_is_over", "_pracks", "_session", "description",
@@ -226,7 +226,7 @@ class Updates:
                 session.tell(Introduced(request))
 
     def offered(self, transaction: IServerTransaction, answered: Callable[[], None]) -> None:
-        """Take a PRACK with an offer: the user is told, and so is `answered` as soon as it has its answer.
+        """Take a PRACK with an offer: the user is told, and so is ``answered`` as soon as it has its answer.
 
         Raises:
             RequestRefusedError: nobody takes such offers, or it crosses another one.

@@ -53,7 +53,7 @@ class PhoneCase(SynchronousTestCase):
 
     def phone(self, address: str, user: str, **more: Any) -> Phone:
         """Put a phone on the network, and start it."""
-        account = more.pop("account", Account(f"sip:{user}@{address}"))
+        account = more.pop("account") if "account" in more else Account(f"sip:{user}@{address}")
         settings = more.pop("audio", EndpointSettings(rtcp_interval=0.0))
         phone = Phone(
             self.network.host(address),
@@ -92,7 +92,7 @@ class PhoneCase(SynchronousTestCase):
         for one in layers:
             self.assertEqual((len(one.transactions), 0 if one.agent is None else len(one.agent)), (0, 0))
         for phone in self.phones:
-            self.assertEqual(phone.calls, set())
+            self.assertEqual((phone.calls, dict(getattr(phone.reactor, "ports", {}))), (set(), {}))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sipd.errors import InvalidStateError, RegistrationError
+from sipd.errors import ConfigurationError, InvalidStateError, RegistrationError
 from sipd.media.endpoint.settings import EndpointSettings
 from sipd.phone.account import Account
 from sipd.phone.ended import EndedBy
 from sipd.phone.phone import Phone
-from sipd.testing.stack import SimulatedServer
+from sipd.testing.stack import SimulatedServer, sent_messages
+from sipd.ua.registering import RegistrationRefusedError
 from tests.phone.support import ALICE, BOB, SERVER, PhoneCase, answering
 
 
@@ -86,7 +87,8 @@ class RegistrationTests(AccountCase):
     def test_wrong_password(self) -> None:
         """A phone that is refused says so, and as a context manager is not entered."""
         bob = self.user(BOB, "bob", "wrong", register=True)
-        self.failureResultOf(self.begin(bob.__aenter__(), 5.0), RegistrationError)
+        error = self.failureResultOf(self.begin(bob.__aenter__(), 5.0), RegistrationRefusedError).value
+        self.assertEqual((error.response.status, str(error.request.to.uri)), (401, "sip:bob@example.com"))
         self.clock.advance(60.0)
         self.assertFalse(bob.running)
 
@@ -98,6 +100,20 @@ class RegistrationTests(AccountCase):
         self.successResultOf(stopping)
         self.clock.advance(60.0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_account(self) -> None:
+        """What an account says besides stands in its REGISTER; what it cannot say is refused when it is made."""
+        bob = self.user(BOB, "bob", "hidden", headers={"Allow": "INVITE, ACK, BYE", "X-Site": "7"})
+        bob.register()
+        self.clock.advance(1.0)
+        sent = [message.data for message in sent_messages(self.network) if message.data.startswith(b"REGISTER")]
+        self.assertEqual(len(sent), 2)
+        for data in sent:
+            self.assertIn(b"\r\nX-Site: 7\r\n", data)
+            self.assertEqual(data.count(b"\r\nAllow: "), 1)
+            self.assertIn(b"\r\nAllow: INVITE, ACK, BYE\r\n", data)
+        error = self.assertRaises(ConfigurationError, Account, "sip:x@example.com", headers={"X": "a\r\nY: b"})
+        self.assertEqual(len(error.problems), 1)
 
     def test_unregister(self) -> None:
         """A registration may be ended, and so may all of an account."""

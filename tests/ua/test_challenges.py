@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from twisted.internet.defer import Deferred
 
@@ -179,8 +179,8 @@ class ChallengeCase(SessionCase):
 class MatrixTests(ChallengeCase):
     """Every request, challenged in every way."""
 
-    def _passes(self, way: Way) -> None:
-        for method, send in self.everything(US_CREDENTIALS):
+    def _passes(self, way: Way, credentials: Credentials | None = US_CREDENTIALS) -> None:
+        for method, send in self.everything(credentials):
             send()
             for status, headers in way.refusals:
                 self.reply(method, status, headers)
@@ -225,6 +225,14 @@ class MatrixTests(ChallengeCase):
     def test_realm_changes(self) -> None:
         """A challenge for another realm is another question, not a refusal."""
         self._passes(WAYS["the realm changes"])
+
+    def test_credentials_for_all(self) -> None:
+        """What the user agent knows for a realm answers for it, beside what a request brings along, or alone."""
+        of_server, of_proxy = (replace(US_CREDENTIALS, realm=realm) for realm in ("server", "proxy"))
+        self.agent.settings = replace(self.agent.settings, credentials=(of_server, of_proxy))
+        self._passes(WAYS["proxy, then server"], None)
+        self.agent.settings = replace(self.agent.settings, credentials=(of_server,))
+        self._passes(WAYS["proxy, then server"], of_proxy)
 
     def test_algorithms(self) -> None:
         """Of several challenges the first that is understood is answered (RFC 8760 section 2.4)."""

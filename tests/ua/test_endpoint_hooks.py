@@ -87,6 +87,33 @@ class HookTests(EndpointCase):
         self.assertEqual((events[0].raw, events[6].raw), (events[1].raw, events[7].raw))
         self.assertEqual(parse_datagram(events[2].raw), events[2].response)
 
+    def test_answers(self) -> None:
+        """Each answer of a handler is told of once, with its request, however often it leaves."""
+        answered: list[tuple[str, int, str]] = []
+
+        def note(request: Request, response: Response, flow: IFlow) -> None:
+            answered.append((request.method, response.status, flow.host))
+
+        hooks = Hooks(on_answer=note)
+        self.endpoint.add_hooks(hooks)
+
+        def ring(request: Request, transaction: IServerTransaction) -> Response:
+            self.endpoint.respond(transaction, 180)
+            return request.response(486)
+
+        self.endpoint.on("INVITE", ring)
+        self.endpoint.on_stateless("MESSAGE", lambda request, flow: request.response(202))
+        self.receive()
+        self.receive("INVITE")
+        self.receive("MESSAGE")
+        self.clock.advance(3.0)
+        self.assertEqual(
+            answered, [("OPTIONS", 200, THEM), ("INVITE", 180, THEM), ("INVITE", 486, THEM), ("MESSAGE", 202, THEM)]
+        )
+        self.endpoint.remove_hooks(hooks)
+        self.receive()
+        self.assertEqual(len(answered), 4)
+
     def test_errors(self) -> None:
         """A flow that fails is told of, with its error."""
         errors: list[tuple[str, RemoteError]] = []

@@ -10,9 +10,11 @@ from zope.interface.verify import verifyObject
 
 from sipd.interfaces import IFlow, ListeningPoint
 from sipd.sip.fields import Via
+from sipd.sip.headers import Headers
 from sipd.sip.locate import Transport
+from sipd.sip.message import Request
 from sipd.sip.uri import parse_uri
-from sipd.ua.flows import is_behind_nat, stays_on
+from sipd.ua.flows import is_behind_nat, is_secured, stays_on
 
 POINT = ListeningPoint(
     name="p",
@@ -127,3 +129,23 @@ class StayTests(SynchronousTestCase):
     def test_hop_that_cannot_be_resolved_keeps_the_flow(self) -> None:
         """A tel URI as remote target leads nowhere else."""
         self.assertTrue(self._stays("tel:+4930123", Flow()))
+
+
+class SecuredTests(SynchronousTestCase):
+    """`is_secured`."""
+
+    def test_rows(self) -> None:
+        """Each row: a request URI and fields, and whether that is to be kept secure."""
+        for uri, headers, expected in (
+            ("sip:bob@example.com", (), False),
+            ("sips:bob@example.com", (), True),
+            ("sip:bob@example.com;transport=tls", (), False),
+            ("tel:+4930", (), False),
+            ("sip:bob@example.com", [("Route", "<sips:edge.example.com;lr>")], True),
+            ("sip:bob@example.com", [("Record-Route", "<sips:edge.example.com;lr>, <sip:b.example.com;lr>")], True),
+            ("sip:bob@example.com", [("Record-Route", "<sip:b.example.com;lr>, <sips:edge.example.com;lr>")], False),
+            ("sip:bob@example.com", [("Contact", "<sips:alice@example.com>")], True),
+            ("sip:bob@example.com", [("Record-Route", "<sip:b.example.com;lr>"), ("Contact", "<sips:a@b>")], False),
+            ("sips:example.com", [("Contact", "*")], True),
+        ):
+            self.assertEqual(is_secured(Request("INVITE", uri, Headers(headers))), expected, (uri, headers))

@@ -16,6 +16,7 @@ from sipd.ua.registering import (
     Refreshed,
     Registered,
     RegistrationEvent,
+    RegistrationRefusedError,
     RegistrationSettings,
     Unregistered,
 )
@@ -95,6 +96,17 @@ class RequestTests(RegistrationCase):
         self.assertEqual(register.headers.get_all("Contact"), [f"<sip:trunk-1@{US}:5060>"])
         self.assertEqual((register.expires, register.cseq.number), (600, 1))
         self.assertIn("path", register.headers.tokens("Supported"))
+
+    def test_fields_of_its_own(self) -> None:
+        """More fields may stand in each REGISTER, and another Allow."""
+        self.registration(headers=(("Allow", "INVITE, ACK, BYE"), ("X-Site", "7")))
+        for _ in range(2):
+            request = self.register()
+            self.assertEqual(request.headers.get_all("Allow"), ["INVITE, ACK, BYE"])
+            self.assertEqual(request.headers.get_all("X-Site"), ["7"])
+            self.assertIn("path", request.headers.tokens("Supported"))
+            self.grant()
+            self.clock.advance(400.0)
 
     def test_request_uri_of_its_own(self) -> None:
         """The request URI may be another one than the domain of the address of record."""
@@ -347,7 +359,10 @@ class ChallengeTests(RegistrationCase):
         waiting = registration.when_registered()
         self.challenge("n1")
         self.challenge("n2")
-        self.assertEqual(self.failureResultOf(waiting, RegistrationError).value.status, 401)
+        error = self.failureResultOf(waiting, RegistrationRefusedError).value
+        self.assertEqual((error.status, error.response.status, error.request.method), (401, 401, "REGISTER"))
+        self.assertIn("n2", error.response.headers.get("WWW-Authenticate") or "")
+        self.assertIn("Contact", error.request.headers)
         (event,) = self.events
         assert isinstance(event, Failed)
         self.assertEqual(event.text, "401 Unauthorized, with these credentials")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from twisted.internet import reactor as global_reactor  # noqa: TID251 - real sockets
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from sipd.errors import ConfigurationError, InvalidStateError, LocalError
+from sipd.errors import ConfigurationError, InvalidStateError, LocalError, TransportError
 from sipd.interfaces import ListeningPoint
 from sipd.sip.headers import Headers
 from sipd.sip.locate import Transport
@@ -23,6 +23,7 @@ from sipd.sip.uri import parse_uri
 from sipd.testing.clock import SimulatedClock
 from sipd.testing.network import Network
 from sipd.transport.resolver import Resolver
+from sipd.transport.upgrade import WebSocketSettings
 from sipd.ua.settings import AgentSettings
 from sipd.ua.stack import Layers, find_local_address, make_agent, open_layers, parse_listen
 from tests.transport.certificates import Authority
@@ -92,13 +93,30 @@ class ParseTests(SynchronousTestCase):
         assert tls is not None
         self.assertEqual((tls.certificate, tls.key, tls.authorities), ("C:\\a.pem", "C:\\a.pem", ()))
 
+    def test_websocket(self) -> None:
+        """For WS and WSS there are path and origins; WSS has files as TLS has."""
+        spec = parse_listen("ws:192.0.2.1:8080:path=/sip:origins=https\\://a.example,https\\://b.example\\:8443")
+        self.assertEqual(
+            spec.websocket, WebSocketSettings(path="/sip", origins=("https://a.example", "https://b.example:8443"))
+        )
+        self.assertEqual((spec.point.transport, spec.tls), (Transport.WS, None))
+        spec = parse_listen("wss:[::1]:0:cert=a.pem:ca=c.pem:advertise=df7jal23ls0d.invalid")
+        assert spec.tls is not None
+        self.assertEqual((spec.point.advertised_host, spec.tls.key), ("df7jal23ls0d.invalid", "a.pem"))
+        self.assertEqual(spec.websocket, WebSocketSettings())
+        self.assertIsNone(parse_listen("tcp:192.0.2.1:5060").websocket)
+
     def test_mistakes(self) -> None:
         """Everything else is refused in one line that shows the text and says what is wrong with it."""
         for text, problem in (
             ("", "not TRANSPORT:HOST:PORT"),
             ("udp:5060", "not TRANSPORT:HOST:PORT"),
             ("udp:[::1:5060", "not TRANSPORT:HOST:PORT"),
-            ("sctp:192.0.2.1:5060", "sctp is none of udp, tcp, tls"),
+            ("sctp:192.0.2.1:5060", "sctp is none of udp, tcp, tls, ws, wss"),
+            ("tcp:192.0.2.1:5060:path=/sip", "path is none of name, advertise"),
+            ("ws:192.0.2.1:80:cert=a", "cert is none of name, advertise, path, origins"),
+            ("ws:192.0.2.1:80:path=sip", "sip is no path"),
+            ("wss:192.0.2.1:443:origins=example.com", "example.com is no origin"),
             ("udp:localhost:5060", "localhost is no numeric address"),
             ("udp:::1:5060", "is no numeric address"),
             ("udp:192.0.2.1:65536", "65536 is no port"),
@@ -130,7 +148,7 @@ class ParseTests(SynchronousTestCase):
                 point = parse_listen(whole).point
             except ConfigurationError:
                 continue
-            self.assertIn(point.transport, (Transport.UDP, Transport.TCP, Transport.TLS))
+            self.assertIn(point.transport, Transport)
 
 
 class SimulatedTests(SynchronousTestCase):
@@ -277,6 +295,35 @@ class LoopbackTests(TestCase):
         make_agent(theirs)
         uri = f"sip:{theirs.points[0].sent_by};transport=tls"
         self.assertEqual((await make_agent(ours).request(options(uri))).status, 200)
+
+    async def test_websocket(self) -> None:
+        """The same over WebSocket, plain and inside of TLS."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        authority = Authority(folder)
+        certificate, key = authority.sign(["127.0.0.1"])
+        files = f"cert={certificate}:key={key}:ca={authority.path}"
+        for text in ("ws:127.0.0.1:0:path=/sip", f"wss:127.0.0.1:0:path=/sip:{files}"):
+            ours, theirs = self.open(text), self.open(text)
+            agent, _ = make_agent(ours), make_agent(theirs)
+            (point,) = theirs.points
+            uri = f"sip:{point.sent_by};transport={point.transport.uri_parameter}"
+            self.assertEqual((await agent.request(options(uri))).status, 200)
+
+    async def test_secure_websocket(self) -> None:
+        """A `sips` URI with `transport=ws` leads to WSS; a certificate for another name is refused."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        authority = Authority(folder)
+        certificate, key = authority.sign(["127.0.0.1"])
+        text = f"wss:127.0.0.1:0:cert={certificate}:key={key}:ca={authority.path}"
+        ours, theirs = self.open(text), self.open(text)
+        agent, _ = make_agent(ours), make_agent(theirs)
+        port = theirs.points[0].port
+        self.assertEqual((await agent.request(options(f"sips:127.0.0.1:{port};transport=ws"))).status, 200)
+        with self.assertRaises(TransportError) as caught:
+            await agent.request(options(f"sips:localhost:{port};transport=ws"))
+        self.assertIn("not for localhost", str(caught.exception))
 
     async def test_adopted_socket(self) -> None:
         """A UDP socket that is bound already is listened on like a text."""

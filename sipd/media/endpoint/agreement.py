@@ -28,12 +28,12 @@ class Agreement:
         index: of the media line.
         direction: which way media flows, as this side sees it.
         is_held: whether the peer holds, in any dialect.
-        encoding: of what is sent: `pcmu/8000`.
+        encoding: of what is sent: ``pcmu/8000``.
         payload_type: of what is sent, as the peer wants it.
         frames: of 20 ms, in each packet that is sent.
-        event: payload type and clock rate of the telephone events that the peer takes; `None` if it takes none.
+        event: payload type and clock rate of the telephone events that the peer takes; ``None`` if it takes none.
         received: encodings by payload type of what the peer may send.
-        remote: where the peer wants RTP; `None` if that is nowhere, or is not a number.
+        remote: where the peer wants RTP; ``None`` if that is nowhere, or is not a number.
         remote_rtcp: the same for RTCP.
         has_mux: whether RTCP goes with RTP (RFC 5761).
     """
@@ -118,7 +118,7 @@ def agree(
 
 
 def numeric(host: str) -> str | None:
-    """Give a numeric address as sockets write it; `None` if it is something else."""
+    """Give a numeric address as sockets write it; ``None`` if it is something else."""
     try:
         return str(ipaddress.ip_address(host))
     except ValueError:
@@ -144,7 +144,7 @@ def _received(mine: MediaDescription, theirs: MediaDescription) -> dict[int, str
 
 
 def _frames(theirs: MediaDescription) -> int:
-    """Give how many frames the peer would like in a packet: `a=ptime`, unless `a=maxptime` forbids."""
+    """Give how many frames the peer would like in a packet: ``a=ptime``, unless ``a=maxptime`` forbids."""
     wanted, most = (_milliseconds(theirs.attribute(name)) for name in ("ptime", "maxptime"))
     frames = (wanted or _FRAME) // _FRAME
     if most:

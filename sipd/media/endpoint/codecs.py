@@ -11,9 +11,9 @@ class EndpointCodec:
 
     Args:
         name: of its encoding, in lower case.
-        rtpmap: as `a=rtpmap` has it.
+        rtpmap: as ``a=rtpmap`` has it.
         payload_type: that it has always, or that it is given unless that is taken.
-        parameters: for `a=fmtp`; empty for none.
+        parameters: for ``a=fmtp``; empty for none.
         is_octet_wise: whether an octet is a sample, whatever came before.
         joins: whether the payloads of several frames in a row are the payload of all of them.
     """
@@ -59,6 +59,6 @@ EVENT_NAME = "telephone-event"
 
 
 def clock_rate_of(encoding: str) -> int:
-    """Give the clock rate in an encoding: `opus/48000/2`; 8000 if there is none that can be."""
+    """Give the clock rate in an encoding: ``opus/48000/2``; 8000 if there is none that can be."""
     rate = encoding.partition("/")[2].partition("/")[0]
     return int(rate) if rate.isdecimal() and 1000 <= int(rate[:7]) <= 192000 else 8000

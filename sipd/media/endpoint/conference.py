@@ -24,7 +24,7 @@ from sipd.media.sounds import FRAME_SAMPLES, SoundLibrary
 from sipd.rtp.g711 import decode_ulaw
 from sipd.rtp.mixing import mix, mix_minus
 
-#: An endpoint, or anything else that speaks and listens; either may be `None`.
+#: An endpoint, or anything else that speaks and listens; either may be ``None``.
 Participant: TypeAlias = "AudioEndpoint | tuple[ISource | None, ISink | None]"
 
 #: Frames of 20 ms between an endpoint and the conference, each way; the oldest are dropped.
@@ -40,7 +40,7 @@ class Conference:
     Args:
         pacer: gives the beats; the one that the endpoints have.
         sounds: for announcements.
-        writer: for recordings; `None` if there are none.
+        writer: for recordings; ``None`` if there are none.
         limit: how many may take part.
     """
 

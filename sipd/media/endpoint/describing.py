@@ -100,7 +100,7 @@ class Describer:
         formats = {self._number(codec.encoding, codec.payload_type): codec for codec in codecs}
         events = self._events({codec.clock_rate for codec in codecs})
         crypto = self._crypto_for_offer()
-        stream = self._stream(formats, events, direction, port(), protocol="RTP/AVP", has_mux=self._has_mux)
+        stream = self._stream(formats, events, direction, port(), protocol=self._profile(), has_mux=self._has_mux)
         before = () if self._local is None else self._local.media
         media = [reject_stream(each) for each in before] or [stream]
         media[self._index] = stream
@@ -125,7 +125,7 @@ class Describer:
             self._crypto.policy = self._policy()
             self._crypto.take_answer(_only(answer, self._index))
         elif answer.media[self._index].protocol.upper() not in PLAIN_PROFILES:
-            raise SdpError(f"answer with {answer.media[self._index].protocol} to an offer of RTP/AVP")
+            raise SdpError(f"answer with {answer.media[self._index].protocol} to a plain offer")
         return self._settle(offer, agreement, is_offerer=True)
 
     def offer_rejected(self) -> None:
@@ -242,10 +242,17 @@ class Describer:
             self._numbers[encoding] = number
         return number
 
+    def _profile(self) -> str:
+        """Give the profile of an offer, without encryption: what holds is kept."""
+        if self._local is None:
+            return self._settings.profile
+        protocol = self._local.media[self._index].protocol.upper()
+        return SECURE_PROFILES.get(protocol, protocol)
+
     # --- keys
 
     def _crypto_for_offer(self) -> LegCrypto | None:
-        """Give what makes keys for an offer; `None` if there are none to be.
+        """Give what makes keys for an offer; ``None`` if there are none to be.
 
         Raises:
             MediaEngineError: there have to be, and there is no SRTP here.

@@ -92,10 +92,10 @@ class DigitSender:
 
         Args:
             sender: sends packets of events.
-            event: payload type and clock rate of those that the peer takes; `None` for tones.
+            event: payload type and clock rate of those that the peer takes; ``None`` for tones.
 
         Returns:
-            `True` if a packet was sent, samples if they are to be sent, `False` if there is nothing to send.
+            ``True`` if a packet was sent, samples if they are to be sent, ``False`` if there is nothing to send.
         """
         if self._pause:
             self._pause -= 1

@@ -52,7 +52,7 @@ class AudioEndpoint:
         settings: see there.
         pacer: gives the beats; all endpoints of a process should share one.
         sounds: what `play` takes sounds from; to be shared as well.
-        entropy: for identifiers and keys, such as `secrets.token_bytes`.
+        entropy: for identifiers and keys, such as ``secrets.token_bytes``.
         canonical_name: of this side in RTCP (RFC 3550 section 6.5.1); something random without it (RFC 7022).
         writer: writes recordings; to be shared, and stopped by who made it. Without one, the endpoint starts a thread
             of its own for its first recording.
@@ -108,7 +108,7 @@ class AudioEndpoint:
         self._media_waiters: list[Deferred[None]] = []
         self._log_due: float | None = None
         self._is_closed = False
-        #: Who waits for the end; `None` once it is there.
+        #: Who waits for the end; ``None`` once it is there.
         self._close_waiters: list[Deferred[None]] | None = []
         self.on_digit: list[Callable[[str], object]] = self._listener.callbacks
 
@@ -168,17 +168,17 @@ class AudioEndpoint:
 
     @property
     def codec(self) -> str | None:
-        """What is sent: `pcmu/8000`; `None` before anything is agreed on."""
+        """What is sent: ``pcmu/8000``; ``None`` before anything is agreed on."""
         return None if self._agreement is None else self._agreement.encoding
 
     @property
     def remote(self) -> Address | None:
-        """Where media goes: where it comes from, before that where the peer said; `None` if nobody knows."""
+        """Where media goes: where it comes from, before that where the peer said; ``None`` if nobody knows."""
         return self._wire.remote
 
     @property
     def local(self) -> Address | None:
-        """Where media comes in; `None` before the sockets are open."""
+        """Where media comes in; ``None`` before the sockets are open."""
         return self._wire.local
 
     @property
@@ -236,9 +236,9 @@ class AudioEndpoint:
         It begins when there is a codec, and goes on while the peer holds.
 
         Args:
-            what: the path of a WAVE file; `tone:de:ringback`, or a tone of one's own, `tone:440+480 2000/4000`
-                (`sipd.rtp.tones.parse_tone_pattern`); `silence:2.0`; or a source.
-            times: how often; `None` for ever. A source is played once.
+            what: the path of a WAVE file; ``tone:de:ringback``, or a tone of one's own, ``tone:440+480 2000/4000``
+                (`sipd.rtp.tones.parse_tone_pattern`); ``silence:2.0``; or a source.
+            times: how often; ``None`` for ever. A source is played once.
             gain: in decibel.
 
         Returns:
@@ -247,7 +247,7 @@ class AudioEndpoint:
             was closed.
 
         Raises:
-            ValueError: `times` is below 1.
+            ValueError: ``times`` is below 1.
         """
         if times is not None and times < 1:
             raise ValueError("a sound that is played less than once")
@@ -270,7 +270,7 @@ class AudioEndpoint:
         They wait while nothing may be sent, as on hold.
 
         Args:
-            digits: `0` to `9`, `*`, `#`, `A` to `D`, and `,` for two seconds of nothing.
+            digits: ``0`` to ``9``, ``*``, ``#``, ``A`` to ``D``, and ``,`` for two seconds of nothing.
             duration: of each, in seconds: 0.04 to 8.0.
             pause: after each, the same.
 
@@ -290,8 +290,8 @@ class AudioEndpoint:
         """Send what a source gives, and give a sink what is heard, instead of those before.
 
         Args:
-            source: is read at each beat, until it is over; what is played goes before it. `None` for none.
-            sink: gets 20 ms at each beat. `None` for none.
+            source: is read at each beat, until it is over; what is played goes before it. ``None`` for none.
+            sink: gets 20 ms at each beat. ``None`` for none.
         """
         self._check_open()
         self._speaker.is_raw = False
@@ -301,7 +301,7 @@ class AudioEndpoint:
             end_sink(before)
 
     def record(self, path: str | Path, *, both: bool = False) -> Recording:
-        """Record what is heard from now on, or from when there is an agreement. Until `stop`, or the end of the call.
+        """Record what is heard from now on, or from when there is an agreement. Until ``stop``, or the end of the call.
 
         Args:
             path: of a WAVE file, 8000 Hz and 16 bits; a number is put into its name if that is taken.
@@ -339,7 +339,7 @@ class AudioEndpoint:
         """Take a digit of the peer that came in another way, as by SIP INFO: it is heard and collected like the others.
 
         Args:
-            digit: one of `0` to `9`, `*`, `#`, `A` to `D`; anything else is passed over.
+            digit: one of ``0`` to ``9``, ``*``, ``#``, ``A`` to ``D``; anything else is passed over.
         """
         if len(digit) == 1 and digit.upper() in DIGITS and not self._is_closed:
             self._listener.digit(digit.upper())

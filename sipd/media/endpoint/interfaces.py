@@ -21,7 +21,7 @@ class ISource(Interface):
             count: how many samples are wanted at most: those of 20 ms.
 
         Returns:
-            So many samples; fewer, or none, if there are no more at the moment: silence follows then. `None` if it is
+            So many samples; fewer, or none, if there are no more at the moment: silence follows then. ``None`` if it is
             over: it is not asked again.
         """
 

@@ -37,7 +37,7 @@ class Playing(ABC):
 
     @abstractmethod
     def piece(self, name: str) -> Piece | None:
-        """Give the next 20 ms; `None` if there is nothing at the moment.
+        """Give the next 20 ms; ``None`` if there is nothing at the moment.
 
         Args:
             name: of the codec that payloads have to be of.
@@ -70,7 +70,7 @@ class SoundPlaying(Playing):
     Args:
         library: has it.
         sound: which one.
-        times: how often; `None` for ever.
+        times: how often; ``None`` for ever.
         gain: in decibel.
         ended: see `Playing`.
     """

@@ -53,13 +53,13 @@ class Protection:
         return packet if self._outbound is None else self._outbound.protect_rtcp(packet)
 
     def unprotect(self, packet: bytes) -> bytes | None:
-        """Give the RTP packet that came; `None` if it is not one of the peer's."""
+        """Give the RTP packet that came; ``None`` if it is not one of the peer's."""
         if self._inbound is None:
             return packet
         return self._checked(self._inbound.unprotect(packet))
 
     def unprotect_rtcp(self, packet: bytes) -> bytes | None:
-        """Give the RTCP packet that came; `None` if it is not one of the peer's."""
+        """Give the RTCP packet that came; ``None`` if it is not one of the peer's."""
         if self._inbound is None:
             return packet
         return self._checked(self._inbound.unprotect_rtcp(packet))

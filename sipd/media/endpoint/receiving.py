@@ -19,7 +19,7 @@ from sipd.rtp.packet import RtpPacket, parse_packet
 from sipd.rtp.playout import StreamFormat
 from sipd.rtp.quality import Quality, StreamQuality
 
-#: Comfort noise, which needs no `a=rtpmap` (RFC 3389).
+#: Comfort noise, which needs no ``a=rtpmap`` (RFC 3389).
 _COMFORT_NOISE = 13
 
 
@@ -146,7 +146,7 @@ class RtpReceiver:
         )
 
     def take(self) -> array[int] | None:
-        """Give the next 20 ms; `None` if there is silence."""
+        """Give the next 20 ms; ``None`` if there is silence."""
         return self._jitter.take(self._seconds())
 
     def quality(self) -> Quality:
@@ -154,7 +154,7 @@ class RtpReceiver:
         return self._quality.snapshot()
 
     def interval(self) -> Received | None:
-        """Give what a report is to say; `None` if nothing came."""
+        """Give what a report is to say; ``None`` if nothing came."""
         quality = self._quality.snapshot()
         if quality.ssrc is None:
             return None

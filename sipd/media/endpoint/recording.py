@@ -35,8 +35,8 @@ class Recording:
     """One recording; made by `AudioEndpoint.record`. After four hours it ends by itself.
 
     Args:
-        path: what the file is to be called; if that is taken, `-2` and so on is put behind the stem. Until it is
-            complete its name ends with `.part`.
+        path: what the file is to be called; if that is taken, ``-2`` and so on is put behind the stem. Until it is
+            complete its name ends with ``.part``.
         writer: writes.
         channels: 1 or 2.
         ended: called when it ends.
@@ -99,7 +99,7 @@ class Recording:
         return self._file.path or self._wanted
 
     def frame(self, heard: array[int] | None, said: array[int] | None) -> None:
-        """Take 20 ms; `None` is silence."""
+        """Take 20 ms; ``None`` is silence."""
         if self._ended is None:
             return
         self._heard.append(_SILENCE if heard is None else heard)
@@ -179,7 +179,7 @@ class Recordings:
 
     Args:
         reactor: starts a thread where there is no writer, if it can.
-        writer: writes; `None` for a thread of the endpoint's own, once there is something to write.
+        writer: writes; ``None`` for a thread of the endpoint's own, once there is something to write.
     """
 
     __slots__ = ("_own_writer", "_reactor", "_running", "_writer")

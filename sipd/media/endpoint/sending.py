@@ -86,7 +86,7 @@ class RtpSender:
             self.packets = self.octets = 0
 
     def frame(self, payload: bytes | None) -> None:
-        """Send 20 ms, or let them pass in silence if that is `None`: the packet after it is marked."""
+        """Send 20 ms, or let them pass in silence if that is ``None``: the packet after it is marked."""
         if payload is None:
             self._flush()
             self._is_marked = True

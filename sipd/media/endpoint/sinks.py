@@ -16,7 +16,7 @@ from sipd.media.endpoint.queues import DroppingQueue
 
 @implementer(IEndingSink)
 class QueueSink:
-    """What a coroutine reads: `async for frame in sink`, until the endpoint is closed.
+    """What a coroutine reads: ``async for frame in sink``, until the endpoint is closed.
 
     Args:
         limit: frames of 20 ms that may wait; the oldest are dropped.
@@ -67,7 +67,7 @@ class Detector(Protocol):
 
 @implementer(ISink)
 class Detecting:
-    """Lets detectors listen: `call.connect(None, Detecting(ToneDetector((425,), told), SilenceDetector(told)))`.
+    """Lets detectors listen: ``call.connect(None, Detecting(ToneDetector((425,), told), SilenceDetector(told)))``.
 
     Args:
         detectors: of `sipd.rtp.detection`.

@@ -41,7 +41,7 @@ class MediaSocket(DatagramProtocol):
         self._receive = receive
 
     def datagramReceived(self, datagram: bytes, addr: Address) -> None:
-        """See `DatagramProtocol`."""
+        """See ``DatagramProtocol``."""
         if self._receive is not None:
             self._receive(datagram, (addr[0], addr[1]))
 
@@ -103,7 +103,7 @@ class SocketPair:
         return closing.addCallback(lambda _: None)
 
     def _bind(self, reactor: IReactorUDP, host: str, port: int) -> int:
-        """Bind both, or none and raise `CannotListenError`; give the port of RTP."""
+        """Bind both, or none and raise ``CannotListenError``; give the port of RTP."""
         first = reactor.listenUDP(port, self.rtp, interface=host, maxPacketSize=_MAX_OCTETS)
         number = _port_of(first)
         try:

@@ -24,9 +24,9 @@ _LONGEST_SILENCE = 3600.0
 def sound_of(what: str | Path) -> tuple[Sound, int]:
     """Give what a text names, and how often it is in it.
 
-    `tone:de:ringback` is a tone of a country, `tone:440+480 2000/4000` one as `parse_tone_pattern` reads it; both are
-    played for one period, a tone without an end for a second. `silence:2.0` is so many seconds of nothing. Everything
-    else is the path of a WAVE file.
+    ``tone:de:ringback`` is a tone of a country, ``tone:440+480 2000/4000`` one as `parse_tone_pattern` reads it; both
+    are played for one period, a tone without an end for a second. ``silence:2.0`` is so many seconds of nothing.
+    Everything else is the path of a WAVE file.
 
     Raises:
         SoundError: there is no such tone.
@@ -70,11 +70,11 @@ class FileSource:
 
     Args:
         samples: one channel, 8000 a second.
-        times: how often; `None` for ever.
+        times: how often; ``None`` for ever.
         gain: in decibel.
 
     Raises:
-        ValueError: there are none, or `times` is below 1.
+        ValueError: there are none, or ``times`` is below 1.
     """
 
     __slots__ = ("_place", "_samples", "_times")
@@ -108,7 +108,7 @@ class ToneSource:
 
     Args:
         pattern: see there.
-        duration: seconds; `None` for ever.
+        duration: seconds; ``None`` for ever.
     """
 
     __slots__ = ("_end", "_pattern", "_place")
@@ -134,7 +134,7 @@ class SilenceSource:
     """Silence.
 
     Args:
-        duration: seconds; `None` for ever.
+        duration: seconds; ``None`` for ever.
     """
 
     __slots__ = ("_left",)
@@ -154,7 +154,7 @@ class SilenceSource:
 
 @implementer(ISource)
 class QueueSource:
-    """What a coroutine gives: `await source.put(samples)` goes on when there is room again.
+    """What a coroutine gives: ``await source.put(samples)`` goes on when there is room again.
 
     Args:
         limit: seconds that may wait; `put` waits while there are more.
@@ -180,7 +180,7 @@ class QueueSource:
         """Give samples, however many; they are taken at once.
 
         Returns:
-            When the next ones should come: at once as long as less than `limit` waits. To cancel it changes nothing
+            When the next ones should come: at once as long as less than ``limit`` waits. To cancel it changes nothing
             but that. Fails with `InvalidStateError` if the source has ended.
         """
         if self._is_ended:

@@ -15,10 +15,10 @@ class EndpointStatistics:
     """Counters and figures. Times are seconds.
 
     Args:
-        codec: that is sent, `pcmu/8000`; `None` before anything is agreed on.
+        codec: that is sent, ``pcmu/8000``; ``None`` before anything is agreed on.
         is_secure: whether it is SRTP.
-        local: where media comes in; `None` before the sockets are open.
-        remote: where media goes; `None` if nobody knows.
+        local: where media comes in; ``None`` before the sockets are open.
+        remote: where media goes; ``None`` if nobody knows.
         packets_sent: RTP packets.
         octets_sent: of their payloads.
         unsent: datagrams that the system refused.
@@ -29,13 +29,13 @@ class EndpointStatistics:
         foreign: datagrams that came from elsewhere, and were dropped.
         malformed: datagrams that were no RTP or RTCP, or of no kind that was agreed on.
         refused: datagrams that were not encrypted as they should be.
-        jitter: of what comes (RFC 3550 section 6.4.1); `None` if nothing can be told.
-        round_trip: to the peer and back; `None` if its reports do not say.
-        remote_loss: fraction that the peer lost between its last two reports; `None` if it reported nothing.
+        jitter: of what comes (RFC 3550 section 6.4.1); ``None`` if nothing can be told.
+        round_trip: to the peer and back; ``None`` if its reports do not say.
+        remote_loss: fraction that the peer lost between its last two reports; ``None`` if it reported nothing.
         remote_lost: packets that the peer lost.
-        remote_jitter: that the peer has; `None` if it reported nothing.
+        remote_jitter: that the peer has; ``None`` if it reported nothing.
         digits: that were heard.
-        mos: what is heard, as people would judge it: 1.0 to 4.5 (`sipd.rtp.emodel`); `None` if nothing came.
+        mos: what is heard, as people would judge it: 1.0 to 4.5 (`sipd.rtp.emodel`); ``None`` if nothing came.
     """
 
     codec: str | None
@@ -66,7 +66,7 @@ def statistics_of(wire: Wire, agreement: Agreement | None, digits: int) -> Endpo
 
     Args:
         wire: where packets come and go.
-        agreement: that holds; `None` if there is none yet.
+        agreement: that holds; ``None`` if there is none yet.
         digits: that were heard.
     """
     receiver = wire.receiver

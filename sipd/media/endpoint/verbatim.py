@@ -21,12 +21,12 @@ class VerbatimEndpoint:
     """Says what it is told to say, and keeps what the peer says.
 
     Args:
-        description: what every offer says, and every answer too where `answer` is not given. Octets are not checked
+        description: what every offer says, and every answer too where ``answer`` is not given. Octets are not checked
             beyond being a session description.
         answer: writes answers.
 
     Attributes:
-        remote: what the peer has said last, or `None`.
+        remote: what the peer has said last, or ``None``.
         on_remote: called with it each time.
 
     Raises:

@@ -101,12 +101,12 @@ class Wire:
 
     @property
     def local(self) -> Address | None:
-        """Where RTP comes in; `None` before the sockets are open."""
+        """Where RTP comes in; ``None`` before the sockets are open."""
         return None if self._sockets is None else (self._host, self._sockets.port)
 
     @property
     def remote(self) -> Address | None:
-        """Where RTP goes; `None` if nobody knows."""
+        """Where RTP goes; ``None`` if nobody knows."""
         return None if self._agreement is None else self.receiver.latch.remote
 
     @property

@@ -165,7 +165,9 @@ class OfferTests(DescribingTestCase):
                 describer = self.describer()
                 self.offer(describer)
                 self.assertRaises(SdpError, describer.take_answer, describe(media))
-                self.offer(describer)  # the first one is void
+                self.assertRaises(InvalidStateError, self.offer, describer)
+                describer.offer_rejected()
+                self.offer(describer)
 
     def test_no_answer_without_an_offer(self) -> None:
         """There is nothing to be answered before an offer was made."""
@@ -268,6 +270,15 @@ class AnswerTests(DescribingTestCase):
         self.assertEqual([each.port for each in answer.media], [0, PORT])
         self.assertEqual(answer.media[1].protocol, "RTP/AVP")
 
+    def test_profiles(self) -> None:
+        """The profile with feedback is offered if that is wanted, and what was agreed on stays in later offers."""
+        for security, profile in ((Security.NONE, "RTP/AVPF"), (Security.OFFERED, "RTP/SAVPF")):
+            offer = self.offer(self.describer(security=security, profile="RTP/AVPF"))
+            self.assertEqual(offer.media[0].protocol, profile)
+            describer = self.describer()
+            self.answer(describer, offer)
+            self.assertEqual(self.offer(describer).media[0].protocol, profile)
+
     def test_secure_offers(self) -> None:
         """What is offered encrypted is not accepted in plain."""
         describer = self.describer(security=Security.OFFERED)
@@ -342,7 +353,7 @@ class SettingsTests(SynchronousTestCase):
     """What settings may be."""
 
     def test_what_cannot_be(self) -> None:
-        """Codecs nobody knows, none, one twice; ports without a pair; times below nothing."""
+        """Codecs nobody knows, none, one twice; ports without a pair; other profiles; times below nothing."""
         for wrong in (
             {"codecs": ("g729",)},
             {"codecs": ()},
@@ -351,6 +362,7 @@ class SettingsTests(SynchronousTestCase):
             {"ports": (6000, 5000)},
             {"ports": (65535, 70000)},
             {"advertised_port": 65535},
+            {"profile": "RTP/SAVP"},
             {"rtcp_interval": -1.0},
         ):
             with self.subTest(wrong):
