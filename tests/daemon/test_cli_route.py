@@ -110,7 +110,7 @@ class DryRunTests(RouteCase):
 
     def test_by_a_route(self) -> None:
         """Each rule that was tried is there with its reason, the attempt with its timers, and the INVITE as it is."""
-        values = self.route("alice", "030123")
+        values = self.route("alice", "030123", "--at", "2026-11-22T23:30+01:00")
         self.assertEqual((values["from"], values["to"]), ("sip:alice@example.com", "sip:030123@example.com"))
         self.assertEqual((values["must_authenticate"], values["user"], values["answer"]), (True, "alice", None))
         self.assertEqual(values["route"], "gateway")
