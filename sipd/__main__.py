@@ -1,4 +1,4 @@
-"""`python -m sipd`: the command `sipd`."""
+"""``python -m sipd``: the command ``sipd``."""
 
 import sys
 

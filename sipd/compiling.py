@@ -50,7 +50,7 @@ def _is_wanted() -> bool:
 
 @contextmanager
 def _extensions() -> Iterator[None]:
-    """Add the compiled modules to what `setup` is called with: setup.cfg cannot name them."""
+    """Add the compiled modules to what ``setup`` is called with: setup.cfg cannot name them."""
     if not _is_wanted():
         yield
         return

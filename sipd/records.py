@@ -14,12 +14,12 @@ class StreamStatistics:
     Args:
         leg: its name.
         stream: the number of the media line, from 0.
-        media: its kind, as in `m=`.
+        media: its kind, as in ``m=``.
         packets: that were relayed, without RTCP.
         size_octets: of them, with their RTP headers.
         rtcp_packets: that were relayed.
         dropped: foreign ones, and those that came while nobody was connected.
-        source: where they come from, as `host:port`.
+        source: where they come from, as ``host:port``.
         foreign_source: the first one that was not believed.
         lost: that never came, by their sequence numbers.
         late: that came out of order.
@@ -74,10 +74,10 @@ class Decision:
 
     Args:
         at: seconds of the wall clock.
-        kind: a short fixed word: `received`, `authenticated`, `routed`, `attempt`, `answered`, `ended`, ...
+        kind: a short fixed word: ``received``, ``authenticated``, ``routed``, ``attempt``, ``answered``, ``ended``, ...
         text: one line for a person.
-        leg: `a`, `b1`, ... or empty for the call.
-        user: the name of the user of ours on that leg, where the leg has `joined` or `left` an answered call.
+        leg: ``a``, ``b1``, ... or empty for the call.
+        user: the name of the user of ours on that leg, where the leg has ``joined`` or ``left`` an answered call.
     """
 
     at: float
@@ -89,7 +89,7 @@ class Decision:
 
 @dataclass(slots=True, kw_only=True)
 class AttemptRecord:
-    """What is kept of one leg beside the caller's. Times are Unix seconds; `None` if it did not happen.
+    """What is kept of one leg beside the caller's. Times are Unix seconds; ``None`` if it did not happen.
 
     Args:
         leg: its name.
@@ -102,9 +102,9 @@ class AttemptRecord:
         ringing_at: when the first provisional response but 100 came.
         status: how it ended, as the caller may be told; 0 if it had no outcome of its own.
         reason: the phrase, or why it was given up.
-        cause: a short word for a failure: `sip:486`, `timeout`, `no-answer`, ...
+        cause: a short word for a failure: ``sip:486``, ``timeout``, ``no-answer``, ...
         reasons: the Reason values of the response that refused it (RFC 3326), as they came.
-        codecs: that were agreed on: `pcma/8000`.
+        codecs: that were agreed on: ``pcma/8000``.
     """
 
     leg: str
@@ -127,7 +127,7 @@ class AttemptRecord:
 
 @dataclass(slots=True, kw_only=True)
 class CallRecord:
-    """What is kept of a call when it is over, answered or not. Times are Unix seconds; `None` if it did not happen."""
+    """What is kept of a call that is over, answered or not. Times are Unix seconds; ``None`` if it did not happen."""
 
     id: str
     call_id: str

@@ -26,7 +26,7 @@ class CallPage(Resource):
     isLeaf = True
 
     def __init__(self, phone: Phone) -> None:
-        super().__init__()
+        Resource.__init__(self)
         self.phone = phone
 
     def render_GET(self, request: Any) -> bytes:

@@ -8,14 +8,18 @@ next hop sends. Requests within a dialog that began here go where the dialog say
 
 import secrets
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import react
 from zope.interface import implementer
 
+from sipd.interfaces import IFlow
 from sipd.proxy.interfaces import IProxyRouter, ProxyTarget
 from sipd.proxy.stateful import StatefulProxy
-from sipd.sip.uri import parse_uri
+from sipd.sip.message import Request
+from sipd.sip.uri import parse_sip_uri
 from sipd.ua.stack import open_layers
 
 
@@ -23,17 +27,17 @@ from sipd.ua.stack import open_layers
 class NextHop:
     """Sends every request to one place, its Request-URI as it came; and what comes from there to its Request-URI."""
 
-    def __init__(self, uri):
-        self.uri = parse_uri(uri)
+    def __init__(self, uri: str) -> None:
+        self.uri = parse_sip_uri(uri)
 
-    def targets(self, request, flow):
+    def targets(self, request: Request, flow: IFlow) -> Deferred[Sequence[Sequence[ProxyTarget]]]:
         """See `IProxyRouter`: rounds of targets."""
         if (flow.host, flow.port) == (self.uri.host, self.uri.port or 5060):
             return succeed([[ProxyTarget(uri=request.uri, follows_routes=True)]])
         return succeed([[ProxyTarget(uri=request.uri, next_hop=self.uri)]])
 
 
-def main(reactor, listen, next_hop):
+def main(reactor: Any, listen: str, next_hop: str) -> Deferred[None]:
     """Run until Ctrl-C."""
     layers = open_layers(reactor, listen.split(","))
     proxy = layers.transactions.core = StatefulProxy(

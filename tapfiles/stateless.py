@@ -7,13 +7,16 @@ It stands on the transport layer alone. With the same key for all of them any nu
 
 import secrets
 import sys
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 from zope.interface import implementer
 
+from sipd.interfaces import IFlow
 from sipd.proxy.interfaces import IStatelessRouter, ProxyTarget
 from sipd.proxy.stateless import StatelessProxy
+from sipd.sip.message import Request
 from sipd.sip.uri import parse_uri
 from sipd.ua.stack import open_layers
 
@@ -22,15 +25,15 @@ from sipd.ua.stack import open_layers
 class NextHop:
     """Sends every request to one place, its Request-URI as it came."""
 
-    def __init__(self, uri):
+    def __init__(self, uri: str) -> None:
         self.uri = parse_uri(uri)
 
-    def target(self, request, flow):
+    def target(self, request: Request, flow: IFlow) -> ProxyTarget:
         """See `IStatelessRouter`."""
         return ProxyTarget(uri=request.uri, next_hop=self.uri)
 
 
-def main(reactor, listen, next_hop):
+def main(reactor: Any, listen: str, next_hop: str) -> Deferred[None]:
     """Run until Ctrl-C."""
     layers = open_layers(reactor, listen.split(","))
     proxy = layers.transport.receiver = StatelessProxy(

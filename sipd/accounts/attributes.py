@@ -52,7 +52,7 @@ class QuestionSettings:
 
     Args:
         form: of the digest.
-        has_realm: whether User-Name is `user@realm`, as Kamailio sends it, or the user alone.
+        has_realm: whether User-Name is ``user@realm``, as Kamailio sends it, or the user alone.
         nas_identifier: who asks (RFC 2865 section 5.32).
     """
 

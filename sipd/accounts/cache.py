@@ -104,7 +104,7 @@ class AccountCache:
         return self._fresh(name) is not None
 
     def find(self, name: str) -> Deferred[StoredAccount | None]:
-        """Give a user; `None` if it is certain that there is none of that name here.
+        """Give a user; ``None`` if it is certain that there is none of that name here.
 
         Fails with `StoreUnavailableError` or `MalformedAccountError`.
         """

@@ -1,4 +1,4 @@
-"""Accounts in a database: a table of sipd's own, or Kamailio's `subscriber` as it is. SQLAlchemy Core, and alembic.
+"""Accounts in a database: a table of sipd's own, or Kamailio's ``subscriber`` as it is. SQLAlchemy Core, and alembic.
 
 Everything here blocks, and runs in the threads of `sipd.accounts.sql`, which imports this module there: that takes a
 fifth of a second.
@@ -56,7 +56,7 @@ _HASHES = {
     "ha1b": ("MD5", True),
     "ha1_sha512t256": ("SHA-512-256", False),
 }
-#: Columns of a `subscriber` table that are of use; only the first two need to be there.
+#: Columns of a ``subscriber`` table that are of use; only the first two need to be there.
 _OF_SUBSCRIBER = ("username", "domain", "password", "ha1", "ha1b", "ha1_sha256", "ha1_sha512t256")
 
 
@@ -88,7 +88,7 @@ class AccountDatabase:
         self._table: sa.Table | None = None
 
     def find(self, name: str) -> Values | None:
-        """Give an account; `None` if there is none.
+        """Give an account; ``None`` if there is none.
 
         Raises:
             StoreUnavailableError: it failed.
@@ -184,7 +184,7 @@ def upgrade(connection: sa.Connection) -> None:
 
 
 def _reflected(connection: sa.Connection, name: str) -> sa.Table:
-    """Give the columns of a `subscriber` table that are of use: old versions have fewer."""
+    """Give the columns of a ``subscriber`` table that are of use: old versions have fewer."""
     found = {column["name"] for column in sa.inspect(connection).get_columns(name)}
     missing = [column for column in _OF_SUBSCRIBER[:2] if column not in found]
     if missing:

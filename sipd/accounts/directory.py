@@ -185,7 +185,7 @@ class OfAccounts(Mapping[str, T]):
 
     Args:
         directory: who they are.
-        of: gives the property; `None` if the user has none.
+        of: gives the property; ``None`` if the user has none.
     """
 
     def __init__(self, directory: AccountDirectory, of: Callable[[Account], T | None]) -> None:

@@ -42,7 +42,7 @@ class StoredAccount:
 
     Args:
         account: the account.
-        password: clear text, or `None`.
+        password: clear text, or ``None``.
         ha1: digest algorithm to H(user:realm:password), lower-case hex.
         ha1_of_address: the same of H(user@domain:realm:password), for phones that put their address into the digest;
             Kamailio calls it ha1b.
@@ -77,7 +77,7 @@ class IAccountStore(Interface):
     """Has accounts, somewhere else."""
 
     def find(name: str) -> Deferred[StoredAccount | None]:
-        """Give a user; `None` if it is certain that there is none of that name here.
+        """Give a user; ``None`` if it is certain that there is none of that name here.
 
         Fails with `StoreUnavailableError` or `MalformedAccountError`. Cancelling it gives up.
         """

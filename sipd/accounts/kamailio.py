@@ -1,4 +1,4 @@
-"""Reads the users and contacts of a Kamailio 5: the tables `subscriber` (auth_db) and `location` (usrloc).
+"""Reads the users and contacts of a Kamailio 5: the tables ``subscriber`` (auth_db) and ``location`` (usrloc).
 
 The columns are those of Kamailio's documentation and scripts; old versions have fewer, and what is missing counts as
 empty. Everything here blocks.
@@ -26,7 +26,7 @@ from sipd.sip.uri import SipUri, parse_uri
 
 #: One row by its columns.
 Row = Mapping[str, Any]
-#: A row of sipd's table `accounts`.
+#: A row of sipd's table ``accounts``.
 Values = dict[str, object]
 
 SUBSCRIBER_COLUMNS = ("username", "domain", "password", "ha1", "ha1b", "ha1_sha256", "ha1_sha512t256")
@@ -67,7 +67,7 @@ class Place:
     Args:
         domains: whose users these are, in lower case; the first is that of contacts without a domain.
         realm: of digest, for which hashes have to be good.
-        zone: in which Kamailio wrote points in time; `None` for that of this machine.
+        zone: in which Kamailio wrote points in time; ``None`` for that of this machine.
         points: the listening points: a contact that came to the same socket of Kamailio's belongs to it.
     """
 
@@ -145,7 +145,7 @@ def rank(row: Row, place: Place) -> int:
 
 
 def read_subscriber(row: Row, place: Place) -> Values:
-    """Give a row of `accounts` for one of `subscriber`.
+    """Give a row of ``accounts`` for one of ``subscriber``.
 
     A password that does not fit the hash beside it is left out: it is the hash that Kamailio checks by default.
 
@@ -197,7 +197,7 @@ def read_subscriber(row: Row, place: Place) -> Values:
 
 
 def read_location(row: Row, place: Place, now: float) -> Binding:
-    """Give the binding for a row of `location`.
+    """Give the binding for a row of ``location``.
 
     Args:
         row: the row.
@@ -305,7 +305,7 @@ def _source(text: str, point: str) -> Target | None:
 
 
 def _point(socket: str, points: Sequence[ListeningPoint]) -> str:
-    """Give the name of the listening point that has the address of a socket of Kamailio's, written `udp:host:port`."""
+    """Give the name of the listening point with the address of a socket of Kamailio's, written ``udp:host:port``."""
     transport, _, place = socket.partition(":")
     host, _, port = place.rpartition(":")
     for point in points:

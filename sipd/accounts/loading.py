@@ -25,7 +25,7 @@ class LoadingRouter:
     out. A store that cannot be asked is a 503, not a guess.
 
     Args:
-        behind: the router; its `is_user` is `directory.is_user`.
+        behind: the router; its ``is_user`` is ``directory.is_user``.
         directory: who the users are.
     """
 

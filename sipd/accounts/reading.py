@@ -44,15 +44,15 @@ class Reader(Protocol):
 class AccountReader:
     """Reads tables of values, such as a row or a JSON object.
 
-    Their keys are `password`, `ha1` and `ha1_of_address` (algorithm to hash), `enabled`, `display_name`, `identities`
-    (a list of URIs), `policy`, `max_calls`, `srtp`, `record` and `hold_music`. None is needed. Other keys are passed
-    over, and so is what is null or empty.
+    Their keys are ``password``, ``ha1`` and ``ha1_of_address`` (algorithm to hash), ``enabled``, ``display_name``,
+    ``identities`` (a list of URIs), ``policy``, ``max_calls``, ``srtp``, ``record`` and ``hold_music``. None is needed.
+    Other keys are passed over, and so is what is null or empty.
 
     Args:
         media: how media is relayed of accounts that say nothing of it; the basis of those that do.
         can_record: whether there is a place for recordings.
         can_encrypt: whether SRTP is to be had.
-        policies: the names of those that there are; `None` for any.
+        policies: the names of those that there are; ``None`` for any.
     """
 
     media: MediaPolicy = field(default_factory=MediaPolicy)

@@ -31,8 +31,8 @@ class DatabaseSettings:
     Args:
         url: as SQLAlchemy writes them; may hold a password.
         subscribers: the name of a table as Kamailio's scripts make it; empty for the table of sipd's own.
-        realm: that hashes are good for. In a `subscriber` table they are good for the domain of the row.
-        domains: of which a `subscriber` table's users are ours, the first before the next; the realm is one of them.
+        realm: that hashes are good for. In a ``subscriber`` table they are good for the domain of the row.
+        domains: of which a ``subscriber`` table's users are ours, the first before the next; the realm is one of them.
         connections: at the same time.
         timeout: seconds after which the database ends a question by itself, where it can.
     """

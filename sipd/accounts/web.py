@@ -44,7 +44,7 @@ class WebSettings:
     """Which service.
 
     Args:
-        url: with `{user}`, and `{realm}` where it is wanted.
+        url: with ``{user}``, and ``{realm}`` where it is wanted.
         realm: of challenges.
         token: that it wants to see (RFC 6750), or empty. Never printed.
         authorities: PEM of the authorities that may have issued its certificate; empty for those the system trusts.
@@ -171,7 +171,7 @@ class _Body(Protocol):
         return self._read
 
     def dataReceived(self, data: bytes) -> None:
-        """See `IProtocol`."""
+        """See ``IProtocol``."""
         if self._read.called:
             return
         self._data += data
@@ -180,7 +180,7 @@ class _Body(Protocol):
             self._end()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """See `IProtocol`. Without a length a body ends with its connection; if that is too early, it is no JSON."""
+        """See ``IProtocol``. Without a length a body ends with its connection; if that is too early, it is no JSON."""
         if self._read.called:
             return
         if reason.check(ResponseDone, PotentialDataLoss):

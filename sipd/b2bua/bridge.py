@@ -221,7 +221,7 @@ class Bridge:
         return leg if is_up else None
 
     def lend(self, leg: Leg) -> Loan | None:
-        """Give whom that leg talks with away, for a transfer; `None` if that cannot be."""
+        """Give whom that leg talks with away, for a transfer; ``None`` if that cannot be."""
         return None if self.dialogue is None else self.dialogue.lend(leg)
 
     def count_out(self, attempt: Attempt | None) -> None:

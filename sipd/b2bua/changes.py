@@ -76,7 +76,7 @@ class _Change:
     Args:
         leg: whose description it is about.
         carrier: what the other leg got.
-        answering: waits for the other leg's answer; `None` where `leg` did not ask.
+        answering: waits for the other leg's answer; ``None`` where `leg` did not ask.
         telling: is told of the outcome then, if anybody is.
         is_late: it carries no offer, so the other leg makes one and `leg` answers it in the ACK.
         tells_back: where `leg` did not ask it is told of the answer, if that is new to it.
@@ -164,7 +164,7 @@ class Changes:
             telling: hears what comes of it.
             description: instead of what it offers or said last.
             is_late: the other leg is to make an offer instead.
-            tells_back: `leg` is told of the answer, too, if it comes to something new.
+            tells_back: ``leg`` is told of the answer, too, if it comes to something new.
 
         Raises:
             InvalidStateError: the other leg is being changed already: try again later.

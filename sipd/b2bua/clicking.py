@@ -197,7 +197,7 @@ class _SecondCall(ReferredCall):
 
 
 class _FirstCall(_SecondCall):
-    """The call to the party that is called first. Its `leg` is nobody's: nobody waits for it but who has asked."""
+    """The call to the party that is called first. Its ``leg`` is nobody's: nobody waits for it but who has asked."""
 
     def __init__(self, introduction: Introduction, bridge: Bridge, referring: Referring) -> None:
         super().__init__(introduction, bridge, bridge.caller, referring)

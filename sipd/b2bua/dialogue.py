@@ -146,7 +146,7 @@ class Dialogue:
         )
 
     def lend(self, leaves: Leg) -> Loan | None:
-        """Give the one that a leg talks with away; `None` while it is needed here."""
+        """Give the one that a leg talks with away; ``None`` while it is needed here."""
         other = self.other(leaves)
         if not self.may_join(leaves) or other.session.is_changing:
             return None

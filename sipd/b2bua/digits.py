@@ -100,7 +100,7 @@ class Digits:
         media.on_digit = self._heard if self._peers else None
 
     def take(self, leg: Leg, requesting: Requesting) -> bool:
-        """Take an INFO of a leg that says a digit; `False` if it has to cross as it is."""
+        """Take an INFO of a leg that says a digit; ``False`` if it has to cross as it is."""
         peer = self._peers.get(leg.name)
         read = None if peer is None else read_digit(requesting.request)
         if peer is None or read is None:

@@ -51,7 +51,7 @@ class Hunt:
         self._is_over = False
 
     async def run(self) -> Leg | None:
-        """Give the leg that answered, which the asker knows of; `None` if there is none, which it knows of, too."""
+        """Give the leg that answered, which the asker knows of; ``None`` if there is none, which it knows of, too."""
         limit = self._route.setup_timeout
         timer = None
         if limit is not None:

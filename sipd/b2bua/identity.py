@@ -137,12 +137,12 @@ class Side:
     Attributes:
         user: the name of the user of ours that has proved to be on this side, or has registered the contact.
         session: its session, once there is one.
-        attempt: what is tried, on the side of a callee; `None` on that of a caller.
+        attempt: what is tried, on the side of a callee; ``None`` on that of a caller.
         number: of the attempt.
         status: why it failed, or 0.
         uuid: of its end point (RFC 7989).
         host: where a caller calls from; empty of a callee.
-        policy: what is wanted of the leg, or `None`.
+        policy: what is wanted of the leg, or ``None``.
     """
 
     __slots__ = (

@@ -53,9 +53,9 @@ class Leg:
     """A leg of a call.
 
     Args:
-        name: `a` for the caller's, `b1`, `b2`, ... for those that are tried.
+        name: ``a`` for the caller's, ``b1``, ``b2``, ... for those that are tried.
         negotiation: of its session description; each leg has an origin and versions of its own (lesson 31).
-        attempt: what is tried; `None` for the caller's.
+        attempt: what is tried; ``None`` for the caller's.
 
     Attributes:
         session: its user agent session; set when it is held by the call.
@@ -180,8 +180,8 @@ class Leg:
         """Take the outcome of an UPDATE that nobody waits for any more: what the peer agrees to is in force with it.
 
         Args:
-            response: the 2xx; `None` if there is none.
-            tag: whose, of those who may yet answer the INVITE; `None` for the session's own peer.
+            response: the 2xx; ``None`` if there is none.
+            tag: whose, of those who may yet answer the INVITE; ``None`` for the session's own peer.
         """
         negotiation = self.negotiation if tag is None else self.early(tag)
         try:
@@ -227,9 +227,9 @@ class Leg:
         """Give what this leg sends on of a message of the other leg.
 
         Args:
-            message: the other leg's; `None` if there is none.
+            message: the other leg's; ``None`` if there is none.
             description: what this leg says of the session, in the place of what the message says, if it says anything;
-                `None` to leave off a body that describes one.
+                ``None`` to leave off a body that describes one.
         """
         headers = Headers() if message is None else self.side.take(message)
         body = b""

@@ -80,7 +80,7 @@ class OutsideRequests(ABC):
         """Answer a request; what it raises is logged and answered with 500."""
 
     async def identify(self, transaction: IServerTransaction) -> str | None:
-        """Give the name of the user who sends it, or `None` where the route does not ask.
+        """Give the name of the user who sends it, or ``None`` where the route does not ask.
 
         Raises:
             RequestRefusedError: 407, or 403.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def put_off(leg: Leg, event: object) -> None:
-    """Refuse for now what a leg asks for, if `event` is that.
+    """Refuse for now what a leg asks for, if ``event`` is that.
 
     A change gets 491 (RFC 3261 section 14.2), a REFER 500 with Retry-After, anything else 480.
     """

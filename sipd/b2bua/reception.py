@@ -36,7 +36,7 @@ class Reception:
 
     Attributes:
         bridge: the call.
-        offer: what the caller offers, without codecs that may not be used; `None` where the callee is to offer (RFC
+        offer: what the caller offers, without codecs that may not be used; ``None`` where the callee is to offer (RFC
             3261 section 13.2.1).
     """
 
@@ -98,7 +98,7 @@ class Reception:
             await self.bridge.finish()
 
     async def _identify(self) -> str | None:
-        """Check whether the call may be taken at all, and who calls; `None` where the route does not ask."""
+        """Check whether the call may be taken at all, and who calls; ``None`` where the route does not ask."""
         refused = self._b2bua.refusal(self.call.invite) or find_spent_hops(self.call.invite)
         if refused is not None:
             raise refused

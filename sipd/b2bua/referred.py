@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class ReferredCall:
-    """What all `Asker`s have in common that act on a REFER.
+    """What every `Asker` has in common that acts on a REFER.
 
     Args:
         bridge: the call.
@@ -38,7 +38,7 @@ class ReferredCall:
 
     Attributes:
         agreements: with each that is called.
-        replaces: what whoever is called is to replace, in the words of who asks; `None` if nothing.
+        replaces: what whoever is called is to replace, in the words of who asks; ``None`` if nothing.
     """
 
     def __init__(self, bridge: Bridge, leg: Leg, referring: Referring, inbox: Inbox[BridgeEvent]) -> None:

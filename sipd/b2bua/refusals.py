@@ -16,7 +16,7 @@ class Refusal:
         status: 300 to 699.
         reason: the phrase.
         response: where it comes from, if a callee gave it.
-        cause: a short word for the record: `sip:486`, `timeout`, `refused`, `unresolvable`, ... (lesson 12).
+        cause: a short word for the record: ``sip:486``, ``timeout``, ``refused``, ``unresolvable``, ... (lesson 12).
     """
 
     status: int

@@ -58,7 +58,7 @@ class Ringback:
             callee: it rings, and says nothing else.
 
         Returns:
-            What to tell the caller; `None` if it knows, or hears nothing.
+            What to tell the caller; ``None`` if it knows, or hears nothing.
         """
         if self._answer is None:
             await self._greet(self._bridge.media_policy(callee).ringback)

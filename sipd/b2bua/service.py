@@ -50,7 +50,7 @@ class B2buaSettings:
     Args:
         realm: callers are challenged for it.
         domains: whose users are ours, in lower case: a user may only call under a name of their own there.
-        host: the numeric address in `o=` lines.
+        host: the numeric address in ``o=`` lines.
         max_calls: further ones are answered with 503.
         retry_after: seconds that a refused caller is told to wait.
         identity: who is trusted, and what others are told of who calls.
@@ -88,8 +88,8 @@ class B2bua:
         observer: watches them.
         now: seconds of the wall clock.
         settings: bounds and names.
-        trunks: which peers there are beside the users; `None` for none.
-        gate: decides whether calls are taken, beside the bounds of the settings; `None` to take them.
+        trunks: which peers there are beside the users; ``None`` for none.
+        gate: decides whether calls are taken, beside the bounds of the settings; ``None`` to take them.
     """
 
     _log = Logger()
@@ -143,7 +143,7 @@ class B2bua:
             request: the request.
             flow: where it came from.
             user: who sends it.
-            at: when it came; `None` for now.
+            at: when it came; ``None`` for now.
         """
         asked = RoutingRequest.of(request, flow, user, at=self.now() if at is None else at)
         if self.trunks is None:
@@ -180,7 +180,7 @@ class B2bua:
             bridge.wait_no_longer()
 
     def refusal(self, request: Request | None = None) -> RequestRefusedError | None:
-        """Say why no call is taken now, or `None`. The call that asks counts already.
+        """Say why no call is taken now, or ``None``. The call that asks counts already.
 
         Args:
             request: the INVITE, if there is one; there is no bound of calls for one that says that it is for help.

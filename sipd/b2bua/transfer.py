@@ -1,6 +1,6 @@
 """A transfer: one party of a call asks that the other one talk with somebody else (RFC 3515, RFC 5589).
 
-sipd does it itself (policy `terminate`): it calls whom the transferor names, for the other party, and asks that party
+sipd does it itself (policy ``terminate``): it calls whom the transferor names, for the other party, and asks that party
 to talk with who has answered. A transferor who names a call that it has here, too (Replaces, RFC 3891), gives that
 one's other party away instead. The transferee's phone sees a re-INVITE, and needs to know nothing of transfers.
 """

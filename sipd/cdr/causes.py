@@ -78,8 +78,8 @@ class Reason:
     """One value of a Reason field.
 
     Args:
-        protocol: in upper case: `SIP`, `Q.850`, ...
-        cause: the number, or `None`.
+        protocol: in upper case: ``SIP``, ``Q.850``, ...
+        cause: the number, or ``None``.
         text: what it says to a person; may be empty.
     """
 
@@ -94,8 +94,8 @@ class Hangup:
 
     Args:
         cause: of Q.850, 1 to 127.
-        name: of the cause: `NORMAL_CLEARING`; `ORIGINATOR_CANCEL` where the caller gave up.
-        reason: a class of causes: `normal`, `busy`, `no-answer`, `cancelled`, ...
+        name: of the cause: `NORMAL_CLEARING`; ``ORIGINATOR_CANCEL`` where the caller gave up.
+        reason: a class of causes: ``normal``, ``busy``, ``no-answer``, ``cancelled``, ...
         text: what the peer said; may be empty.
     """
 

@@ -1,11 +1,11 @@
 """Call records as lines of comma-separated values (RFC 4180): with columns of choice, or as other exchanges have them.
 
-* `asterisk`: the 18 fields of its `Master.csv`, with unique id and user field: text in quotes, numbers bare, a time
+* ``asterisk``: the 18 fields of its ``Master.csv``, with unique id and user field: text in quotes, numbers bare, a time
   that did not come empty.
-* `freeswitch`: the 15 fields of the template that its module `cdr_csv` has as its default, all in quotes.
+* ``freeswitch``: the 15 fields of the template that its module ``cdr_csv`` has as its default, all in quotes.
 
 Both write times of day without a zone; here that is UTC. What sipd does not know is empty. Their seconds are whole ones
-that are over, as theirs are; `billable_seconds` counts the one that has begun.
+that are over, as theirs are; ``billable_seconds`` counts the one that has begun.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Times(Enum):
 
     #: Seconds since 1970, with three digits of their fraction.
     SECONDS = "seconds"
-    #: `2026-11-22T12:00:00.000Z` (RFC 3339).
+    #: ``2026-11-22T12:00:00.000Z`` (RFC 3339).
     ISO = "iso"
 
     __hash__ = object.__hash__
@@ -49,7 +49,7 @@ def columns_printer(columns: Sequence[str], times: Times = Times.SECONDS) -> tup
 
 
 def print_asterisk(record: Record) -> bytes:
-    """Print a record as Asterisk's `cdr_csv` does."""
+    """Print a record as Asterisk's ``cdr_csv`` does."""
     number = number_of(record["caller"])
     name = record["caller_name"]
     shown = f'"{name}" <{number}>' if name else number
@@ -79,7 +79,7 @@ def print_asterisk(record: Record) -> bytes:
 
 
 def print_freeswitch(record: Record) -> bytes:
-    """Print a record as FreeSWITCH's `cdr_csv` does with the template `example`."""
+    """Print a record as FreeSWITCH's ``cdr_csv`` does with the template ``example``."""
     codec = next((one.partition("/")[0].upper() for one in record["codecs"]), "")
     return _line(
         [

@@ -25,7 +25,7 @@ from sipd.errors import ConfigurationError
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-#: Runs a function in another thread, such as `twisted.internet.threads.deferToThread`.
+#: Runs a function in another thread, such as ``twisted.internet.threads.deferToThread``.
 InThread = Callable[[Callable[[], None]], Deferred[None]]
 
 _MODE = 0o640
@@ -57,7 +57,7 @@ class RecordFile:
     """Writes each record as a line of its own, JSON if nothing else is said.
 
     What cannot be written (a full disk, a directory that is gone) waits in memory and is tried again; that is logged
-    when it begins and when it is over. Beyond `max_waiting` the oldest records are dropped, and their number logged.
+    when it begins and when it is over. Beyond ``max_waiting`` the oldest records are dropped, and their number logged.
 
     Args:
         path: the file; made with mode 0640 if it is not there.

@@ -43,7 +43,7 @@ class IRecordSink(Interface):
 
         That fires when they are safe there: what was given once must not be needed again. It fails with `SinkError` if
         all of them have to be given again, and with `RecordsRefusedError` if that would be of no use. A record may come
-        twice, after a failure or a crash: its `id` says so.
+        twice, after a failure or a crash: its ``id`` says so.
         """
 
     def close() -> Deferred[None]:
@@ -53,7 +53,7 @@ class IRecordSink(Interface):
 class IRecordTaker(Interface):
     """Who takes a record when there is one. Never blocks, and never raises."""
 
-    kinds = Attribute("the kinds of records that it wants: a container of `call`, `attempt`")
+    kinds = Attribute("the kinds of records that it wants: a container of ``call``, ``attempt``")
     waiting = Attribute("how many records are in memory alone, since a disk does not take them")
 
     def take(record: Record) -> None:

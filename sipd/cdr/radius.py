@@ -4,7 +4,7 @@ A call that was answered gives Start then, Interim-Update every so often, and ev
 Start and Interim-Update say what goes on now: they are sent, repeated, and if nobody answers forgotten. Stop is the
 record: it is delivered like any other record, from the spool, until a server has answered.
 
-An attempt, where attempts are wanted, is a session of its own: `h323-call-origin=originate` instead of `answer`.
+An attempt, where attempts are wanted, is a session of its own: ``h323-call-origin=originate`` instead of ``answer``.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class RadiusSink:
 
 
 def _first(failure: Failure) -> None:
-    """Give what `gatherResults` has wrapped."""
+    """Give what ``gatherResults`` has wrapped."""
     failure.trap(FirstError)
     cast(FirstError, failure.value).subFailure.raiseException()
 
@@ -77,7 +77,7 @@ class RadiusProgress:
         identifier: NAS-Identifier.
         clock: for the timers.
         now: seconds of the wall clock.
-        interim: seconds between two updates; `None` for none.
+        interim: seconds between two updates; ``None`` for none.
         starts: whether to send Start.
     """
 
@@ -228,7 +228,7 @@ def _terminate_cause(record: Record) -> int:
 
 
 def cisco_time(seconds: float) -> str:
-    """Print a time as Cisco's gateways do: `12:01:03.250 GMT Sun Nov 22 2026`."""
+    """Print a time as Cisco's gateways do: ``12:01:03.250 GMT Sun Nov 22 2026``."""
     when = datetime.fromtimestamp(round(seconds, 3), UTC)
     return (
         f"{when:%H:%M:%S}.{when.microsecond // 1000:03d} GMT {_DAYS[when.weekday()]} {_MONTHS[when.month - 1]} "
@@ -237,5 +237,5 @@ def cisco_time(seconds: float) -> str:
 
 
 def _address(source: str) -> str:
-    """Give the address in `udp:192.0.2.1:5060`."""
+    """Give the address in ``udp:192.0.2.1:5060``."""
     return source.partition(":")[2].rpartition(":")[0].strip("[]")

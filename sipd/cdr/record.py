@@ -1,7 +1,7 @@
 """A call record as plain values: what JSON can say, under names that do not change. docs/records.md has the table.
 
-A call gives one record of kind `call`, which has its attempts inside, and one of kind `attempt` for each of them. The
-names mean the same in both; who wants one table for both has one.
+A call gives one record of kind ``call``, which has its attempts inside, and one of kind ``attempt`` for each of them.
+The names mean the same in both; who wants one table for both has one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from sipd.cdr.causes import hangup_of
 from sipd.records import AttemptRecord, CallRecord, StreamStatistics
 
-#: A record: text, numbers, `None`, and lists and mappings of these.
+#: A record: text, numbers, ``None``, and lists and mappings of these.
 Record = Mapping[str, Any]
 
 #: Grows when a field changes its meaning or goes away; a new field alone changes nothing for who reads the others.
@@ -34,7 +34,7 @@ class Type(Enum):
 
     TEXT = "text"
     INTEGER = "integer"
-    #: Seconds since 1970, or `None` for what did not happen.
+    #: Seconds since 1970, or ``None`` for what did not happen.
     TIME = "time"
     SECONDS = "seconds"
     #: A list: of text, or of mappings.
@@ -250,7 +250,7 @@ def _callee(call: CallRecord) -> AttemptRecord | None:
 
 
 def direction_of(*, ours: bool, to_ours: bool) -> str:
-    """Say which way a call went, seen from our users: `internal`, `outbound`, `inbound` or `transit`."""
+    """Say which way a call went, seen from our users: ``internal``, ``outbound``, ``inbound`` or ``transit``."""
     if ours:
         return "internal" if to_ours else "outbound"
     return "inbound" if to_ours else "transit"
@@ -263,7 +263,7 @@ def _duration(answered_at: float | None, ended_at: float | None) -> float:
 
 
 def _delay(started_at: float | None, ringing_at: float | None, answered_at: float | None) -> float | None:
-    """Give the seconds until something was heard of the callee; `None` if nothing was."""
+    """Give the seconds until something was heard of the callee; ``None`` if nothing was."""
     first = ringing_at if ringing_at is not None else answered_at
     return None if first is None or started_at is None else round(max(0.0, first - started_at), 3)
 
@@ -275,7 +275,7 @@ def _plain(value: Any) -> Any:
 
 
 def clean(text: str) -> str:
-    r"""Make text from a message valid: an octet that is no UTF-8 becomes `\x` and its two hexadecimal digits."""
+    r"""Make text from a message valid: an octet that is no UTF-8 becomes ``\x`` and its two hexadecimal digits."""
     if text.isascii():
         return text
     return _FOREIGN.sub(lambda match: f"\\x{ord(match[0]) & 0xFF:02x}", text)

@@ -11,7 +11,7 @@ the disk has spoiled, is known, and costs itself alone (and the next one, if it 
     refused.records              records that the place will never take, for a person to look at
     lock                         held while the spool is open
 
-What is put in is forced to the disk before `put` returns. `taken` is not: if it is lost, or is an older one, records
+What is put in is forced to the disk before `put` returns. ``taken`` is not: if it is lost, or is an older one, records
 come again, none is left out. Everything here blocks, and runs in a thread but for the beginning and the end.
 """
 
@@ -313,7 +313,7 @@ class Spool:
 
 
 def _record_of(line: bytes) -> bytes | None:
-    """Give the record in a line; `None` if it is spoiled."""
+    """Give the record in a line; ``None`` if it is spoiled."""
     record = line[_CHECKSUM_OCTETS:].removesuffix(b"\n")
     return record if record and line.startswith(b"%08x " % zlib.crc32(record)) and line.endswith(b"\n") else None
 

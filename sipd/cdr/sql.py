@@ -1,6 +1,6 @@
 """Call records in a database: SQLite, PostgreSQL or MariaDB, through SQLAlchemy Core; the table is alembic's.
 
-Each field that is one value has a column of its name; the lists (attempts, media, codecs, ...) are in `details`, as
+Each field that is one value has a column of its name; the lists (attempts, media, codecs, ...) are in ``details``, as
 JSON. A record that is there already is left as it is: so a batch may come twice.
 """
 
@@ -32,10 +32,10 @@ _WIDTHS = {"id": 64, "call": 64, "kind": 16, "direction": 16}
 
 @implementer(IRecordSink)
 class SqlSink:
-    """Writes records into the table `call_records`, a batch in one transaction.
+    """Writes records into the table ``call_records``, a batch in one transaction.
 
     Args:
-        url: as SQLAlchemy writes them: `postgresql+psycopg://user:pw@host/name`.
+        url: as SQLAlchemy writes them: ``postgresql+psycopg://user:pw@host/name``.
         worker: where the database is used, by nobody else; the sink owns it and stops it.
 
     Raises:

@@ -74,10 +74,10 @@ class HttpSink:
         client: makes the requests; see `make_client`.
         clock: bounds them.
         now: seconds of the wall clock, for signatures.
-        secret: to sign with; `None` not to sign.
+        secret: to sign with; ``None`` not to sign.
         timeout: seconds until an answer that is not complete is given up.
-        authorization: value of the Authorization field; `None` for none.
-        pool: the connections of the client, to be closed with this; `None` if somebody else does that.
+        authorization: value of the Authorization field; ``None`` for none.
+        pool: the connections of the client, to be closed with this; ``None`` if somebody else does that.
     """
 
     def __init__(
@@ -210,7 +210,7 @@ class _Drain(Protocol):
 
 
 def sign(secret: bytes, timestamp: int, body: bytes) -> str:
-    """Give the value of `Sipd-Signature`.
+    """Give the value of ``Sipd-Signature``.
 
     Args:
         secret: what both sides know.
@@ -227,7 +227,7 @@ def make_client(reactor: Any, *, connect_timeout: float, ca: Path | None) -> tup
     Args:
         reactor: makes connections.
         connect_timeout: seconds that one may take to come up.
-        ca: a PEM file of authorities; `None` for those that the system trusts.
+        ca: a PEM file of authorities; ``None`` for those that the system trusts.
 
     Raises:
         ConfigurationError: treq is not installed, or the file holds no certificate.

@@ -1,4 +1,4 @@
-"""What must hold between two values of `[accounts]`; called by `sipd.daemon.checks`."""
+"""What must hold between two values of ``[accounts]``; called by `sipd.daemon.checks`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from sipd.daemon.problems import KeyPath, Problem
 from sipd.daemon.values import Table, shown
 
-#: The options of each type of store, beside `name`, `type` and `timeout`.
+#: The options of each type of store, beside ``name``, ``type`` and ``timeout``.
 _REMEMBERED = frozenset(("ttl", "negative_ttl", "stale", "entries", "questions"))
 OPTIONS = {
     "sql": frozenset(("url", "layout", "table", "connections")) | _REMEMBERED,
@@ -23,7 +23,7 @@ _KNOWN = frozenset().union(*OPTIONS.values())
 
 
 def find_account_conflicts(table: Table) -> Iterator[Problem]:
-    """Give every mistake that lies in the relation of two values of `[accounts]`."""
+    """Give every mistake that lies in the relation of two values of ``[accounts]``."""
     stores = account_stores(table)
     first: dict[str, int] = {}
     for index, store in stores:
@@ -43,7 +43,7 @@ def find_account_conflicts(table: Table) -> Iterator[Problem]:
 
 
 def account_stores(table: Table) -> list[tuple[int, Table]]:
-    """Give those entries of `[[accounts.stores]]` that are tables, with their places."""
+    """Give those entries of ``[[accounts.stores]]`` that are tables, with their places."""
     accounts = table.get("accounts")
     stores = accounts.get("stores") if isinstance(accounts, dict) else None
     return [

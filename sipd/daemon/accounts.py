@@ -1,4 +1,4 @@
-"""From `[accounts]` and `[[users]]` to the directory of all users."""
+"""From ``[accounts]`` and ``[[users]]`` to the directory of all users."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class AccountStores:
 
     Attributes:
         caches: the stores, each behind its memory, in order.
-        verifier: checks the proofs of those whom no store knows; `None` without RADIUS.
+        verifier: checks the proofs of those whom no store knows; ``None`` without RADIUS.
         proved: those whose proofs it has found right.
 
     Raises:

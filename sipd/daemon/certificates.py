@@ -32,7 +32,7 @@ def ensure_self_signed(directory: Path, names: Sequence[str], now: datetime) -> 
     """Give a self-signed certificate for those names, made if there is none that still serves.
 
     Args:
-        directory: where `certificate.pem` and `key.pem` lie; made if it is missing, for its owner only.
+        directory: where ``certificate.pem`` and ``key.pem`` lie; made if it is missing, for its owner only.
         names: host names and addresses, at least one; the first is the subject.
         now: with a time zone.
 

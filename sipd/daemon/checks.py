@@ -21,9 +21,12 @@ from sipd.daemon.trunk_checks import find_trunk_conflicts
 from sipd.daemon.values import Table, shown
 from sipd.errors import ParseError
 from sipd.sip.grammar import escape
+from sipd.sip.locate import Transport
 from sipd.sip.uri import SipUri, Uri, parse_uri
 
-_DEFAULT_PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061}
+_DEFAULT_PORTS = {transport.value.lower(): transport.default_port for transport in Transport}
+_SECURE = {transport.value.lower() for transport in Transport if transport.is_secure}
+_WEBSOCKETS = {transport.value.lower() for transport in Transport if transport.is_websocket}
 
 
 def find_conflicts(table: Table) -> Iterator[Problem]:
@@ -77,7 +80,7 @@ def _same_names(table: Table, section: str) -> Iterator[Problem]:
 
 
 def _same_places(table: Table) -> Iterator[Problem]:
-    """TCP and TLS share the ports of an address; UDP has its own."""
+    """All but UDP share the ports of an address; UDP has its own."""
     first: dict[tuple[bool, str, int], KeyPath] = {}
     for path, listen in _tables(table, "listen"):
         transport, address = listen.get("transport"), listen.get("address")
@@ -100,15 +103,21 @@ def _canonical(address: str) -> str:
 
 def _listen(path: KeyPath, listen: Table) -> Iterator[Problem]:
     yield from _pair(path, listen, "certificate", "key")
-    is_tls = str(listen.get("transport")).lower() == "tls"
+    transport = str(listen.get("transport")).lower()
+    is_tls = transport in _SECURE
     if is_tls and not listen.get("self_signed") and not listen.keys() & {"certificate", "key"}:
-        yield Problem((*path, "certificate"), "required for TLS, and missing (or set self_signed = true)")
+        text = f"required for {transport.upper()}, and missing (or set self_signed = true)"
+        yield Problem((*path, "certificate"), text)
     if listen.get("self_signed") is True and "certificate" in listen:
         yield Problem((*path, "self_signed"), "either a certificate or self_signed expected, not both")
     if not is_tls:
         for key in ("certificate", "key", "key_passphrase", "self_signed", "ca", "client_verification"):
             if key in listen:
-                yield Problem((*path, key), 'for transport = "tls" only')
+                yield Problem((*path, key), 'for transport = "tls" or "wss" only')
+    if transport not in _WEBSOCKETS:
+        for key in ("path", "origins"):
+            if key in listen:
+                yield Problem((*path, key), 'for transport = "ws" or "wss" only')
     if is_tls and listen.get("client_verification", "none") != "none" and "ca" not in listen:
         yield Problem((*path, "ca"), "required where clients are verified, and missing")
     if listen.get("address") in ("0.0.0.0", "::") and "advertised_address" not in listen:

@@ -1,6 +1,6 @@
-"""The command `sipd`: checks a configuration, tries a route, talks to the sipd that runs.
+"""The command ``sipd``: checks a configuration, tries a route, talks to the sipd that runs.
 
-The daemon itself is `twistd sipd`. Each command is a module of `sipd.daemon.commands`.
+The daemon itself is ``twistd sipd``. Each command is a module of `sipd.daemon.commands`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sipd.errors import LocalError
 
 
 class CommandLine(usage.Options):
-    """What `sipd` takes."""
+    """What ``sipd`` takes."""
 
     synopsis = "Usage: sipd COMMAND [options]"
     longdesc = "To run sipd: twistd -n sipd --config FILE. Each command has a --help of its own."
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; give the exit status.
 
     Args:
-        arguments: the words after `sipd`; those of this process if it is left out.
+        arguments: the words after ``sipd``; those of this process if it is left out.
     """
     line = CommandLine()
     try:

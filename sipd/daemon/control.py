@@ -1,8 +1,8 @@
 """How a command talks to the sipd that runs: one line of JSON each way, over a Unix socket in the state directory.
 
 Whoever may open the socket may ask; that is the owner of the process, and root. A question is
-`{"command": "status"}`, with whatever else the command wants to know, an answer `{"ok": true, ...}` or
-`{"ok": false, "problems": ["...", ...]}`.
+``{"command": "status"}``, with whatever else the command wants to know, an answer ``{"ok": true, ...}`` or
+``{"ok": false, "problems": ["...", ...]}``.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class _Factory(ServerFactory):
         self.count = 0
 
     def buildProtocol(self, addr: IAddress | None) -> _Conversation | None:  # type: ignore[override]
-        """See `IProtocolFactory`."""
+        """See ``IProtocolFactory``."""
         if self.count >= _MAX_CONNECTIONS:
             return None
         conversation = _Conversation()
@@ -109,13 +109,13 @@ class _Conversation(LineOnlyReceiver, TimeoutMixin):
     MAX_LENGTH = MAX_QUESTION_OCTETS
 
     def connectionMade(self) -> None:
-        """See `IProtocol`."""
+        """See ``IProtocol``."""
         self.factory.count += 1
         self._is_open, self._is_asked = True, False
         self.setTimeout(_PATIENCE)
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
-        """See `IProtocol`."""
+        """See ``IProtocol``."""
         self.factory.count -= 1
         self._is_open = False
         self.setTimeout(None)

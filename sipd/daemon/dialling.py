@@ -73,7 +73,7 @@ def _sippy(value: object, info: ValidationInfo) -> tuple[SippyRoute, ...]:
 
 
 def _trunk_choice(value: object) -> Candidate:
-    """Accept `"name"` or `{ name = "name", weight = 1, cost = 0.0 }`."""
+    """Accept ``"name"`` or ``{ name = "name", weight = 1, cost = 0.0 }``."""
     expected = 'the name of a trunk, or { name = "...", weight = 1, cost = 0.0 }, expected'
     table = {"name": value} if isinstance(value, str) else value
     if not isinstance(table, dict):

@@ -22,7 +22,7 @@ class Difference:
 
     Args:
         path: where.
-        text: in what: `added`, `removed`, `changed`, or `2000 -> 3000`.
+        text: in what: ``added``, ``removed``, ``changed``, or ``2000 -> 3000``.
     """
 
     path: Keys

@@ -1,4 +1,4 @@
-"""What must hold between two values of `[guards]`; called by `sipd.daemon.checks`."""
+"""What must hold between two values of ``[guards]``; called by `sipd.daemon.checks`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sipd.daemon.values import Table, shown
 
 
 def find_guard_conflicts(table: Table) -> Iterator[Problem]:
-    """Give every mistake that lies in the relation of two values of `[guards]`."""
+    """Give every mistake that lies in the relation of two values of ``[guards]``."""
     guards = _table(table.get("guards"))
     yield from _access(guards)
     yield from _in_order(guards)

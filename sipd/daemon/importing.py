@@ -71,7 +71,7 @@ def destination_of(config: Config, zone: tzinfo | None) -> Destination:
 
     Args:
         config: the configuration.
-        zone: that Kamailio runs in; `None` for that of this machine.
+        zone: that Kamailio runs in; ``None`` for that of this machine.
     """
     own = own_store(config)
     return Destination(

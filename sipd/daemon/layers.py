@@ -25,6 +25,7 @@ from sipd.transport.names import DomainNames
 from sipd.transport.resolver import Resolver
 from sipd.transport.resting import RestingTargets
 from sipd.transport.tls import ClientVerification, TlsSettings
+from sipd.transport.upgrade import WebSocketSettings
 from sipd.ua.settings import AgentSettings
 from sipd.watching.service import WatchingSettings
 from sipd.watching.subscriptions import SubscriptionSettings
@@ -49,7 +50,7 @@ def domain_in_uri(config: Config) -> str:
 
 
 def tls_settings(listen: Listen, tls: Tls, self_signed: CertificateFiles | None) -> TlsSettings:
-    """Give how a TLS listening point speaks, with the self-signed certificate if it has none of its own."""
+    """Give how a TLS or WSS listening point speaks, with the self-signed certificate if it has none of its own."""
     own = (
         CertificateFiles(certificate=listen.certificate, key=listen.key) if listen.certificate and listen.key else None
     )
@@ -64,6 +65,11 @@ def tls_settings(listen: Listen, tls: Tls, self_signed: CertificateFiles | None)
         verify_server=tls.verify,
         allow_wildcards=tls.allow_wildcards,
     )
+
+
+def websocket_settings(listen: Listen) -> WebSocketSettings:
+    """Give which path and which web sites a listening point for WebSocket takes."""
+    return WebSocketSettings(path=listen.path or "", origins=listen.origins)
 
 
 def transport_limits(limits: Limits) -> TransportLimits:
@@ -149,7 +155,7 @@ def registrar_settings(config: Config) -> RegistrarSettings:
 
 
 def keep_alive_settings(config: Config) -> KeepAliveSettings | None:
-    """Give how contacts behind NAT are kept alive; `None` for not at all."""
+    """Give how contacts behind NAT are kept alive; ``None`` for not at all."""
     nat = config.nat
     if nat.keepalive == "off":
         return None

@@ -4,7 +4,7 @@ Most of what is logged contains text that others sent. A line break in it is ind
 escaped, and octets that are not UTF-8 are shown as such: nobody can forge a line of this log.
 
 A server that is busy logs two lines for each call, so the common event has a short way: whether it is wanted is known
-from the last one of its kind, its text is one call of `str.format_map`, and its date is that of the second.
+from the last one of its kind, its text is one call of ``str.format_map``, and its date is that of the second.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class LogWriter:
         self._is_wanted: dict[tuple[object, object], bool] = {}
 
     def __call__(self, event: LogEvent) -> None:
-        """See `ILogObserver`."""
+        """See ``ILogObserver``."""
         kind = event.get("log_namespace"), event.get("log_level")
         is_wanted = self._is_wanted.get(kind)
         if is_wanted is None:
@@ -71,7 +71,7 @@ class LogWriter:
 
 
 def open_log(path: Path) -> LogFile:
-    """Open a file to append to. It never rotates by itself; its `reopen` is for who moves it away.
+    """Open a file to append to. It never rotates by itself; its ``reopen`` is for who moves it away.
 
     Raises:
         ConfigurationError: it cannot be opened.
@@ -83,7 +83,7 @@ def open_log(path: Path) -> LogFile:
 
 
 def format_text(event: LogEvent) -> str:
-    """Give an event as `2026-11-21 12:00:00.123 info  text`, local time, further lines indented."""
+    """Give an event as ``2026-11-21 12:00:00.123 info`` and its text, local time, further lines indented."""
     if "log_failure" in event:
         text = eventAsText(event, includeTimestamp=False, includeSystem=False)
     else:

@@ -59,7 +59,7 @@ class MediaUsage:
 
 
 def load_forwarder(config: Config) -> KernelForwarder | None:
-    """Load the kernel's part, where it is wanted; that takes privileges which `twistd` gives up later.
+    """Load the kernel's part, where it is wanted; that takes privileges which ``twistd`` gives up later.
 
     Raises:
         MediaEngineError: it is demanded, and this machine cannot do it, or this process may not.

@@ -24,8 +24,6 @@ from sipd.transport.limits import INCIDENTS
 if TYPE_CHECKING:
     from sipd.daemon.stack import Stack
 
-#: Transports that sipd listens on.
-_TRANSPORTS = (Transport.UDP, Transport.TCP, Transport.TLS)
 #: What calls hold, as the ledger calls it.
 _RESOURCES = ("leg", "ports", "timer")
 
@@ -36,7 +34,7 @@ class MetricsService:
     Args:
         section: where it listens, and who may ask.
         reactor: gives sockets and time.
-        state: says what sipd does: `starting`, `serving`, `draining` or `failed`.
+        state: says what sipd does: ``starting``, ``serving``, ``draining`` or ``failed``.
 
     Attributes:
         calls: to be told of calls.
@@ -104,7 +102,7 @@ class LayerMetrics:
         state: says what sipd does.
 
     Attributes:
-        stack: the layers; `None` while there are none.
+        stack: the layers; ``None`` while there are none.
     """
 
     def __init__(self, state: Callable[[], str]) -> None:
@@ -147,7 +145,7 @@ def _messages(stack: Stack) -> Iterator[Metric]:
             f"sipd_messages_{direction}",
             f"SIP messages that were {direction}, by method or class of status.",
             ("transport", "kind"),
-            {(one.value.lower(), kind): n for one in _TRANSPORTS for kind, n in counts[one].items()},
+            {(one.value.lower(), kind): n for one in Transport for kind, n in counts[one].items()},
         )
     yield _counter("sipd_keepalives_received", "Keep-alives without content.", counters.keep_alives)
     incidents = stack.transport.incidents.counts
@@ -183,7 +181,7 @@ def _transport(stack: Stack) -> Iterator[Metric]:
         ("transport", "made_by"),
         {
             (one.value.lower(), "peer" if is_inbound else "sipd"): connections[one, is_inbound]
-            for one in _TRANSPORTS
+            for one in Transport
             if one.is_reliable
             for is_inbound in (True, False)
         },

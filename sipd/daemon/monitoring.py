@@ -46,8 +46,8 @@ class Task:
         chosen: which messages are shown.
         wanted: how.
         shows_secrets: whether credentials and keys are, too.
-        save: where to write what is shown, or `None`.
-        duration: in seconds, until it ends; `None` for no end.
+        save: where to write what is shown, or ``None``.
+        duration: in seconds, until it ends; ``None`` for no end.
     """
 
     ports: Ports
@@ -152,7 +152,7 @@ class Watch:
         """Show what passes an interface, until that is enough or a signal ends it. It runs the reactor.
 
         Args:
-            interface: its name, or `any`.
+            interface: its name, or ``any``.
 
         Raises:
             SniffingError: it cannot be watched, or not any longer.

@@ -103,10 +103,10 @@ def make_parts(
     Args:
         config: what to make them from.
         location: who is registered where.
-        service: who is asked where calls go, before the dial plan is; `None` for the dial plan alone.
-        stores: where further users are; `None` for those of the configuration alone.
-        trunks: what routes lead to by name; those of `Parts.trunks` when the parts hold. `None` if there are none.
-        decider: asks the application where calls go, before all of these; `None` where that does not decide.
+        service: who is asked where calls go, before the dial plan is; ``None`` for the dial plan alone.
+        stores: where further users are; ``None`` for those of the configuration alone.
+        trunks: what routes lead to by name; those of `Parts.trunks` when the parts hold. ``None`` if there are none.
+        decider: asks the application where calls go, before all of these; ``None`` where that does not decide.
 
     Raises:
         ConfigurationError: somebody is to encrypt, and this installation cannot.

@@ -1,4 +1,4 @@
-"""From `[[policies]]` to the values that legs follow, and which of them is whose."""
+"""From ``[[policies]]`` to the values that legs follow, and which of them is whose."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """From what pydantic found to one line per mistake: where it is, and what was expected.
 
-`str(ValidationError)` is never used: it shows the input, and the input may be a secret.
+``str(ValidationError)`` is never used: it shows the input, and the input may be a secret.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ class Problem:
     text: str
 
     def line(self, file: str) -> str:
-        """Give it as `sipd.toml: listen[0].port: 65535 or less expected (got 70000)`."""
+        """Give it as ``sipd.toml: listen[0].port: 65535 or less expected (got 70000)``."""
         return f"{file}: {print_path(self.path)}: {self.text}" if self.path else f"{file}: {self.text}"
 
 
 def print_path(path: KeyPath) -> str:
-    """Give a key path as a person writes it: `users[1].password`."""
+    """Give a key path as a person writes it: ``users[1].password``."""
     text = ""
     for step in path:
         if isinstance(step, int):
@@ -123,7 +123,7 @@ def _field_type(model: type[BaseModel], key: str) -> object:
 
 
 def model_in(annotation: object) -> type[BaseModel] | None:
-    """Find the model in `Model`, `Model | None` or `tuple[Model, ...]`."""
+    """Find the model in ``Model``, ``Model | None`` or ``tuple[Model, ...]``."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     found = (model_in(argument) for argument in get_args(annotation))

@@ -38,7 +38,7 @@ class Process(MultiService):
 
     Args:
         config: what to run.
-        command: the options of `twistd` or `python -m twisted`, of which `sipd` is a subcommand.
+        command: the options of ``twistd`` or ``python -m twisted``, of which ``sipd`` is a subcommand.
         reactor: the one that the command has chosen.
         load: reads the configuration again; called in another thread.
 
@@ -74,13 +74,13 @@ class Process(MultiService):
             self._command["fileLogObserverFactory"] = lambda _: self._observer
 
     def setServiceParent(self, parent: Any) -> None:
-        """Take the place below the application, and give it the log observer: `twistd` asks the application for one."""
+        """Take the place below the application, and give it the log observer, which ``twistd`` asks it for."""
         if self._observer is not None and isinstance(parent, Componentized):
             parent.setComponent(ILogObserver, self._observer)
         super().setServiceParent(parent)
 
     def privilegedStartService(self) -> None:
-        """Bind what needs privileges. `python -m twisted` does not call this, so `startService` binds as well."""
+        """Bind what needs privileges. ``python -m twisted`` does not call this, so `startService` binds as well."""
         try:
             super().privilegedStartService()
         except LocalError as error:
@@ -136,8 +136,8 @@ class Process(MultiService):
     def _give_up(self, error: Exception) -> None:
         """End a start that failed: one line in the log, no traceback, exit status 1.
 
-        `twistd` cleans up after an ordinary exception only, and prints a traceback for it; so the file with the process
-        identifier is removed here.
+        ``twistd`` cleans up after an ordinary exception only, and prints a traceback for it; so the file with the
+        process identifier is removed here.
         """
         self._log.critical("sipd cannot start: {error}", error=str(error))
         pid_file = self._command.get("pidfile")
@@ -149,7 +149,7 @@ class Process(MultiService):
         raise SystemExit(1)
 
     def _log_stream(self) -> IO[str] | LogFile | None:
-        """Choose where the log goes; `None` leaves it to the command: a log file or syslog of its own."""
+        """Choose where the log goes; ``None`` leaves it to the command: a log file or syslog of its own."""
         if self._command.get("logger") or self._command.get("syslog"):
             return None
         if self._file is not None:

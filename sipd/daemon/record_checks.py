@@ -1,4 +1,4 @@
-"""What must hold between two values of `[cdr]`; called by `sipd.daemon.checks`."""
+"""What must hold between two values of ``[cdr]``; called by `sipd.daemon.checks`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sipd.daemon.values import Table, shown
 
 _FILES = frozenset(("file", "fsync", "interval"))
 _SPOOLED = frozenset(("spool_size_octets", "when_full", "batch", "first_retry", "last_retry"))
-#: The options of each type of place, beside `name`, `type` and `records`.
+#: The options of each type of place, beside ``name``, ``type`` and ``records``.
 OPTIONS = {
     "jsonl": _FILES,
     "csv": _FILES | {"preset", "columns", "times", "header"},
@@ -35,7 +35,7 @@ _KNOWN = frozenset[str]().union(*OPTIONS.values())
 
 
 def find_record_conflicts(table: Table) -> Iterator[Problem]:
-    """Give every mistake that lies in the relation of two values of `[cdr]`."""
+    """Give every mistake that lies in the relation of two values of ``[cdr]``."""
     cdr = table.get("cdr")
     sinks = cdr.get("sinks") if isinstance(cdr, dict) else None
     names: dict[str, int] = {}

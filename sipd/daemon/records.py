@@ -1,4 +1,4 @@
-"""From `[cdr]` to what takes call records: the files, and the places with a spool."""
+"""From ``[cdr]`` to what takes call records: the files, and the places with a spool."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sipd.daemon.sections import Config
     from sipd.daemon.service import SipService
 
-#: Runs a function in another thread, such as `twisted.internet.threads.deferToThread`.
+#: Runs a function in another thread, such as ``twisted.internet.threads.deferToThread``.
 InThread = Callable[[Callable[[], "Config"]], "Deferred[Config]"]
 
 

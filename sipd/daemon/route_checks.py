@@ -34,7 +34,7 @@ _STEPS = ("strip", "prepend", "match", "normalise", "write")
 
 
 def find_routing_conflicts(table: Table) -> Iterator[Problem]:
-    """Give every mistake that lies in the relation of two values of `[routing]`, or of a route and anything else."""
+    """Give every mistake that lies in the relation of two values of ``[routing]``, or of a route and anything else."""
     routing = _table(table.get("routing"))
     yield from _same_hours(routing)
     if "country_code" not in routing:
@@ -140,7 +140,7 @@ def _template(path: KeyPath, route: Table) -> Iterator[Problem]:
 
 
 def _captures(pattern: object) -> list[str] | None:
-    """Give the names that a template may use; `None` where the pattern does not compile: that is reported elsewhere."""
+    """Give the names that a template may use; ``None`` if the pattern does not compile, which is reported elsewhere."""
     if not isinstance(pattern, str):
         return ["0"]
     try:

@@ -43,7 +43,7 @@ def make_router(
         location: who is registered where.
         domains: every host that means us in a request URI.
         users: the names of ours.
-        trunks: the peers beside them; `None` if there are none.
+        trunks: the peers beside them; ``None`` if there are none.
         entropy: decides between trunks by their weights.
     """
     policies = make_policies(config)
@@ -116,7 +116,7 @@ def static_route(rule: RouteRule, config: Config, policies: Mapping[str, LegPoli
 
 
 def numbering_of(routing: Routing) -> Numbering | None:
-    """Give how people dial here; `None` where that is not said."""
+    """Give how people dial here; ``None`` where that is not said."""
     if routing.country_code is None:
         return None
     return Numbering(

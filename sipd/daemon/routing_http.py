@@ -1,4 +1,4 @@
-"""From the section `[routing.http]` to the router that asks a service before it asks the dial plan."""
+"""From the section ``[routing.http]`` to the router that asks a service before it asks the dial plan."""
 
 from __future__ import annotations
 

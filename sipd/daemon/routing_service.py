@@ -1,4 +1,4 @@
-"""The HTTP service that says where calls go, as the section `[routing.http]` has it. Needs the extra `http`."""
+"""The HTTP service that says where calls go, as the section ``[routing.http]`` has it. Needs the extra ``http``."""
 
 from __future__ import annotations
 

@@ -53,26 +53,26 @@ class SipService(Service):
     """A registrar and back-to-back user agent. Give it a parent service, or start and stop it yourself.
 
     Started, it opens the listening points and loads the bindings of the last run. Stopped, it drains: new calls are
-    refused with 503, registrations are served, calls go on until they end or `limits.drain` seconds are over; then
+    refused with 503, registrations are served, calls go on until they end or ``limits.drain`` seconds are over; then
     everything is closed. `stopService` gives a Deferred of that; `end_now` cuts it short.
 
     Args:
-        config: from `sipd.daemon.config.load` or `build`.
+        config: from `sipd.daemon.config.load` or ``build``.
         reactor: where it runs.
         entropy: for tags, branches, Call-IDs and nonces.
         call_observers: watch calls.
         message_observers: see every message, both ways.
-        call_offered: a coroutine function that is asked about each call and says where it goes: `None` for what the
+        call_offered: a coroutine function that is asked about each call and says where it goes: ``None`` for what the
             dial plan says, a `Route`, an `Attempt`, an address or the name of a user, or a list of those to be called
             one after another, of which an inner list rings together. `RequestRefusedError` refuses the call. It goes on
             deciding after a `reload`. See `sipd.routing.deciding.DecidingRouter`.
         patience: seconds that it has for a decision; then it is cancelled, and the caller gets 503.
-        needs_authentication: says of an INVITE whether its sender has to prove who it is, before `call_offered` is
-            asked; `None` for what the dial plan says, which is yes unless a rule says no.
+        needs_authentication: says of an INVITE whether its sender has to prove who it is, before ``call_offered`` is
+            asked; ``None`` for what the dial plan says, which is yes unless a rule says no.
 
     Attributes:
         config: what holds for new calls.
-        stack: the layers, once it has started; `None` before, and after it has stopped.
+        stack: the layers, once it has started; ``None`` before, and after it has stopped.
         metrics: what Prometheus asks, as long as there is a stack, if the configuration has it.
     """
 
@@ -121,7 +121,7 @@ class SipService(Service):
         return "serving" if self._outcome == "ready" else "starting"
 
     def privilegedStartService(self) -> None:
-        """Do what takes privileges, and nothing else: `twistd` gives them up between this and the start.
+        """Do what takes privileges, and nothing else: ``twistd`` gives them up between this and the start.
 
         Raises:
             LocalError: a listening point cannot be opened, or the kernel does not do what it is to do.

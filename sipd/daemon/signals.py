@@ -1,9 +1,9 @@
 """The second SIGTERM, SIGHUP for a changed configuration, and SIGUSR1 for who rotates files.
 
-Twisted's handler of SIGTERM and SIGINT calls `reactor.stop()`. The first time that begins the shutdown: `twistd` and
-`python -m twisted` then call `stopService` and wait for its Deferred while the reactor still runs. Every further time
-`reactor.stop()` raises, and the impatience of the operator is a traceback in the log and nothing else. So a handler
-stands in front of Twisted's: the first signal goes through, later ones go to the service.
+Twisted's handler of SIGTERM and SIGINT calls ``reactor.stop()``. The first time that begins the shutdown: ``twistd``
+and ``python -m twisted`` then call ``stopService`` and wait for its Deferred while the reactor still runs. Every
+further time ``reactor.stop()`` raises, and the impatience of the operator is a traceback in the log and nothing else.
+So a handler stands in front of Twisted's: the first signal goes through, later ones go to the service.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class StopSignals:
     """Tells the first stop signal from the ones that follow it. Process-wide: for a process of our own only.
 
     Args:
-        reactor: runs `hurry` outside of the signal handler.
+        reactor: runs ``hurry`` outside of the signal handler.
         is_stopping: whether the service has begun to stop, for whatever reason.
         hurry: called for each signal that comes when it has.
     """
@@ -59,12 +59,12 @@ class StopSignals:
 
 
 def on_rotation(reactor: IReactorFromThreads, reopen: Callable[[], object]) -> None:
-    """Call `reopen` at each SIGUSR1, after what handled that before: `twistd` rotates its own log then."""
+    """Call ``reopen`` at each SIGUSR1, after what handled that before: ``twistd`` rotates its own log then."""
     _on(signal.SIGUSR1, reactor, reopen)
 
 
 def on_change(reactor: IReactorFromThreads, reload: Callable[[], object]) -> None:
-    """Call `reload` at each SIGHUP, after what handled that before; unhandled, it would end the process."""
+    """Call ``reload`` at each SIGHUP, after what handled that before; unhandled, it would end the process."""
     _on(signal.SIGHUP, reactor, reload)
 
 

@@ -37,7 +37,6 @@ from sipd.registrar.observers import RegistrationObservers
 from sipd.registrar.registrar import Registrar
 from sipd.registrar.store import DatabaseStore, DatabaseThread
 from sipd.routing.deciding import Decider
-from sipd.sip.locate import Transport
 from sipd.transaction.layer import TransactionLayer
 from sipd.transport.layer import TransportLayer
 from sipd.trunks.interfaces import ITrunkObserver
@@ -63,7 +62,7 @@ class Stack:
         message_observers: see every message.
         registration_observers: watch registrations, beside the log.
         trunk_observers: watch trunks, beside the log.
-        decider: asks the application where calls go; `None` where the dial plan alone decides.
+        decider: asks the application where calls go; ``None`` where the dial plan alone decides.
 
     Attributes:
         config: what holds for new calls; calls that go on have begun with another one, perhaps.
@@ -294,11 +293,12 @@ def open_listening_points(config: Config, transport: TransportLayer, now: float)
     self_signed = _self_signed(config, now)
     for listen in config.listen:
         tls = None
-        if listen.transport is Transport.TLS:
+        if listen.transport.is_secure:
             tls = layers.tls_settings(listen, config.tls, self_signed)
         failures: list[Failure] = []
         # Binding does not wait for anything: the Deferred has fired when it is here.
-        transport.listen(layers.listening_point(listen), tls).addErrback(failures.append)
+        opening = transport.listen(layers.listening_point(listen), tls, layers.websocket_settings(listen))
+        opening.addErrback(failures.append)
         for failure in failures:
             if listen.required or not failure.check(ConfigurationError):
                 failure.raiseException()

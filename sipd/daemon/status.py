@@ -1,4 +1,4 @@
-"""What a running sipd says of itself to the commands `sipd status` and `sipd trunks`."""
+"""What a running sipd says of itself to the commands ``sipd status`` and ``sipd trunks``."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def answer_on_trunks(service: SipService, question: Mapping[str, Any]) -> dict[s
 
     Args:
         service: what runs.
-        question: `trunk` is the name of one, or not there for all; `state` is what is wanted of it, if anything is.
+        question: ``trunk`` is the name of one, or not there for all; ``state`` is what is wanted of it, if anything is.
 
     Raises:
         LocalError: there is no such trunk, or no such state.

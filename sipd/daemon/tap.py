@@ -1,6 +1,6 @@
-"""The command line: `twistd sipd` and `python -m twisted sipd`, and the service they run.
+"""The command line: ``twistd sipd`` and ``python -m twisted sipd``, and the service they run.
 
-A command line that cannot be understood is a `usage.UsageError`, as Twisted wants it. A configuration that cannot be
+A command line that cannot be understood is a ``usage.UsageError``, as Twisted wants it. A configuration that cannot be
 used ends the start the same way under both commands: one line for each mistake on standard error, exit status 1.
 """
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Options(usage.Options):
-    """What `twistd sipd` takes."""
+    """What ``twistd sipd`` takes."""
 
     synopsis = "[--check] --config FILE"
     longdesc = (
@@ -35,7 +35,7 @@ class Options(usage.Options):
     optParameters = (("config", "c", None, "The configuration file (TOML). Required."),)
     optFlags = (("check", None, "Check the configuration and exit."),)
 
-    #: What to run, and where it was read: `twistd` may go to another directory.
+    #: What to run, and where it was read: ``twistd`` may go to another directory.
     config: Config
     file: Path
 

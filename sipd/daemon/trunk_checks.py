@@ -1,4 +1,4 @@
-"""What must hold between two values of `[[trunks]]`; called by `sipd.daemon.checks`."""
+"""What must hold between two values of ``[[trunks]]``; called by `sipd.daemon.checks`."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def _server_uri(value: object) -> SipUri:
 
 
 def _server(value: object) -> TrunkServer:
-    """Accept a URI, or `{ uri = "...", weight = 2 }`."""
+    """Accept a URI, or ``{ uri = "...", weight = 2 }``."""
     if isinstance(value, TrunkServer):
         return value
     if not isinstance(value, dict):
@@ -62,7 +62,7 @@ def _aor(value: object) -> SipUri:
 
 
 def _statuses(value: object) -> int | str:
-    """Accept `404` or `"4xx"`."""
+    """Accept ``404`` or ``"4xx"``."""
     if isinstance(value, int) and not isinstance(value, bool) and 200 <= value <= 699:
         return value
     if isinstance(value, str) and _STATUSES.match(value):

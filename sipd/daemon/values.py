@@ -1,7 +1,7 @@
 """The kinds of values in a configuration file: what each accepts, and what it says otherwise.
 
-Every validator raises `PydanticCustomError` with one phrase, "... expected (got ...)". The "got" part is left out where
-the value could be a secret, or could hold one.
+Every validator raises ``PydanticCustomError`` with one phrase, "... expected (got ...)". The "got" part is left out
+where the value could be a secret, or could hold one.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from sipd.errors import ParseError
 from sipd.rtp.tones import find_tone
 from sipd.sip.locate import Transport
 from sipd.sip.uri import OtherUri, SipUri, Uri, parse_uri
+from sipd.transport.upgrade import is_origin, is_path
 
 #: Hexadecimal digits of H(user:realm:password) for each digest algorithm (RFC 7616, RFC 8760).
 HASH_DIGITS: Mapping[str, int] = {"SHA-512-256": 64, "SHA-256": 64, "MD5": 32}
@@ -47,8 +48,8 @@ class Surroundings:
 
     Args:
         directory: where its relative paths begin: that of the file itself.
-        environment: the variables that `{ env = "NAME" }` may name.
-        trunks: the names of trunks that files of prefixes may name; `None` for any.
+        environment: the variables that ``{ env = "NAME" }`` may name.
+        trunks: the names of trunks that files of prefixes may name; ``None`` for any.
     """
 
     directory: Path
@@ -103,9 +104,21 @@ def text_of(value: object, expected: str) -> str:
 def _transport(value: object) -> Transport:
     if isinstance(value, Transport):
         return value
-    known = {transport.value.lower(): transport for transport in (Transport.UDP, Transport.TCP, Transport.TLS)}
+    known = {transport.value.lower(): transport for transport in Transport}
     text = text_of(value, "a transport").lower()
-    return known[text] if text in known else fail(f'"udp", "tcp" or "tls" expected (got {shown(value)})')
+    return known[text] if text in known else fail(f'"udp", "tcp", "tls", "ws" or "wss" expected (got {shown(value)})')
+
+
+def _url_path(value: object) -> str:
+    text = text_of(value, "a path")
+    return text if is_path(text) else fail(f"a path that begins with / expected (got {shown(text)})")
+
+
+def _origin(value: object) -> str:
+    text = text_of(value, "an origin")
+    return (
+        text if is_origin(text) else fail(f'an origin such as "https://phone.example.com" expected (got {shown(text)})')
+    )
 
 
 def _address(value: object) -> str:
@@ -191,7 +204,7 @@ def _socket_path(value: object, info: ValidationInfo) -> Path:
 
 
 def _sound(value: object, info: ValidationInfo) -> str:
-    """Take a tone as it is (`tone:de:ringback`), anything else as the path of a file."""
+    """Take a tone as it is (``tone:de:ringback``), anything else as the path of a file."""
     if isinstance(value, str) and value.startswith("tone:"):
         _, _, name = value.partition(":")
         country, _, tone = name.partition(":")
@@ -215,7 +228,7 @@ def readable_file(value: object, info: ValidationInfo) -> Path:
 
 
 def secret(value: object, info: ValidationInfo) -> Secret:
-    """Take a secret: `"text"`, `{ file = "path" }` or `{ env = "NAME" }`. No message ever shows what was written."""
+    """Take a secret: ``"text"``, ``{ file = "path" }`` or ``{ env = "NAME" }``. No message shows what was written."""
     if isinstance(value, Secret):
         return value
     expected = 'text, { file = "path" } or { env = "NAME" } expected'
@@ -286,7 +299,7 @@ def _refusal(value: object) -> tuple[int, str]:
 
 
 def _hashes(value: object) -> Mapping[str, Secret]:
-    """Accept `{ MD5 = "...", "SHA-256" = "..." }`. Keys are not shown: one may be a hash in the wrong place."""
+    """Accept ``{ MD5 = "...", "SHA-256" = "..." }``. Keys are not shown: one may be a hash in the wrong place."""
     if not isinstance(value, dict) or not value:
         fail('a table of hashes such as { "SHA-256" = "..." } expected')
     faults = []
@@ -312,6 +325,8 @@ def _realm(value: object) -> str:
 
 
 TransportName = Annotated[Transport, PlainValidator(_transport)]
+UrlPath = Annotated[str, PlainValidator(_url_path)]
+Origin = Annotated[str, PlainValidator(_origin)]
 Address = Annotated[str, PlainValidator(_address)]
 RoutableAddress = Annotated[str, PlainValidator(_routable_address)]
 Host = Annotated[str, PlainValidator(_host)]

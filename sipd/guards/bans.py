@@ -80,7 +80,7 @@ class Bans:
         return (ban for ban in list(self._bans.values()) if ban.until > now)
 
     def find(self, host: str) -> Ban | None:
-        """Give the ban that is in force for an address, or `None`."""
+        """Give the ban that is in force for an address, or ``None``."""
         ban = self._bans.get(source_of(host))
         return ban if ban is not None and ban.until > self._seconds() else None
 
@@ -88,7 +88,7 @@ class Bans:
         """Ban the source of an address.
 
         Returns:
-            The ban, or `None` if the address is spared or banned already.
+            The ban, or ``None`` if the address is spared or banned already.
         """
         if self._spares(host) or self.find(host) is not None:
             return None

@@ -21,7 +21,7 @@ class Rate:
 
     @classmethod
     def of(cls, per_second: float) -> Rate | None:
-        """Give a rate whose burst is what a second brings, and at least one; `None` for 0, which is no bound."""
+        """Give a rate whose burst is what a second brings, and at least one; ``None`` for 0, which is no bound."""
         return cls(per_second=per_second, burst=max(1.0, per_second)) if per_second > 0 else None
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Key(NamedTuple):
-    """What calls have in common: its kind (`user`, `source`, `trunk-in`, ...), and which one."""
+    """What calls have in common: its kind (``user``, ``source``, ``trunk-in``, ...), and which one."""
 
     kind: str
     name: str

@@ -165,7 +165,7 @@ class Door:
         return source
 
     def _judge_address(self, host: str) -> _Source | None:
-        """Decide about one address alone, whatever its neighbours in a /64 do; `None` to decide about all of them."""
+        """Decide about one address alone, whatever its neighbours in a /64 do; ``None`` to decide about all of them."""
         if self._trusts(host):
             return _Source(_UNBOUNDED, "")
         return _Source(0, "denied") if self.settings.access.denies(host) else None

@@ -32,7 +32,7 @@ class Budget:
 
     Args:
         name: for logs and explanations.
-        prefixes: of the numbers that it is about, as they are dialled (`+882`, `0900`); all numbers if empty.
+        prefixes: of the numbers that it is about, as they are dialled (``+882``, ``0900``); all numbers if empty.
         accounts: that it is about; each if empty.
         window: seconds; windows follow one another, each begins with nothing spent.
         seconds: of talk.
@@ -63,7 +63,7 @@ class CountrySettings:
 
     Args:
         action: what is done about them.
-        known: country codes (`+49`) that everybody calls.
+        known: country codes (``+49``) that everybody calls.
         learning: seconds from the first call of an account in which its countries are learned without a word.
     """
 
@@ -79,7 +79,7 @@ class FraudSettings:
     Args:
         budgets: all those that are about a call count.
         countries: see there.
-        international_prefixes: what stands for `+` in numbers that users dial.
+        international_prefixes: what stands for ``+`` in numbers that users dial.
         max_accounts: of which is remembered what they spent, for each budget, and where they called; beyond them that
             one is forgotten which did not call for the longest time.
     """
@@ -184,7 +184,7 @@ class FraudGuard:
         """Count a call from now on.
 
         Returns:
-            The seconds that it may last at most, by what is left of budgets that refuse; `None` for no bound.
+            The seconds that it may last at most, by what is left of budgets that refuse; ``None`` for no bound.
         """
         budgets = tuple(self._budgets_of(account, numbers))
         self.end(call)

@@ -57,7 +57,7 @@ class Gate:
         security: told of what looks like fraud.
         salt: makes the lottery of overload one that nobody can foresee.
         trusts: says of an address that no limit of sources is about it.
-        max_calls_of: gives the bound of a user's calls; `None` for that of all.
+        max_calls_of: gives the bound of a user's calls; ``None`` for that of all.
         emergency_numbers: as they are dialled; not refused before it is known where they lead.
 
     Attributes:

@@ -27,7 +27,7 @@ class Access(Enum):
 class NetworkTable(Generic[T]):
     """What is known of networks; of several that an address lies in, the smallest counts.
 
-    An IPv4 address that is written as IPv6 (`::ffff:192.0.2.1`, RFC 4291 section 2.5.5.2) is the IPv4 address.
+    An IPv4 address that is written as IPv6 (``::ffff:192.0.2.1``, RFC 4291 section 2.5.5.2) is the IPv4 address.
 
     Args:
         entries: networks, and what is known of each; of two for the same one the later counts.
@@ -43,7 +43,7 @@ class NetworkTable(Generic[T]):
         self._is_filled = any(self._tables.values())
 
     def find(self, host: str) -> T | None:
-        """Give what is known of the smallest network that an address lies in; `None` if that is nothing."""
+        """Give what is known of the smallest network that an address lies in; ``None`` if that is nothing."""
         if not self._is_filled:
             return None
         try:

@@ -35,7 +35,7 @@ def called_number(uri: Uri, international_prefixes: Iterable[str] = ()) -> str:
 
     Args:
         uri: of sip, sips or tel.
-        international_prefixes: what stands for `+` at the beginning of a number, such as `00`.
+        international_prefixes: what stands for ``+`` at the beginning of a number, such as ``00``.
     """
     if isinstance(uri, TelUri):
         text = uri.number
@@ -59,7 +59,7 @@ def number_of(text: str, international_prefixes: Iterable[str] = ()) -> str:
 
 
 def country_code(number: str) -> str:
-    """Give the country code of a number that begins with `+`, with the `+`; empty for any other number."""
+    """Give the country code of a number that begins with ``+``, with the ``+``; empty for any other number."""
     digits = number[1:]
     if not number.startswith("+") or not digits[:1].isdigit():
         return ""

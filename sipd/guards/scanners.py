@@ -12,7 +12,7 @@ from functools import lru_cache
 from sipd.guards.networks import source_of
 from sipd.sip.message import Request
 
-#: User-Agent values of programs that nobody calls with. `*` stands for anything; case does not matter.
+#: User-Agent values of programs that nobody calls with. ``*`` stands for anything; case does not matter.
 KNOWN_SCANNERS = (
     "friendly-scanner*",
     "*sipvicious*",
@@ -34,7 +34,7 @@ class ScannerNames:
     """Recognises a scanner by what it calls itself.
 
     Args:
-        patterns: of User-Agent, with `*` and `?`, in any case. None means that nobody is recognised.
+        patterns: of User-Agent, with ``*`` and ``?``, in any case. None means that nobody is recognised.
     """
 
     def __init__(self, patterns: Iterable[str] = KNOWN_SCANNERS) -> None:

@@ -52,7 +52,7 @@ class SecurityLog:
         """Say something.
 
         Args:
-            kind: a short fixed word: `denied`, `flood`, `scanner`, `banned`, `fraud`.
+            kind: a short fixed word: ``denied``, ``flood``, ``scanner``, ``banned``, ``fraud``.
             src: a numeric address, as the socket gave it.
             port: of it, where it is known.
             topic: what else tells this apart from what was said of the source before.

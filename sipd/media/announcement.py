@@ -27,9 +27,9 @@ class Played:
     """What was played.
 
     Args:
-        packets: given to `send`.
+        packets: given to ``send``.
         duration: seconds of sound in them.
-        unsent: of these packets, how many could not be sent (`OSError`).
+        unsent: of these packets, how many could not be sent (``OSError``).
         is_complete: whether it came to its end; else it was stopped.
     """
 
@@ -45,7 +45,7 @@ class Announcer:
     Args:
         library: gives the sounds.
         pacer: gives the beats; all announcements of a process should share one.
-        entropy: gives so many random octets, such as `os.urandom`.
+        entropy: gives so many random octets, such as ``os.urandom``.
     """
 
     def __init__(self, library: SoundLibrary, pacer: Pacer, entropy: Callable[[int], bytes]) -> None:
@@ -68,15 +68,16 @@ class Announcer:
 
         Args:
             sound: what to play.
-            send: called with each packet; an `OSError` that it raises is counted, anything else ends the announcement.
+            send: called with each packet; an ``OSError`` that it raises is counted, anything else ends the
+                announcement.
             payload_type: as negotiated, 0 to 127.
-            encoding: the same in lower case, such as `pcmu/8000` (`sipd.sdp.codecs`).
-            times: how often the sound is played; `None` for ever. A tone has its cadence once or more in each.
-            duration: seconds after which it ends in any case; `None` for no such end.
+            encoding: the same in lower case, such as ``pcmu/8000`` (`sipd.sdp.codecs`).
+            times: how often the sound is played; ``None`` for ever. A tone has its cadence once or more in each.
+            duration: seconds after which it ends in any case; ``None`` for no such end.
             gain: in decibel; above 0 louder.
 
         Raises:
-            ValueError: the payload type or `times` is out of range.
+            ValueError: the payload type or ``times`` is out of range.
         """
         if not 0 <= payload_type <= 127 or (times is not None and times < 1):
             raise ValueError("payload type not between 0 and 127, or a sound that is played less than once")

@@ -1,7 +1,7 @@
-"""Codecs that are not built in, by the optional extra `audio`: G.722 and Opus, as 8000 samples a second of one channel.
+"""Codecs that are not built in, by the extra ``audio``: G.722 and Opus, as 8000 samples a second of one channel.
 
 Their packages are imported when the first call needs one; if a package is not there, `MissingCodecError` says which.
-The import of `opuslib_next` looks for the library libopus by running programs, which takes up to a tenth of a second:
+The import of ``opuslib_next`` looks for the library libopus by running programs, which takes up to a tenth of a second:
 who cannot wait so long in a call makes a decoder at the start and throws it away.
 """
 
@@ -34,7 +34,7 @@ def builtin_decoders() -> Mapping[str, DecoderFactory]:
 
 
 def all_decoders() -> Mapping[str, DecoderFactory]:
-    """Give all decoders, those of the extra `audio` too, which are imported when they are asked for."""
+    """Give all decoders, those of the extra ``audio`` too, which are imported when they are asked for."""
     return {**builtin_decoders(), "g722": g722_decoder, "opus": opus_decoder}
 
 
@@ -49,7 +49,7 @@ def all_encoders() -> Mapping[str, EncoderFactory]:
 
 
 def g722_decoder() -> Decoder:
-    """Make a decoder of G.722 (RFC 3551 section 4.5.2), package `G722`.
+    """Make a decoder of G.722 (RFC 3551 section 4.5.2), package ``G722``.
 
     Raises:
         MissingCodecError: it is not there.
@@ -73,7 +73,7 @@ def g722_encoder() -> Encoder:
 
 
 def opus_decoder() -> Decoder:
-    """Make a decoder of Opus (RFC 7587), package `opuslib-next` and the library libopus.
+    """Make a decoder of Opus (RFC 7587), package ``opuslib-next`` and the library libopus.
 
     Raises:
         MissingCodecError: one of them is not there.
@@ -104,7 +104,7 @@ def opus_encoder() -> Encoder:
 
 
 def _import_opus() -> Any:
-    """Import opuslib_next; without the library it would fail with a bare `Exception`."""
+    """Import opuslib_next; without the library it would fail with a bare ``Exception``."""
     if not _has_opus():
         raise MissingCodecError("the library libopus is not installed")
     return _import("opuslib_next")

@@ -39,7 +39,7 @@ class SessionCrypto:
     def secure(
         self, sender: str, receiver: str, description: SessionDescription, slots: Slots | None
     ) -> SecuredOffer | None:
-        """Take an offer; `None` if keys are none of our business, since both legs pass theirs.
+        """Take an offer; ``None`` if keys are none of our business, since both legs pass theirs.
 
         Raises:
             SdpError: it cannot be accepted, or not be offered to the other leg; or there is no SRTP here.

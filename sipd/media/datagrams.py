@@ -162,7 +162,7 @@ class RelaySocket(ABC):
             self._disconnect()
 
     def connect_to(self, peer: RelaySocket | None) -> None:
-        """Choose where datagrams go from now on; `None` for nowhere."""
+        """Choose where datagrams go from now on; ``None`` for nowhere."""
         self.peer = peer
 
     def adapt(self) -> None:
@@ -342,7 +342,7 @@ class RelaySocket(ABC):
     def _disconnect(self) -> None:
         """Take datagrams from everywhere again, and check them here.
 
-        Connecting to an address of family AF_UNSPEC dissolves the association (POSIX connect(3)); the `socket` module
+        Connecting to an address of family AF_UNSPEC dissolves the association (POSIX connect(3)); the ``socket`` module
         cannot say that. The port stays, since it was bound by its number. Some systems report an error and do it.
         """
         unspecified = bytes(16)
@@ -399,6 +399,6 @@ class RtcpSocket(RelaySocket):
 
 
 def print_address(address: Address) -> str:
-    """Give `host:port` for people; an IPv6 address in brackets."""
+    """Give ``host:port`` for people; an IPv6 address in brackets."""
     host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -43,7 +43,7 @@ class SessionDigits:
         seconds: the time.
 
     Attributes:
-        heard: called with each digit that a leg sends as telephone event, and the leg; `None` for nobody.
+        heard: called with each digit that a leg sends as telephone event, and the leg; ``None`` for nobody.
         counts: how many came, by leg.
     """
 

@@ -46,13 +46,13 @@ class Forwarder(Protocol):
         """Take note of where the leg wants its media, by an offer or answer that has come into force.
 
         Args:
-            rtp: where RTP is to go, as a numeric address; `None` if it named none.
+            rtp: where RTP is to go, as a numeric address; ``None`` if it named none.
             rtcp: the same for RTCP.
             window: seconds in which a source may be latched on to.
         """
 
     def connect_to(self, other: Forwarder | None) -> None:
-        """Forward what comes from the leg to another one's forwarder of this engine; nowhere if `None`."""
+        """Forward what comes from the leg to another one's forwarder of this engine; nowhere if ``None``."""
 
     def adapt(self) -> None:
         """Take note that the stream's media are of another kind now, or are to be treated in another way."""

@@ -78,7 +78,7 @@ class EventSender:
         self._floor: tuple[Source, int] | None = None
 
     def send(self, digit: str, duration: float) -> bool:
-        """Send a digit when those before it are sent; `False` if too many wait.
+        """Send a digit when those before it are sent; ``False`` if too many wait.
 
         Raises:
             ValueError: it is none.

@@ -42,7 +42,7 @@ class Line:
     """One media line of an exchange.
 
     Args:
-        outer: the stream of the party that offered; `None` where nothing is relayed.
+        outer: the stream of the party that offered; ``None`` where nothing is relayed.
         inner: the same of the party that is to answer.
         asked: where the party that offered wants its media.
         given: where the party that answered wants its media.

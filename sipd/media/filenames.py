@@ -12,7 +12,7 @@ from sipd.errors import ConfigurationError
 #: What stays as it is in a value; everything else becomes an underscore.
 _UNSAFE = re.compile(r"[^A-Za-z0-9.@+=-]")
 _VALUE_LIMIT = 64
-#: File systems take 255 octets; a number, a suffix and `.part` are added.
+#: File systems take 255 octets; a number, a suffix and ``.part`` are added.
 _PART_LIMIT_OCTETS = 220
 _MISSING = "unknown"
 
@@ -21,7 +21,7 @@ class FileNames:
     """Makes names from a template.
 
     Args:
-        template: a relative path with fields in braces, such as `{date}/{call_id}`; a field is replaced by what is
+        template: a relative path with fields in braces, such as ``{date}/{call_id}``; a field is replaced by what is
             safe of its value, at most 64 characters. A part of the path that gets too long is cut at 220 octets.
         fields: the names that may stand in braces.
 
@@ -37,7 +37,7 @@ class FileNames:
             raise ConfigurationError([f"file name template {template!r}: {problem}"])
 
     def make(self, values: Mapping[str, str]) -> PurePosixPath:
-        """Give the name for these values: a relative path without `..`, and without a part that begins with a dot."""
+        """Give the name for these values: a relative path without ``..``, and without a part that begins with a dot."""
         safe = {field: _safe(values.get(field, "")) for field in self._fields}
         path = PurePosixPath(self._template.format(**safe))
         return PurePosixPath(*(_shorten(part) for part in path.parts))

@@ -1,7 +1,7 @@
 """Files that grow while calls go on: written in one thread of their own, so that no disk ever holds the reactor up.
 
 The reactor hands over pieces and goes on. How many octets wait is bounded by who hands them over, who asks
-`backlog_octets` first. What the file system does is behind `FileSystem`, so that a test can have a full disk.
+`Writer.backlog_octets` first. What the file system does is behind `FileSystem`, so that a test can have a full disk.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ class GrowingFile(Protocol):
     """A file open for writing, at its end."""
 
     def write(self, data: bytes, /) -> int:
-        """Write some of it; say how many octets. Raises `OSError`."""
+        """Write some of it; say how many octets. Raises ``OSError``."""
 
     def seek(self, place: int, /) -> int:
-        """Go to a place. Raises `OSError`."""
+        """Go to a place. Raises ``OSError``."""
 
     def fileno(self) -> int:
         """Give the descriptor."""
 
     def close(self) -> None:
-        """Close it. Raises `OSError`."""
+        """Close it. Raises ``OSError``."""
 
 
 class FileSystem:
-    """What is done with files. All methods raise `OSError`, and may take long."""
+    """What is done with files. All methods raise ``OSError``, and may take long."""
 
     def make_directory(self, path: Path) -> None:
         """Make a directory, and those above it, unless it is there."""
@@ -189,13 +189,14 @@ class WriterThread:
 class GrowingRecord:
     """One file, as the writer's thread sees it: it has another name until it is finished.
 
-    All methods are called in the writer's thread. The first `OSError` ends it: the header is corrected if that is
-    possible, what was written stays under the name that ends with `.part`, and all that follows does nothing.
+    All methods are called in the writer's thread. The first ``OSError`` ends it: the header is corrected if that is
+    possible, what was written stays under the name that ends with ``.part``, and all that follows does nothing.
 
     Args:
         files: the file system.
-        path: what it is to be called; if that is taken, `-2` and so on is put behind the stem.
-        header: gives the header for a size of what follows it, `None` if that is not known; always of the same length.
+        path: what it is to be called; if that is taken, ``-2`` and so on is put behind the stem.
+        header: gives the header for a size of what follows it, ``None`` if that is not known; always of the same
+            length.
         sync: see `SyncPolicy`.
         failed: called once, in the writer's thread, with what went wrong.
     """

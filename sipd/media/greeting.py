@@ -12,7 +12,7 @@ from sipd.sdp.offer_answer import answer_direction, decline, reject_stream
 
 #: What the name of a leg that nobody is behind begins with.
 _MARK = "~"
-#: What can be played to everybody: encoding, and how `a=rtpmap` writes it.
+#: What can be played to everybody: encoding, and how ``a=rtpmap`` writes it.
 _PLAYED = {"pcmu/8000": "PCMU/8000", "pcma/8000": "PCMA/8000"}
 _LISTENS = frozenset((Direction.SENDRECV, Direction.RECVONLY))
 #: An address at which nothing is received, and that does not mean hold (RFC 2606 section 2).

@@ -78,7 +78,7 @@ class LegActivity:
         sends: whether it is to send.
         receives: whether it is to receive.
         since: when that was negotiated; an offer or answer that changes neither does not count.
-        last_rtp: when the last RTP packet came that was believed, comfort noise too; `None` if there was none.
+        last_rtp: when the last RTP packet came that was believed, comfort noise too; ``None`` if there was none.
         last_rtcp: the same for RTCP.
     """
 
@@ -133,7 +133,7 @@ class Inactivity:
         self._answered = answered
         #: For each leg what was found, and since when it was missing.
         self._found: dict[str, tuple[Missing, float]] = {}
-        #: When to look again, unless something else is negotiated before; `None` if there is nothing to look for.
+        #: When to look again, unless something else is negotiated before; ``None`` if there is nothing to look for.
         self.next_check: float | None = answered
 
     def check(self, now: float, legs: Sequence[LegActivity]) -> Finding | None:
@@ -170,7 +170,7 @@ class Inactivity:
         return finding
 
     def _expect(self, activity: LegActivity) -> tuple[Missing, float, Limit] | None:
-        """Say what a leg could be missing, since when, and for how long it may; `None` if nothing is expected."""
+        """Say what a leg could be missing, since when, and for how long it may; ``None`` if nothing is expected."""
         if not (activity.sends or activity.receives):
             return None
         limits = self._limits

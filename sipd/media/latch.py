@@ -61,7 +61,7 @@ class Latch:
 
     @property
     def remote(self) -> Address | None:
-        """Where to send: to the latched source, before that to what was signalled; `None` if nobody knows yet."""
+        """Where to send: to the latched source, before that to what was signalled; ``None`` if nobody knows yet."""
         return self.signalled if self.is_asymmetric else self.source or self.signalled
 
     def export(self, now: float) -> list[object]:
@@ -82,7 +82,7 @@ class Latch:
         corrects its description goes on as before, but it is not chosen while others may come.
 
         Args:
-            address: where the party wants its media, or `None` if that is not known as a number.
+            address: where the party wants its media, or ``None`` if that is not known as a number.
             closes_at: when the window ends, on the clock that `accept` is given.
 
         Returns:

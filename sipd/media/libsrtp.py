@@ -1,6 +1,6 @@
-"""libsrtp, as it is in `pylibsrtp`: whether it is there, what it can do, and contexts for keys.
+"""libsrtp, as it is in ``pylibsrtp``: whether it is there, what it can do, and contexts for keys.
 
-The extension module of `pylibsrtp` is used directly: the Python part around it takes no packet above 1356 octets,
+The extension module of ``pylibsrtp`` is used directly: the Python part around it takes no packet above 1356 octets,
 leaves copies of the keys in memory and knows no AES_256_CM (RFC 6188).
 """
 
@@ -42,7 +42,7 @@ _PROFILES = {
 }
 _AES_256_CM = (AES_256_CM_HMAC_SHA1_80, AES_256_CM_HMAC_SHA1_32)
 
-#: The beginning of `srtp_crypto_policy_t`: cipher and octets of its key and salt.
+#: The beginning of ``srtp_crypto_policy_t``: cipher and octets of its key and salt.
 _CIPHER = struct.Struct("=II")
 _ICM_128 = (1, 30)
 _ICM_256 = (5, 46)
@@ -56,7 +56,7 @@ _KNOWN_PROTECTED = bytes.fromhex("800f1234decafbadcafebabef1d9de17ff251ff1aa0077
 
 
 def available() -> str | None:
-    """Say in one line why SRTP is not to be had, or `None` if it is."""
+    """Say in one line why SRTP is not to be had, or ``None`` if it is."""
     try:
         load_library()
     except MediaEngineError as error:
@@ -105,7 +105,7 @@ class Library:
 
         Args:
             key: to use for all sources.
-            source: `ssrc_any_inbound` or `ssrc_any_outbound`.
+            source: ``ssrc_any_inbound`` or ``ssrc_any_outbound``.
 
         Raises:
             MediaEngineError: the library cannot do that.

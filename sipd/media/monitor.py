@@ -75,10 +75,10 @@ class SessionMonitor:
         session: its media.
         settings: how.
         reactor: for the time.
-        report: for the call's explanation. `media-lost` says that the call is to end.
+        report: for the call's explanation. ``media-lost`` says that the call is to end.
 
     Attributes:
-        verdict: the last one; `None` before the first.
+        verdict: the last one; ``None`` before the first.
     """
 
     def __init__(

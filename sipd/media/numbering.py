@@ -53,7 +53,7 @@ class Source:
         return True
 
     def number(self, sequence: int) -> int | None:
-        """Give the number under which a packet goes to the leg; `None` if that could be another one's."""
+        """Give the number under which a packet goes to the leg; ``None`` if that could be another one's."""
         if self._boundary is not None and not 0 < (sequence - self._boundary) & 0xFFFF < 0x8000:
             return None
         return (sequence + self._shift) & 0xFFFF
@@ -77,7 +77,7 @@ class Numbering:
         seconds: the time.
 
     Attributes:
-        source: what went to the leg last, or would have; `None` if nothing did.
+        source: what went to the leg last, or would have; ``None`` if nothing did.
         is_silent: what the other leg sends is left out.
     """
 
@@ -92,7 +92,7 @@ class Numbering:
         self._inserted: bytes | None = None
 
     def pass_on(self, packet: bytes) -> bytes | None:
-        """Give a packet as it goes to the leg; `None` if it does not."""
+        """Give a packet as it goes to the leg; ``None`` if it does not."""
         if packet is self._inserted or len(packet) < _HEADER.size or packet[0] & 0xC0 != 0x80:
             return packet
         first, second, sequence, timestamp, ssrc = _HEADER.unpack_from(packet)

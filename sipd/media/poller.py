@@ -30,23 +30,23 @@ _TURNS = 8
 
 
 class MediaReactor(Protocol):
-    """What a relay needs of a reactor: parts of `IReactorFDSet` and `IReactorTime`."""
+    """What a relay needs of a reactor: parts of ``IReactorFDSet`` and ``IReactorTime``."""
 
     def addReader(self, reader: IReadDescriptor) -> None:
-        """See `IReactorFDSet`."""
+        """See ``IReactorFDSet``."""
 
     def removeReader(self, reader: IReadDescriptor) -> None:
-        """See `IReactorFDSet`."""
+        """See ``IReactorFDSet``."""
 
     def seconds(self) -> float:
-        """See `IReactorTime`."""
+        """See ``IReactorTime``."""
 
     def callLater(self, delay: float, callable: Callable[..., Any], *args: object, **kwargs: object) -> IDelayedCall:
-        """See `IReactorTime`."""
+        """See ``IReactorTime``."""
 
 
 class Cancellable(Protocol):
-    """Something that may still be called off, such as `IDelayedCall`."""
+    """Something that may still be called off, such as ``IDelayedCall``."""
 
     def cancel(self) -> None:
         """Call it off."""
@@ -95,8 +95,8 @@ class EpollPoller:
         buffer: for the datagram at hand.
         pause: seconds to rest after a turn: the most by which a datagram is delayed; 0 for never.
         sleep: how to rest, for a process that does nothing else: blocks. It costs less than a timer, and can be shorter
-            than a millisecond. `None` to let the reactor do other things.
-        later: begins the next turn after a rest; the reactor's `callLater` if `None`.
+            than a millisecond. ``None`` to let the reactor do other things.
+        later: begins the next turn after a rest; the reactor's `callLater` if ``None``.
     """
 
     _log = Logger()
@@ -151,7 +151,7 @@ class EpollPoller:
             self._epoll = None
 
     def fileno(self) -> int:
-        """See `twisted.internet.interfaces.IFileDescriptor`."""
+        """See ``twisted.internet.interfaces.IFileDescriptor``."""
         return -1 if self._epoll is None else self._epoll.fileno()
 
     def doRead(self) -> None:
@@ -166,11 +166,11 @@ class EpollPoller:
             self._next = self._later(self._pause, self._rested)
 
     def logPrefix(self) -> str:
-        """See `twisted.internet.interfaces.ILoggingContext`."""
+        """See ``twisted.internet.interfaces.ILoggingContext``."""
         return "media"
 
     def connectionLost(self, reason: Failure) -> None:
-        """See `twisted.internet.interfaces.IFileDescriptor`. An epoll set does not hang up."""
+        """See ``twisted.internet.interfaces.IFileDescriptor``. An epoll set does not hang up."""
 
     def _take_turns(self, sleep: Callable[[float], object]) -> None:
         """Take some turns, rest after each, and let the reactor look after everything else then."""
@@ -247,7 +247,7 @@ class _Reader:
         return "media"
 
     def connectionLost(self, reason: Failure) -> None:
-        """See `twisted.internet.interfaces.IFileDescriptor`. A datagram socket does not hang up."""
+        """See ``twisted.internet.interfaces.IFileDescriptor``. A datagram socket does not hang up."""
 
 
 class ReaderPoller:

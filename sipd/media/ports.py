@@ -73,7 +73,7 @@ class PortAllocator:
         high: the last port of the range, included.
         rest: seconds that a pair rests after its release.
         resting_limit: how many pairs of a host may rest at once; beyond it, the one that has rested longest is ready
-            early. Half of the pairs if `None`: a busy relay shortens the rest, it does not refuse calls for it.
+            early. Half of the pairs if ``None``: a busy relay shortens the rest, it does not refuse calls for it.
 
     Raises:
         ConfigurationError: the range has no pair.
@@ -168,7 +168,7 @@ def check_address(address: MediaAddress) -> None:
 
 
 def _bind_pair(host: str, port: int) -> tuple[socket.socket, socket.socket]:
-    """Bind both sockets of a pair, or none and raise `OSError`."""
+    """Bind both sockets of a pair, or none and raise ``OSError``."""
     rtp = _bind(host, port)
     try:
         return rtp, _bind(host, port + 1)
@@ -178,7 +178,7 @@ def _bind_pair(host: str, port: int) -> tuple[socket.socket, socket.socket]:
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    """Bind one socket, or raise `OSError`."""
+    """Bind one socket, or raise ``OSError``."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_DGRAM | _NONBLOCKING)
     try:

@@ -17,7 +17,7 @@ from sipd.rtp.rtcp import is_rtcp
 from sipd.rtp.samples import interleave
 from sipd.rtp.wave import WaveFormat, little_endian
 
-#: Encodings that need no `a=rtpmap`, for a leg that was described without them (RFC 3551 section 6).
+#: Encodings that need no ``a=rtpmap``, for a leg that was described without them (RFC 3551 section 6).
 _STATIC = {0: "pcmu/8000", 8: "pcma/8000", 9: "g722/8000", 13: "cn/8000"}
 #: Encodings that are silent by their nature.
 _SOUNDLESS = frozenset(("cn", "telephone-event"))
@@ -40,10 +40,11 @@ class RecordedLeg:
 
     Args:
         channel: 0 for left, 1 for right.
-        encodings: by payload type what it sends, in lower case (`opus/48000/2`), as `sipd.sdp.codecs.encodings` gives.
+        encodings: by payload type what it sends, in lower case (``opus/48000/2``), as `sipd.sdp.codecs.encodings`
+            gives.
         remote: where its RTP comes from; for pcap only, as are the others.
         local: where it comes to.
-        remote_rtcp: where its RTCP comes from; `None` if that is where RTP comes from.
+        remote_rtcp: where its RTCP comes from; ``None`` if that is where RTP comes from.
         local_rtcp: where it comes to; the same.
 
     Raises:
@@ -101,7 +102,7 @@ class Sound:
     Args:
         start: the time of the first frame.
         decoders: by the name of the encoding.
-        event: called with `recording-silent` when a leg sends what cannot be decoded.
+        event: called with ``recording-silent`` when a leg sends what cannot be decoded.
     """
 
     def __init__(self, start: float, decoders: Mapping[str, DecoderFactory], event: Event) -> None:

@@ -26,7 +26,7 @@ from sipd.media.filewriter import FileSystem, GrowingRecord, SyncPolicy, Writer
 from sipd.media.recorded import Content, Event, PacketLog, RecordedLeg, Sound
 from sipd.rtp.playout import BELIEVED
 
-#: What a template of names may contain; `date` and `time` (UTC) are when the recording began.
+#: What a template of names may contain; ``date`` and ``time`` (UTC) are when the recording began.
 NAME_FIELDS = ("call_id", "id", "caller", "callee", "user", "date", "time")
 
 #: Seconds of sound that are written at once.
@@ -45,7 +45,7 @@ class RecordingResult:
     """What became of a recording.
 
     Args:
-        path: of the file; of what there is of it if there was an error; `None` if there is nothing.
+        path: of the file; of what there is of it if there was an error; ``None`` if there is nothing.
         duration: seconds from its beginning to its end.
         size_octets: of the file.
         packets: that it was given while it was not paused.
@@ -137,8 +137,8 @@ class Recorder:
         Args:
             call_id: for its name.
             legs: by name; see `Recording.describe`.
-            event: called with (kind, text), in the reactor's thread: `recording-silent`, `recording-slow`,
-                `recording-failed`, and `recording-ended` once.
+            event: called with (kind, text), in the reactor's thread: ``recording-silent``, ``recording-slow``,
+                ``recording-failed``, and ``recording-ended`` once.
             format_: of the file.
             fields: what else its name may be made of; see `NAME_FIELDS`.
 

@@ -44,7 +44,7 @@ class MediaRelay:
         pacer: for telephone events; none can be sent without it.
 
     Attributes:
-        choose: gives the engine for a new session, or `None` for the one that is always there.
+        choose: gives the engine for a new session, or ``None`` for the one that is always there.
 
     Raises:
         ConfigurationError: there is no address, or there are two of one version of IP.

@@ -1,8 +1,8 @@
 """What a relay reads in a session description, and what it writes there instead.
 
-The addresses of the media are replaced: `c=` and the ports of `m=` (RFC 8866 sections 5.7 and 5.14), `a=rtcp` (RFC
-3605). What would lead media past the relay is left out: the candidates of ICE (RFC 8839 section 5). Nothing else is
-touched, `o=` neither: that belongs to the leg.
+The addresses of the media are replaced: ``c=`` and the ports of ``m=`` (RFC 8866 sections 5.7 and 5.14), ``a=rtcp``
+(RFC 3605). What would lead media past the relay is left out: the candidates of ICE (RFC 8839 section 5). Nothing else
+is touched, ``o=`` neither: that belongs to the leg.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class SignalledStream:
 
     Args:
         address_type: the version of IP it named.
-        rtp: where RTP is to go; `None` if it named no numeric address, or said "send nothing" by 0.0.0.0.
+        rtp: where RTP is to go; ``None`` if it named no numeric address, or said "send nothing" by 0.0.0.0.
         rtcp: the same for RTCP.
         wants_mux: whether RTCP may go where RTP goes (RFC 5761).
     """
@@ -70,7 +70,7 @@ def read_streams(description: SessionDescription) -> list[SignalledStream | None
         description: an offer or answer.
 
     Returns:
-        One entry for each media line; `None` where there is nothing to relay: the port is 0, or the transport is not
+        One entry for each media line; ``None`` where there is nothing to relay: the port is 0, or the transport is not
         one of datagrams.
 
     Raises:
@@ -94,7 +94,7 @@ def rewrite(
 
     Args:
         description: as it came.
-        places: one entry for each media line; where it is `None`, the port becomes 0.
+        places: one entry for each media line; where it is ``None``, the port becomes 0.
         default_host: the advertised address where no stream decides it.
 
     Raises:
@@ -159,7 +159,7 @@ def _read_stream(media: MediaDescription, inherited: Connection | None) -> Signa
 
 
 def _numeric(host: str) -> str | None:
-    """Give an address as the system spells it, `None` if it is none or nowhere; `SdpError` for a multicast group."""
+    """Give an address as the system spells it, ``None`` if it is none or nowhere; `SdpError` for a multicast group."""
     return _spell(host) if len(host) <= _LONGEST else None
 
 
@@ -185,5 +185,5 @@ def _host(connection: Connection | None, host: str) -> str:
 
 @lru_cache(maxsize=_MEMORY)
 def _connection(host: str) -> Connection:
-    """Give the value of a `c=` line for a numeric address."""
+    """Give the value of a ``c=`` line for a numeric address."""
     return Connection(address_type=AddressType.of(host), host=host)

@@ -30,7 +30,7 @@ class RtpSocket(RelaySocket):
     def __init__(
         self, bound: socket.socket, stream: RelayStream, latch: Latch, watch: StreamWatch, context: RelayContext
     ) -> None:
-        #: Where multiplexed RTCP goes; `None` if the leg does not multiplex.
+        #: Where multiplexed RTCP goes; ``None`` if the leg does not multiplex.
         self.rtcp_peer: RelaySocket | None = None
         self._is_rtp = stream.terms is not None and stream.terms.is_rtp
         self._is_treated = False

@@ -54,8 +54,8 @@ class Keys:
     """What one stream of one leg is protected with.
 
     Args:
-        inbound: for what comes from the peer; `None` if that is plain.
-        outbound: for what goes to it; `None` with `inbound`.
+        inbound: for what comes from the peer; ``None`` if that is plain.
+        outbound: for what goes to it; ``None`` with `inbound`.
     """
 
     inbound: SrtpKey | None = None
@@ -75,7 +75,7 @@ class _Line:
         said: tag to key, as this side said last.
         agreed: the same when something came into force last: it may be said again.
         keys: in force.
-        is_secure: whether the profile agreed on last is one with SRTP; `None` if nothing was.
+        is_secure: whether the profile agreed on last is one with SRTP; ``None`` if nothing was.
     """
 
     own: dict[Suite, SrtpKey] = field(default_factory=dict)
@@ -109,9 +109,9 @@ class _Asked:
     """One media line of an offer.
 
     Args:
-        slot: which one of the leg it is; `None` if it is none.
+        slot: which one of the leg it is; ``None`` if it is none.
         is_secure: whether its profile is one with SRTP.
-        chosen: what is accepted of its keying; `None` for plain RTP.
+        chosen: what is accepted of its keying; ``None`` for plain RTP.
     """
 
     slot: int | None

@@ -121,7 +121,7 @@ class RelaySession:
         """See `IMediaSession`.
 
         A stream that nothing has been heard of gets a new window for latching with each answer, a repeated one too.
-        Fails with `SdpError`, or with `InvalidStateError` if `receiver` has offered nothing to `sender`.
+        Fails with `SdpError`, or with `InvalidStateError` if ``receiver`` has offered nothing to ``sender``.
         """
         return execute(self._answer, sender, receiver, description)
 

@@ -34,7 +34,7 @@ _OVERHEAD_OCTETS = 48
 
 Frames: TypeAlias = tuple[bytes, ...]
 
-#: Runs a function in another thread, such as `twisted.internet.threads.deferToThread`.
+#: Runs a function in another thread, such as ``twisted.internet.threads.deferToThread``.
 InThread = Callable[[Callable[[], Any]], "Deferred[Any]"]
 
 
@@ -61,7 +61,7 @@ Sound: TypeAlias = FileSound | ToneSound | SilentSound
 
 #: A sound, the name of an encoding, and a gain in decibel.
 _Key: TypeAlias = tuple[Sound, str, float]
-#: By what a file that has changed is known; `None` for what is no file.
+#: By what a file that has changed is known; ``None`` for what is no file.
 _Stamp: TypeAlias = tuple[int, int] | None
 
 
@@ -203,7 +203,7 @@ def read_file(path: Path, limit_octets: int, known: _Stamp) -> tuple[_Stamp, byt
     """Read a file, unless it is the one that is known already. Blocks.
 
     Returns:
-        By what it is known, and what is in it; `None` if it is known.
+        By what it is known, and what is in it; ``None`` if it is known.
 
     Raises:
         SoundError: it is not there, is no regular file, or is too large.

@@ -27,7 +27,7 @@ _Layout: TypeAlias = tuple[int, int]
 _RTP: _Layout = (12, 8)
 _RTCP: _Layout = (8, 4)
 
-#: Statuses of libsrtp (`srtp_err_status_t` in srtp.h).
+#: Statuses of libsrtp (``srtp_err_status_t`` in srtp.h).
 _BAD_PARAMETER = 2
 _AUTHENTICATION_FAILED = 7
 _CIPHER_FAILED = 8
@@ -76,7 +76,7 @@ class _Session:
 
     Attributes:
         key: that it was made with.
-        context: of libsrtp; `None` once closed.
+        context: of libsrtp; ``None`` once closed.
         sources: the SSRCs that it has seen, as octets.
         mki: what each packet says it by, or empty.
     """
@@ -98,7 +98,7 @@ class _Session:
 class SrtpContext:
     """One direction of one stream of one leg: see `InboundContext` and `OutboundContext`.
 
-    Packets are given as any octets that have a length, and come back as `bytes`, or as `None` if they are dropped.
+    Packets are given as any octets that have a length, and come back as ``bytes``, or as ``None`` if they are dropped.
     Not for several threads at once.
 
     Args:
@@ -168,7 +168,7 @@ class SrtpContext:
         self._room = size_octets
 
     def _run(self, function: Any, session: _Session, packet: Packet, source_at: int) -> bytes | Failure:
-        """Let libsrtp work on a copy of a packet that is none too small; `source_at` is where its SSRC is."""
+        """Let libsrtp work on a copy of a packet that is none too small; ``source_at`` is where its SSRC is."""
         size = len(packet)
         if size > self._room:
             if size > MAX_PACKET_OCTETS:

@@ -29,7 +29,7 @@ class RelayStream:
     Attributes:
         latch: decides where RTP comes from; `rtcp_latch` the same for RTCP.
         terms: what was agreed on last.
-        treatment: what is done with its packets other than passing them on; `None` if nothing is.
+        treatment: what is done with its packets other than passing them on; ``None`` if nothing is.
         is_in_force: whether its leg uses it; until then it is only planned with.
         is_muxed: whether RTP and RTCP share a port on this leg (RFC 5761).
         peer: with which it is connected.

@@ -57,8 +57,8 @@ class Studio:
 
     Args:
         session: whose media.
-        recorder: makes files; `None` if nothing can be recorded.
-        announcer: plays; `None` if nothing can be played.
+        recorder: makes files; ``None`` if nothing can be recorded.
+        announcer: plays; ``None`` if nothing can be played.
         report: for the call's explanation.
     """
 
@@ -266,7 +266,7 @@ class Studio:
 
 
 def sound_of(text: str) -> Sound:
-    """Give what a configuration names: `tone:de:ringback`, or the path of a WAVE file.
+    """Give what a configuration names: ``tone:de:ringback``, or the path of a WAVE file.
 
     Raises:
         InvalidStateError: there is no such tone.

@@ -24,7 +24,7 @@ class Payloads:
     """The payload types of a stream of RTP.
 
     Args:
-        encodings: of each that the leg may send, in lower case: `pcmu/8000`.
+        encodings: of each that the leg may send, in lower case: ``pcmu/8000``.
         events: those of them that are telephone events (RFC 4733) and can be read here.
         renumbered: telephone events that the leg may send under its own number, to what the other leg wants them as.
         wanted: those under which the leg wants telephone events, and the clock rate of each in hertz.

@@ -66,11 +66,11 @@ class FineTimer:
             self._descriptor = -1
 
     def fileno(self) -> int:
-        """See `IFileDescriptor`."""
+        """See ``IFileDescriptor``."""
         return self._descriptor
 
     def doRead(self) -> None:
-        """See `IReadDescriptor`."""
+        """See ``IReadDescriptor``."""
         try:
             os.read(self._descriptor, 8)
         except BlockingIOError:
@@ -80,11 +80,11 @@ class FineTimer:
             function()
 
     def logPrefix(self) -> str:
-        """See `ILoggingContext`."""
+        """See ``ILoggingContext``."""
         return "media"
 
     def connectionLost(self, reason: Failure) -> None:
-        """See `IFileDescriptor`. A timer does not hang up."""
+        """See ``IFileDescriptor``. A timer does not hang up."""
 
     def _set(self, delay: float) -> None:
         seconds, nanoseconds = divmod(round(delay * _NANOSECONDS), _NANOSECONDS)
@@ -92,7 +92,7 @@ class FineTimer:
 
 
 def make_timer(reactor: MediaReactor) -> FineTimer | None:
-    """Give such a timer; `None` where there is none."""
+    """Give such a timer; ``None`` where there is none."""
     try:
         return FineTimer(reactor)
     except OSError:

@@ -99,14 +99,14 @@ class Treatment:
         self._keys = keys
 
     def take(self, packet: bytes) -> bytes | None:
-        """Give a packet of RTP that came from the leg in the clear; `None` if it is to be dropped."""
+        """Give a packet of RTP that came from the leg in the clear; ``None`` if it is to be dropped."""
         if self._keys.inbound is None:
             return packet
         assert self._inbound is not None
         return self._inbound.unprotect(packet)
 
     def give(self, packet: bytes) -> bytes | None:
-        """Give a packet of RTP as it goes to the leg; `None` if it does not."""
+        """Give a packet of RTP as it goes to the leg; ``None`` if it does not."""
         if self.numbering is not None:
             numbered = self.numbering.pass_on(packet)
             if numbered is None:

@@ -42,7 +42,7 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegMedia:
-    """What is known of one stream of one leg. Addresses are `host:port`, an IPv6 host in brackets.
+    """What is known of one stream of one leg. Addresses are ``host:port``, an IPv6 host in brackets.
 
     Args:
         leg: its name.
@@ -85,7 +85,7 @@ class Verdict:
 
     Args:
         cause: why.
-        leg: the one at which to look, or for `one-way` the one that hears nothing; empty if it is none of them alone.
+        leg: the one at which to look, or for ``one-way`` the one that hears nothing; empty if it is none of them alone.
         text: one line for an operator, with the addresses and what to look at.
     """
 
@@ -283,7 +283,7 @@ def _is_narrower(address: str, signalling_host: str) -> bool:
 
 
 def _scope(host: str) -> int | None:
-    """Give how far an address is valid, from 0 for the host; `None` if it is no address."""
+    """Give how far an address is valid, from 0 for the host; ``None`` if it is no address."""
     try:
         address = ipaddress.ip_address(host.strip("[]"))
     except ValueError:

@@ -38,7 +38,7 @@ class StreamWatch:
         payload_type: that of the last packet; `look_at` has to be told before `packet` is when it is another one. It
             is none while telephone events come: each of them is looked at.
         is_event: whether the last one was a telephone event.
-        round_trips: between this leg and the one that it is connected with; `None` if nobody measures.
+        round_trips: between this leg and the one that it is connected with; ``None`` if nobody measures.
     """
 
     __slots__ = (

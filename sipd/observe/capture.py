@@ -39,10 +39,10 @@ class CapturedMessage:
         at: seconds of the wall clock, or of a simulation.
         data: its octets.
         sent: by us, else received.
-        transport: `UDP`, `TCP`, `TLS`, ...
+        transport: `UDP`, `TCP`, ``TLS``, ...
         local: our address.
         remote: the peer's.
-        note: what else is known of it, such as `lost` in a simulation.
+        note: what else is known of it, such as ``lost`` in a simulation.
     """
 
     at: float
@@ -166,7 +166,7 @@ class Capture:
 
 
 def redact(data: bytes) -> bytes:
-    """Cover the secrets in a message with as many `x`: credentials, SRTP keys, passwords in URIs.
+    """Cover the secrets in a message with as many ``x``: credentials, SRTP keys, passwords in URIs.
 
     The length stays the same, so Content-Length stays true.
     """

@@ -43,7 +43,7 @@ class ExplainLog:
         return [*self._ended, *self._live]
 
     def find(self, call_id: str) -> str | None:
-        """Give the call whose incoming leg has that Call-ID, the newest if there are several, or `None`."""
+        """Give the call whose incoming leg has that Call-ID, the newest if there are several, or ``None``."""
         return next((call for call in reversed(self.calls()) if self._story(call).record.call_id == call_id), None)
 
     def explain(self, call: str) -> list[str]:

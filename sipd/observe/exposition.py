@@ -34,12 +34,12 @@ _PLAIN = b"text/plain; charset=utf-8"
 
 
 class Pages(Resource):
-    """`/metrics`, and `/health` or `/healthz`.
+    """``/metrics``, and ``/health`` or ``/healthz``.
 
     Args:
         registry: what is told.
         clock: says how old that is.
-        state: says what sipd does: `serving`, or why it takes no calls, which is told with status 503.
+        state: says what sipd does: ``serving``, or why it takes no calls, which is told with status 503.
     """
 
     isLeaf = True
@@ -58,7 +58,7 @@ class Pages(Resource):
         }
 
     def render(self, request: Request) -> int:
-        """See `IResource`."""
+        """See ``IResource``."""
         if request.method not in (b"GET", b"HEAD"):
             request.setHeader(b"Allow", b"GET, HEAD")
             status, kind, body = 405, _PLAIN, b"only GET and HEAD\n"
@@ -89,7 +89,7 @@ class _BodilessRequest(Request):
     """A request whose body, if it has one, ends the connection: nothing of it is kept."""
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 (Twisted's name)
-        """See `IRequest`."""
+        """See ``IRequest``."""
         self.channel.loseConnection()
 
 
@@ -99,10 +99,10 @@ class _QuietSite(Site):
     requestFactory = _BodilessRequest  # noqa: N815 (Twisted's name)
 
     def startFactory(self) -> None:
-        """See `Factory`."""
+        """See ``Factory``."""
 
     def log(self, request: object) -> None:
-        """See `HTTPFactory`."""
+        """See ``HTTPFactory``."""
 
 
 class Exposition(WrappingFactory[ProtocolWrapper]):
@@ -124,7 +124,7 @@ class Exposition(WrappingFactory[ProtocolWrapper]):
         self._emptied: Deferred[None] | None = None
 
     def buildProtocol(self, addr: IAddress | None) -> ProtocolWrapper | None:  # type: ignore[override]
-        """See `IProtocolFactory`. `None` closes the connection."""
+        """See ``IProtocolFactory``. ``None`` closes the connection."""
         host = str(getattr(addr, "host", ""))
         if not self._is_allowed(host):
             self._say_once(host)
@@ -144,7 +144,7 @@ class Exposition(WrappingFactory[ProtocolWrapper]):
         return emptied
 
     def unregisterProtocol(self, p: ProtocolWrapper) -> None:  # noqa: N802 (Twisted's name)
-        """See `WrappingFactory`: a connection has ended."""
+        """See ``WrappingFactory``: a connection has ended."""
         super().unregisterProtocol(p)
         if not self.protocols and self._emptied is not None:
             emptied, self._emptied = self._emptied, None

@@ -23,12 +23,12 @@ def ladder(
 ) -> str:
     """Draw messages as an ASCII ladder diagram.
 
-    A message that was seen before, octet for octet, between the same parties is marked `again`; one that was lost
-    ends in an `x`.
+    A message that was seen before, octet for octet, between the same parties is marked ``again``; one that was lost
+    ends in an ``x``.
 
     Args:
         messages: in the order in which they were sent.
-        names: what to call an address; others are called `host:port`. Addresses of one name share a column.
+        names: what to call an address; others are called ``host:port``. Addresses of one name share a column.
         order: the names of the parties from left to right; others follow in the order of their appearance.
 
     Returns:
@@ -55,7 +55,7 @@ def ladder(
 
 
 def summary(data: bytes, longest: int = 80) -> str:
-    """Say in a few words what a message is: `INVITE 1 sdp`, `200 OK INVITE 1`.
+    """Say in a few words what a message is: ``INVITE 1 sdp``, ``200 OK INVITE 1``.
 
     Args:
         data: its octets.

@@ -34,7 +34,7 @@ _JITTER_BOUNDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2)
 _ROUND_TRIP_BOUNDS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0)
 _MOS_BOUNDS = (1.5, 2.0, 2.5, 3.0, 3.3, 3.6, 3.8, 4.0, 4.2, 4.3, 4.4, 4.5)
 
-#: The kinds of media that IANA has for `m=`; others are the peer's invention.
+#: The kinds of media that IANA has for ``m=``; others are the peer's invention.
 _MEDIA = frozenset(("audio", "video", "text", "application", "message", "image"))
 
 _STATES = ("setup", "ringing", "answered")

@@ -23,7 +23,7 @@ class Tally:
     """Counts events by labels.
 
     Args:
-        name: of the metric; ends with `_total`.
+        name: of the metric; ends with ``_total``.
         text: one sentence for a person.
         labels: their names.
         known: values of all labels that are there from the start, at 0: or else nobody would see the first event as an

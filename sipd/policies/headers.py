@@ -90,7 +90,7 @@ class HeaderRule:
         action: what is done.
         name: of the header field, not one of `BOUND`.
         value: what to set, to add, or to replace a match with; with `PLACEHOLDERS`, and in the place of a match with
-            its groups: `{0}` all of it, `{1}`, `{name}`.
+            its groups: ``{0}`` all of it, ``{1}``, ``{name}``.
         pattern: what to rewrite, anywhere in the value. Values of more than 2,048 characters stay as they are.
         methods: of requests, or those that are answered; any if empty.
         messages: requests, responses or both.
@@ -163,7 +163,7 @@ class HeaderRule:
 class HeaderPolicy:
     """What happens to header fields on their way to a leg, or from it: first the lists, then the rules in order.
 
-    Names in lists may have `*` and `?` in them.
+    Names in lists may have ``*`` and ``?`` in them.
 
     Args:
         also: those that pass although they would stay on their leg, as far as that can be (`PASSABLE`).
@@ -224,7 +224,7 @@ class HeaderPolicy:
 
         Args:
             fields: what the message has so far; fields of `BOUND` may be among them.
-            received: those of the message that it is made of; `None` if it is made of none.
+            received: those of the message that it is made of; ``None`` if it is made of none.
             method: of the request, or the one that is answered.
             values: what the placeholders stand for.
             is_request: whether it is one.

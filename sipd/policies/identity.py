@@ -14,7 +14,7 @@ from sipd.sip.fields import NameAddr
 from sipd.sip.grammar import UNRESERVED, escape, unescape
 from sipd.sip.uri import SipUri, TelUri, Uri
 
-#: What the user part of a URI may have without an escape (RFC 3261 section 25.1, `user-unreserved`).
+#: What the user part of a URI may have without an escape (RFC 3261 section 25.1, ``user-unreserved``).
 _USER = UNRESERVED | frozenset("&=+$,;?/")
 _NUMBER = re.compile(r"\+?[0-9*#][0-9*#\-.()]*\Z")
 _GLOBAL = re.compile(r"\+[0-9]+\Z")
@@ -48,8 +48,8 @@ class NumberRule:
     """How some numbers are written.
 
     Args:
-        pattern: has to match the whole user part, of a number without `-`, `.` and brackets.
-        value: what is written instead, with `{0}` for what matched, `{1}` and `{name}` for its groups.
+        pattern: has to match the whole user part, of a number without ``-``, ``.`` and brackets.
+        value: what is written instead, with ``{0}`` for what matched, ``{1}`` and ``{name}`` for its groups.
 
     Raises:
         ValueError: the value names a group that there is not.
@@ -71,8 +71,9 @@ class AddressPolicy:
 
     Args:
         numbers: the first rule that matches is used; a user part that none matches stays.
-        is_phone: whether `user=phone` says of a number that it is one.
-        domain: the host to write in the place of any other; empty for none. A `tel` URI becomes a `sip` URI with it.
+        is_phone: whether ``user=phone`` says of a number that it is one.
+        domain: the host to write in the place of any other; empty for none. A ``tel`` URI becomes a ``sip`` URI with
+            it.
         has_own_domain: the same with the first domain that is served, where there is one and `domain` is empty.
         has_name: whether display names are told.
         hides_from: whether From is anonymous where the caller asks for privacy, also for a leg that is trusted and so

@@ -82,7 +82,7 @@ class LegPolicy:
 
     @property
     def own_name(self) -> str | None:
-        """What User-Agent says; `None` for what it says to all. Where the other side's passes it is not replaced."""
+        """What User-Agent says; ``None`` for what it says to all. Where the other side's passes it is not replaced."""
         if self.headers is not None and self.headers.passes("user-agent"):
             return ""
         return self.user_agent

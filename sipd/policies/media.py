@@ -23,7 +23,7 @@ class Dtmf(Enum):
 
     #: As they come.
     PASS = "pass"
-    #: As SIP INFO with `application/dtmf-relay`.
+    #: As SIP INFO with ``application/dtmf-relay``.
     INFO = "info"
     #: As telephone events (RFC 4733).
     RTP = "rtp"
@@ -57,7 +57,7 @@ class MediaPolicy:
         crypto: what it does about SRTP.
         is_asymmetric: its media comes from elsewhere than it wants it.
         is_bypassed: its media does not go through here, but straight to the other leg.
-        record: `wave` or `pcap` to record the call; empty for not.
+        record: ``wave`` or ``pcap`` to record the call; empty for not.
         hold_music: what it hears while it is on hold, as for `IMediaStudio.play`; empty for what the other leg sends.
         ringback: what the caller hears while it rings there and nobody sends early media, in the same way; empty for
             nothing.

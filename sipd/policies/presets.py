@@ -1,4 +1,4 @@
-"""Policies to begin with. Each is shown with messages, as doctests, in `docs/policies.md`.
+"""Policies to begin with. Each is shown with messages, as doctests, in ``docs/policies.md``.
 
 Those for carriers keep to what their public documents ask of an INVITE; none was tried with the carrier itself.
 """
@@ -44,7 +44,7 @@ HIDE = LegPolicy(
 )
 
 #: The recommendation of the SIP Forum for trunks between exchanges and carriers, which specifications of carriers refer
-#: to: E.164 with plus and `user=phone`, an asserted identity, anonymous From with `Privacy: id`, G.711.
+#: to: E.164 with plus and ``user=phone``, an asserted identity, anonymous From with ``Privacy: id``, G.711.
 SIPCONNECT = LegPolicy(
     name="sipconnect",
     headers=HeaderPolicy(deny=("diversion", "remote-party-id", "x-*")),
@@ -58,7 +58,7 @@ SIPCONNECT = LegPolicy(
 )
 
 #: Telnyx: the caller's number, in +E.164, is taken from P-Asserted-Identity; for an anonymous call it has to be there,
-#: too, beside `Privacy: id`.
+#: too, beside ``Privacy: id``.
 TELNYX = LegPolicy(
     name="telnyx",
     headers=HeaderPolicy(deny=("remote-party-id",)),
@@ -67,7 +67,7 @@ TELNYX = LegPolicy(
     form=IdentityForm.PAI,
 )
 
-#: CM.com: the same, and `Privacy: id` makes From anonymous in any case.
+#: CM.com: the same, and ``Privacy: id`` makes From anonymous in any case.
 CM = LegPolicy(
     name="cm",
     headers=HeaderPolicy(deny=("remote-party-id", "diversion")),

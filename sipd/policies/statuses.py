@@ -86,11 +86,11 @@ class StatusRule:
     """What becomes of some statuses. The first rule that matches is the only one.
 
     Args:
-        matches: statuses and classes of them: `486`, `5xx`.
+        matches: statuses and classes of them: ``486``, ``5xx``.
         cause: matches only if Reason names this Q.850 cause.
-        status: what it becomes: a provisional one of a provisional one, a refusal of a refusal; `None` for the same.
+        status: what it becomes: a provisional one of a provisional one, a refusal of a refusal; ``None`` for the same.
         reason: the phrase; empty for the one that there is, or the RFC's if the status becomes another one.
-        said_cause: the Q.850 cause to name in Reason; `None` for what the policy says.
+        said_cause: the Q.850 cause to name in Reason; ``None`` for what the policy says.
 
     Raises:
         ValueError: the rule makes no sense.
@@ -142,7 +142,7 @@ class Outcome:
     Args:
         status: the status.
         reason: the phrase.
-        cause: the Q.850 cause that a rule wants to be named, or `None`.
+        cause: the Q.850 cause that a rule wants to be named, or ``None``.
     """
 
     status: int
@@ -188,7 +188,7 @@ class StatusPolicy:
 
         Args:
             fields: of the message; Reason among them as it came.
-            status: of a refusal; `None` for what says no status: CANCEL, BYE and the like.
+            status: of a refusal; ``None`` for what says no status: CANCEL, BYE and the like.
             cause: that a rule wants to be named.
         """
         form = self.reasons

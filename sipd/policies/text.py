@@ -21,9 +21,9 @@ _FIELD = re.compile(r"[A-Za-z0-9_]+\Z")
 
 
 def compile_globs(globs: Iterable[str]) -> re.Pattern[str] | None:
-    """Give an expression that matches the names that one of the globs matches; `None` if there is no glob.
+    """Give an expression that matches the names that one of the globs matches; ``None`` if there is no glob.
 
-    `*` stands for any text, `?` for one character; case does not matter. To match takes a time that grows with the
+    ``*`` stands for any text, ``?`` for one character; case does not matter. To match takes a time that grows with the
     length of the name, and no faster.
 
     Raises:
@@ -57,7 +57,7 @@ def _expression(glob: str) -> str:
 
 
 class Template:
-    """One line of text with placeholders such as `{user}`; `{{` and `}}` stand for braces. Immutable.
+    """One line of text with placeholders such as ``{user}``; ``{{`` and ``}}`` stand for braces. Immutable.
 
     Args:
         text: as it is written.
@@ -115,7 +115,7 @@ def one_line(text: str) -> str:
 
 
 def groups_of(pattern: re.Pattern[str]) -> list[str]:
-    """Give what a template may call the parts of a match: `0`, `1`, ..., and their names."""
+    """Give what a template may call the parts of a match: ``0``, ``1``, ..., and their names."""
     return [str(number) for number in range(pattern.groups + 1)] + list(pattern.groupindex)
 
 

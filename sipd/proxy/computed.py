@@ -79,8 +79,8 @@ class ComputedBranches:
     def _hash(self, message: Message, via: Via) -> str:
         """Hash the identity of a transaction by the Via of its sender, as it is in all messages of it.
 
-        `received` and `rport` are this side's additions and may change between an INVITE and its CANCEL. Without the
-        cookie the branch says nothing, and the other rules of RFC 2543 take its place.
+        ``received`` and ``rport`` are this side's additions and may change between an INVITE and its CANCEL. Without
+        the cookie the branch says nothing, and the other rules of RFC 2543 take its place.
         """
         branch = via.branch.lower()
         parts = [branch, via.sent_by]
@@ -91,7 +91,7 @@ class ComputedBranches:
 
 
 def second_via(response: Response) -> Via | None:
-    """Give the Via below the topmost one; `None` if there is none that can be read."""
+    """Give the Via below the topmost one; ``None`` if there is none that can be read."""
     try:
         vias = response.vias
     except ParseError:

@@ -124,7 +124,7 @@ class ResponseContext:
         self._go_on()
 
     def branch_finished(self, branch: Branch, response: Response | None) -> None:
-        """Take the end of a branch: its final response, or `None` for a 2xx, which comes by itself."""
+        """Take the end of a branch: its final response, or ``None`` for a 2xx, which comes by itself."""
         self._branches.pop(branch, None)
         if response is None:
             return

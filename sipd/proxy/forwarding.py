@@ -47,7 +47,7 @@ class Received:
 
     @property
     def own_target(self) -> ProxyTarget | None:
-        """Where a request goes that is known: to its Route, or to its Request-URI; `None` for another one."""
+        """Where a request goes that is known: to its Route, or to its Request-URI; ``None`` for another one."""
         if not self.is_known:
             return None
         return ProxyTarget(uri=self.request.uri, follows_routes=True, flow=self.known_flow)
@@ -175,7 +175,7 @@ class Forwarding:
         )
 
     def _without_maddr(self, request: Request, flow: IFlow) -> Request:
-        """Give the request without a `maddr` that means this proxy (section 16.4)."""
+        """Give the request without a ``maddr`` that means this proxy (section 16.4)."""
         uri = request.uri
         maddr = uri.parameters.get("maddr") if isinstance(uri, SipUri) else None
         if not maddr or not isinstance(uri, SipUri) or not self.record_routes.is_own_host(maddr.strip("[]")):

@@ -56,7 +56,7 @@ class IStatelessRouter(Interface):
     """Decides where a stateless proxy forwards requests to."""
 
     def target(request: Request, flow: IFlow) -> ProxyTarget | None:
-        """Give the target of a request, or `None` to refuse it with 404.
+        """Give the target of a request, or ``None`` to refuse it with 404.
 
         Asked each time that a request comes, and again for its CANCEL and ACK: the answer may depend on nothing but
         the Request-URI, the Route and the topmost Via, and has to stay the same (RFC 3261 section 16.11). Asked about

@@ -82,7 +82,7 @@ class RecordRoutes:
         return hmac.compare_digest(token, expected.encode())
 
     def find_flow(self, uri: Uri) -> IFlow | None:
-        """Give the flow that a Record-Route URI names which this proxy wrote; `None` if it names none that is open."""
+        """Give the flow that a Record-Route URI of this proxy's names; ``None`` if it names none that is open."""
         text = uri.parameters.get(_FLOW) if isinstance(uri, SipUri) else None
         if not text:
             return None
@@ -119,7 +119,7 @@ class RecordRoutes:
                 request.headers.add("Record-Route", value)
 
     def _record_route(self, request: Request, flow: IFlow, name: str) -> str:
-        """Give the Record-Route for one side: `sips` on a secure one, for a request that asked for it."""
+        """Give the Record-Route for one side: ``sips`` on a secure one, for a request that asked for it."""
         point = flow.point
         token = self._token(request.call_id, request.from_.tag, name)
         proof = f"lr;{_FLOW}={name};{_TOKEN}={token}" if name else f"lr;{_TOKEN}={token}"
@@ -149,7 +149,7 @@ def _hosts(point: ListeningPoint) -> tuple[str, str]:
 
 
 def _is_secure(request: Request) -> bool:
-    """Say whether a request is on its way to a `sips` URI (section 16.6, step 4)."""
+    """Say whether a request is on its way to a ``sips`` URI (section 16.6, step 4)."""
     routes = request.routes
     uri = routes[0].uri if routes else request.uri
     return uri.scheme == "sips" or request.uri.scheme == "sips"

@@ -17,7 +17,7 @@ from sipd.sip.identifiers import new_tag
 from sipd.sip.message import Request, Response
 from sipd.sip.validation import find_unsupported_scheme
 
-#: Gives the other addresses of whom a request is for, by their preference (`q`, if they have one).
+#: Gives the other addresses of whom a request is for, by their preference (``q``, if they have one).
 FindContacts = Callable[[Request, IFlow], "Deferred[Sequence[NameAddr]]"]
 
 _RETRY_AFTER = 10

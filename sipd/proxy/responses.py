@@ -58,7 +58,7 @@ def pop_via(response: Response) -> Via | None:
     """Remove this proxy's Via, the topmost one, and give the one that is on top then (section 16.7, step 3).
 
     Returns:
-        `None` if there is no other: the response was for this element itself.
+        ``None`` if there is no other: the response was for this element itself.
 
     Raises:
         ParseError: there is another one, which is malformed.

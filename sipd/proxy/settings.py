@@ -13,7 +13,8 @@ class ProxySettings:
     """How a proxy forwards, and its bounds.
 
     Args:
-        names: host names, beside the addresses of its listening points, that mean this proxy in a Route or as `maddr`.
+        names: host names, beside the addresses of its listening points, that mean this proxy in a Route or as
+            ``maddr``.
         record_routes: whether it stays in the path of the dialogs that it sees begin (section 16.6, step 4).
         supported: option tags that a Proxy-Require may name, in lower case.
         timer_c: seconds that an INVITE may ring without a further sign, more than 180; then it is cancelled.

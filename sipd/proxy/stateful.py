@@ -52,7 +52,7 @@ class StatefulProxy:
     Args:
         clock: for timer C.
         transport: gives flows.
-        transactions: the layer below; its `core` has to be set to this.
+        transactions: the layer below; its ``core`` has to be set to this.
         resolver: finds the servers of targets.
         entropy: for tags, and for the key where there is none.
         router: decides where requests go.

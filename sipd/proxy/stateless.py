@@ -38,11 +38,11 @@ class StatelessProxy:
     of a request nor a server that fails changes where it goes: that would need a memory.
 
     Args:
-        transport: the layer below; its `receiver` has to be set to this.
+        transport: the layer below; its ``receiver`` has to be set to this.
         router: decides where requests go.
         key: 16 to 32 octets for the hashes. Of several such proxies behind one address all need the same one.
-        settings: names, Record-Routing and Proxy-Require; of the bounds only `max_contexts` counts, for requests whose
-            next hop is being looked for: at so many a further one is dropped.
+        settings: names, Record-Routing and Proxy-Require; of the bounds only ``max_contexts`` counts, for requests
+            whose next hop is being looked for: at so many a further one is dropped.
         resolver: finds the servers of names; without one a next hop that is a name is answered with 502.
 
     Raises:

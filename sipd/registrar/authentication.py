@@ -36,7 +36,7 @@ class ConfiguredCredentials:
     A password is hashed once for each realm and algorithm that is asked for.
 
     Args:
-        users: the password, or `ha1`, or both; a hash that is given is preferred.
+        users: the password, or ``ha1``, or both; a hash that is given is preferred.
     """
 
     def __init__(self, users: Iterable[Credentials]) -> None:
@@ -63,7 +63,7 @@ class DigestAuthenticator:
     could not be told.
 
     A user who does not exist costs the same as a wrong password and is answered the same. Each failed attempt is one
-    line in the log, `security: auth-failed src=... port=... user=... realm=...`, the address before anything that
+    line in the log, ``security: auth-failed src=... port=... user=... realm=...``, the address before anything that
     the caller chooses.
 
     Args:
@@ -121,7 +121,7 @@ class DigestAuthenticator:
         return name
 
     def _compare(self, answer: DigestProof, known: Credentials | None) -> tuple[str | None, str]:
-        """Give the name of the user whose proof it is, else `None` and why, in a time that does not tell who exists."""
+        """Give the name of the user whose proof it is, else ``None`` and why; the time tells nobody who exists."""
         user = known or self._nobody
         ha1 = user.ha1.get(answer.algorithm)
         if ha1 is None and user.password is not None:
@@ -142,7 +142,7 @@ class DigestAuthenticator:
         return (known.username if known is not None and is_right else None), ""
 
     def _find_answer(self, request: Request, realm: str, header: str) -> DigestProof | None:
-        """Give the first digest credentials for the realm by one of our algorithms, or `None`.
+        """Give the first digest credentials for the realm by one of our algorithms, or ``None``.
 
         Raises:
             RequestRefusedError: they lack something, or are for another request (400).

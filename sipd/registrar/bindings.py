@@ -73,7 +73,7 @@ class Registration:
     Args:
         aor: canonical.
         contacts: to bind or to remove; empty for a query, and with `removes_all`.
-        removes_all: the Contact is `*`.
+        removes_all: the Contact is ``*``.
         call_id, cseq: they order the requests of one client.
         path: Path values in order (RFC 3327).
         source: where it came from.
@@ -115,8 +115,8 @@ def read_registration(
     """Read what a REGISTER asks for (section 10.3 steps 6 and 7, as far as they need no bindings).
 
     Raises:
-        RequestRefusedError: 423 with Min-Expires, 403 for far too many contacts, or 400 for a misused `*` and for text
-            of more than `MAX_TEXT_LENGTH` characters.
+        RequestRefusedError: 423 with Min-Expires, 403 for far too many contacts, or 400 for a misused ``*`` and for
+            text of more than `MAX_TEXT_LENGTH` characters.
         ParseError: a header field breaks the grammar.
     """
     headers = request.headers

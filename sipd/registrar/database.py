@@ -64,7 +64,8 @@ class Database:
     """One database with an up-to-date schema.
 
     Args:
-        url: as SQLAlchemy writes them: `sqlite:////var/lib/sipd/sipd.sqlite`, `postgresql+psycopg://user:pw@host/name`.
+        url: as SQLAlchemy writes them: ``sqlite:////var/lib/sipd/sipd.sqlite``,
+            ``postgresql+psycopg://user:pw@host/name``.
 
     Raises:
         DatabaseError: the URL is malformed, its driver is not installed, the database cannot be reached or is none, or

@@ -17,7 +17,7 @@ class IBindingStore(Interface):
     """Keeps a copy of all bindings. Never read but at the start."""
 
     def load(now: float) -> Deferred[Sequence[Binding]]:
-        """Give the bindings that expire after `now` (Unix time), those of one AOR in the order they were saved in.
+        """Give the bindings that expire after ``now`` (Unix time), those of one AOR in the order they were saved in.
 
         Called once, before anything is saved. Fails with `LocalError` if they cannot be read.
         """

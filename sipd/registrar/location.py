@@ -26,7 +26,7 @@ class LocationService:
 
     Args:
         clock: its seconds are those of the wall clock (Unix time), as a reactor's are.
-        store: keeps bindings over a restart; `None` to keep them in memory alone.
+        store: keeps bindings over a restart; ``None`` to keep them in memory alone.
         observer: told of every binding that is made, refreshed, removed or expired.
     """
 

@@ -12,7 +12,7 @@ from sipd.sip.locate import Target
 
 @implementer(IRegistrationObserver)
 class RegistrationLog:
-    """Writes to the log: `alice registered sip:alice@10.0.0.7 from 10.0.0.7:5060 over UDP for 300 s`.
+    """Writes to the log: ``alice registered sip:alice@10.0.0.7 from 10.0.0.7:5060 over UDP for 300 s``.
 
     A refresh is what a phone does all day: it is written at debug level.
     """

@@ -33,7 +33,7 @@ class Nonces:
     nonce counts of those nonces with which somebody proved to know a password, until they expire.
 
     At the bound of that memory the oldest entry is dropped, and from then on no nonce as old as it is taken for new:
-    its owner is challenged again with `stale=true`. So the bound shortens the life of nonces and lets no replay
+    its owner is challenged again with ``stale=true``. So the bound shortens the life of nonces and lets no replay
     through.
 
     Args:

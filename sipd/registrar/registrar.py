@@ -37,7 +37,7 @@ MAX_AOR_LENGTH = 255
 class Registrar:
     """Lets users bind contacts to their own address of record.
 
-    A user's AORs are `sip:USER@DOMAIN` for each domain that is served. Require and the like are the core's to check.
+    A user's AORs are ``sip:USER@DOMAIN`` for each domain that is served. Require and the like are the core's to check.
 
     Args:
         domains: hosts that are served, as they stand in To.
@@ -114,7 +114,7 @@ class Registrar:
         """Give the To URI (section 10.3 step 5); the request URI must name a domain of ours, or us (step 1).
 
         Raises:
-            RequestRefusedError: 404.
+            RequestRefusedError: with 404.
         """
         point = flow.point
         host = _host(request.uri)

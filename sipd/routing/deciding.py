@@ -30,14 +30,14 @@ _SCHEMES = ("sip:", "sips:", "tel:")
 _NAME = "application"
 _LONGEST = 200
 
-#: Somebody to call: what to try, or an address such as `sip:bob@192.0.2.7`, or the name of a user of ours.
+#: Somebody to call: what to try, or an address such as ``sip:bob@192.0.2.7``, or the name of a user of ours.
 Destination: TypeAlias = Attempt | str
-#: Where a call goes: `None` leaves it to the dial plan; several destinations are called one after another, those of an
-#: inner sequence together.
+#: Where a call goes: ``None`` leaves it to the dial plan; several destinations are called one after another, those of
+#: an inner sequence together.
 CallDecision: TypeAlias = Route | Destination | Sequence[Destination | Sequence[Destination]] | None
 #: Is asked about each call; usually a coroutine function.
 CallOffered: TypeAlias = Callable[[RoutingRequest], Awaitable[CallDecision]]
-#: Says whether a caller has to prove who it is; `None` leaves that to the dial plan.
+#: Says whether a caller has to prove who it is; ``None`` leaves that to the dial plan.
 NeedsAuthentication: TypeAlias = Callable[[RoutingRequest], bool | None]
 #: A decision with one form for each meaning.
 _Read: TypeAlias = Route | tuple[Destination | tuple[Destination, ...], ...] | None
@@ -60,7 +60,7 @@ class UndecidedError(LocalError):
 class Decider:
     """Asks the application, each time within a bound of time.
 
-    How many questions are open at a time is bounded by the calls that there may be (`limits.calls`).
+    How many questions are open at a time is bounded by the calls that there may be (``limits.calls``).
 
     Args:
         call_offered: who decides.
@@ -69,7 +69,7 @@ class Decider:
         needs_authentication: says who has to prove who it is; without it the dial plan does.
 
     Raises:
-        ValueError: `patience` is not above 0.
+        ValueError: ``patience`` is not above 0.
     """
 
     _log = Logger()
@@ -97,7 +97,7 @@ class Decider:
         return len(self._open)
 
     def needs_authentication(self, asked: RoutingRequest) -> bool | None:
-        """Say whether the caller has to prove who it is; `None` for what the dial plan says.
+        """Say whether the caller has to prove who it is; ``None`` for what the dial plan says.
 
         A hook that fails is logged, and the caller is asked.
         """

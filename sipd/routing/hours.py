@@ -23,7 +23,7 @@ class Day:
     Args:
         month: 1 to 12.
         day: 1 to 31.
-        year: `None` for each.
+        year: ``None`` for each.
     """
 
     month: int
@@ -32,7 +32,7 @@ class Day:
 
     @classmethod
     def parse(cls, text: str) -> Day:
-        """Read `2026-12-24`, or `12-24` for that day of each year.
+        """Read ``2026-12-24``, or ``12-24`` for that day of each year.
 
         Raises:
             ValueError: it is no date; the text says what was expected.
@@ -59,7 +59,7 @@ class Times:
 
     Args:
         weekdays: 0 for Monday to 6 for Sunday; none where a date is meant.
-        day: the date; `None` where weekdays are meant.
+        day: the date; ``None`` where weekdays are meant.
         begin: minutes after midnight.
         end: the same; not after `begin` where the span goes on into the next day.
     """
@@ -71,9 +71,9 @@ class Times:
 
     @classmethod
     def parse(cls, text: str) -> Times:
-        """Read days, a span, or both: `mon-fri 08:00-18:00`, `sat,sun`, `22:00-06:00`, `12-24 08:00-12:00`.
+        """Read days, a span, or both: ``mon-fri 08:00-18:00``, ``sat,sun``, ``22:00-06:00``, ``12-24 08:00-12:00``.
 
-        A span over midnight belongs to the day on which it begins. `24:00` is the end of a day.
+        A span over midnight belongs to the day on which it begins. ``24:00`` is the end of a day.
 
         Raises:
             ValueError: it is none of these; the text says what was expected.

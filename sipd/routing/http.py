@@ -94,7 +94,7 @@ class HttpRouter:
         plan: the dial plan.
         settings: about what.
         is_emergency: says whether a request is for help.
-        trunks: the peers that it may name; `None` if there are none.
+        trunks: the peers that it may name; ``None`` if there are none.
         users: gives the attempts at a registered user, or why there are none.
         policies: those that it may name.
     """

@@ -1,7 +1,7 @@
 """Telephone numbers: how they are written, and how one is made of another (ITU-T E.164, RFC 3966).
 
-A rule changes numbers only: digits, `*` and `#`, with a leading `+` or without. A name such as `alice` stays what it
-is, but for `Substitute`, whose pattern says by itself what it is about.
+A rule changes numbers only: digits, ``*`` and ``#``, with a leading ``+`` or without. A name such as ``alice`` stays
+what it is, but for `Substitute`, whose pattern says by itself what it is about.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _GLOBAL = re.compile(r"\+[1-9][0-9]{1,14}\Z")
 class Form(Enum):
     """How a number is written that all the world knows."""
 
-    #: `4930123456`
+    #: ``4930123456``
     E164 = "e164"
-    #: `+4930123456`
+    #: ``+4930123456``
     PLUS = "plus"
-    #: `030123456` in its own country, as `INTERNATIONAL` elsewhere.
+    #: ``030123456`` in its own country, as `INTERNATIONAL` elsewhere.
     NATIONAL = "national"
-    #: `004930123456`
+    #: ``004930123456``
     INTERNATIONAL = "international"
 
     __hash__ = object.__hash__
@@ -39,12 +39,12 @@ class Numbering:
     """How people dial at some place.
 
     Args:
-        country_code: of the country, `49`.
+        country_code: of the country, ``49``.
         international_prefixes: what is dialled before the code of another country; the first is written, all are read.
-        national_prefix: what is dialled before an area code, `0`; empty where nothing is.
-        area_code: what is left out within the area, `30`; empty where nothing is.
+        national_prefix: what is dialled before an area code, ``0``; empty where nothing is.
+        area_code: what is left out within the area, ``30``; empty where nothing is.
         local_length: how many digits a number has at least and at most that is dialled without any of these. Shorter
-            ones are extensions and services, longer ones are not understood. `(0, 0)`: there are none.
+            ones are extensions and services, longer ones are not understood. ``(0, 0)``: there are none.
     """
 
     country_code: str
@@ -54,7 +54,7 @@ class Numbering:
     local_length: tuple[int, int] = (0, 0)
 
     def normalise(self, number: str) -> str:
-        """Give a number that was dialled as `+` and digits; as it is if it is none that all the world knows."""
+        """Give a number that was dialled as ``+`` and digits; as it is if it is none that all the world knows."""
         digits = number.translate(_SEPARATORS)
         found = digits if digits.startswith("+") else self._completed(digits)
         return found if _GLOBAL.match(found) else number
@@ -73,14 +73,14 @@ class Numbering:
         return ""
 
     def read(self, number: str, form: Form) -> str:
-        """Give a number that somebody has written in that form as `+` and digits; as it is if it cannot be one."""
+        """Give a number that somebody has written in that form as ``+`` and digits; as it is if it cannot be one."""
         if form is not Form.E164:
             return self.normalise(number)
         found = f"+{number.translate(_SEPARATORS).removeprefix('+')}"
         return found if _GLOBAL.match(found) else number
 
     def write(self, number: str, form: Form) -> str:
-        """Give a number of `+` and digits in that form; any other one as it is.
+        """Give a number of ``+`` and digits in that form; any other one as it is.
 
         What is written is always read as the same number: where a form would say another one, the next is taken of
         national, international, plus.
@@ -110,7 +110,7 @@ class Step(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StripDigits:
-    """Takes so many digits away at the beginning, a `+` with them; a number of fewer digits stays as it is."""
+    """Takes so many digits away at the beginning, a ``+`` with them; a number of fewer digits stays as it is."""
 
     count: int
 
@@ -133,7 +133,7 @@ class StripPrefix:
 
 @dataclass(frozen=True, slots=True)
 class Prepend:
-    """Puts something in front; a `+` of the number is gone if there is one in it."""
+    """Puts something in front; a ``+`` of the number is gone if there is one in it."""
 
     prefix: str
 
@@ -150,7 +150,7 @@ class Substitute:
 
     Args:
         pattern: what it has to be.
-        template: `{0}` is all of it, `{1}` and `{name}` the groups of the pattern; an absent one is empty.
+        template: ``{0}`` is all of it, ``{1}`` and ``{name}`` the groups of the pattern; an absent one is empty.
     """
 
     pattern: re.Pattern[str]
@@ -166,7 +166,7 @@ class Substitute:
 
 @dataclass(frozen=True, slots=True)
 class Normalise:
-    """Makes `+` and digits of a number that was dialled, or, with a form, written so by somebody."""
+    """Makes ``+`` and digits of a number that was dialled, or, with a form, written so by somebody."""
 
     numbering: Numbering
     form: Form | None = None
@@ -178,7 +178,7 @@ class Normalise:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """Writes a number of `+` and digits in a form."""
+    """Writes a number of ``+`` and digits in a form."""
 
     numbering: Numbering
     form: Form
@@ -189,7 +189,7 @@ class Write:
 
 
 def is_number(text: str) -> bool:
-    """Say whether a text can be dialled: digits, `*` and `#`, with a leading `+` or without."""
+    """Say whether a text can be dialled: digits, ``*`` and ``#``, with a leading ``+`` or without."""
     return _NUMBER.match(text) is not None
 
 

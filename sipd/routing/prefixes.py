@@ -7,9 +7,10 @@ A file has one line for each prefix and trunk, with commas between the columns:
     +49,carrier-a carrier-b,0.012
     +4915,carrier-c,0.045,2
 
-Empty lines and those that begin with `#` say nothing. The line with the names of the columns may be left out where they
-stand in this order; `cost` and `weight` may be left out in each line, `comment` may be added. Several trunks in one
-line have the same cost and weight. A prefix that stands in several lines has the trunks of all of them, in that order.
+Empty lines and those that begin with ``#`` say nothing. The line with the names of the columns may be left out where
+they stand in this order; ``cost`` and ``weight`` may be left out in each line, ``comment`` may be added. Several trunks
+in one line have the same cost and weight. A prefix that stands in several lines has the trunks of all of them, in that
+order.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class PrefixTable(Generic[Value]):
         return f"<PrefixTable of {len(self)}>"
 
     def find(self, number: str) -> tuple[str, Value] | None:
-        """Give the longest prefix of a number with its value; `None` if it begins with none."""
+        """Give the longest prefix of a number with its value; ``None`` if it begins with none."""
         values = self._values
         for length in self._lengths:
             prefix = number[:length]
@@ -81,10 +82,10 @@ def read_prefixes(text: str, name: str, trunks: Container[str] | None = None) ->
     Args:
         text: what stands in it.
         name: of the file, for messages.
-        trunks: the names that there are; `None` to take any.
+        trunks: the names that there are; ``None`` to take any.
 
     Raises:
-        ConfigurationError: a line for each mistake, `NAME:LINE: ...`; of very many, the first ones and how many more.
+        ConfigurationError: a line for each mistake, ``NAME:LINE: ...``; of very many, the first ones and how many more.
     """
     reading = _Reading(trunks)
     for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):

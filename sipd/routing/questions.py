@@ -115,7 +115,7 @@ class Answer(_Part):
         Field(strict=False, min_length=1, max_length=MAX_ROUNDS),
     ] = None
     refuse: AnsweredRefusal | None = None
-    go_on: Annotated[bool, Field(alias="continue")] = False
+    go_on: bool = Field(default=False, alias="continue")
     setup_timeout: Seconds | None = None
     duration: Seconds | None = None
     warning: Seconds | None = None

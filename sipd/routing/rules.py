@@ -44,9 +44,9 @@ class StaticRoute:
 
     Args:
         name: for logs and records.
-        user: matches the user part of the request URI, or the digits of a `tel` URI.
+        user: matches the user part of the request URI, or the digits of a ``tel`` URI.
         host: matches its host.
-        caller: matches the AOR in From (`sip:alice@example.com`).
+        caller: matches the AOR in From (``sip:alice@example.com``).
         sources: networks that the INVITE may come from; any if empty.
         users: the names of callers who have proved who they are; any if empty. No trunk is one of them.
         from_trunks: names of trunks that it may come from; any if empty.
@@ -56,10 +56,10 @@ class StaticRoute:
         is_emergency: it is for emergency numbers, before all others, and for nothing else.
         called: how the called number is rewritten.
         calling: how the calling one is, which is the user part of From.
-        to: the URI to call; `{0}` is what `user` matched, `{1}`, `{2}`, `{name}` its groups, `{called}` the called
-            number, rewritten. One of a domain served here, without a port, is a registered user, unless there is a
-            `next_hop`.
-        refusal: `(status, reason)` to answer instead.
+        to: the URI to call; ``{0}`` is what `user` matched, ``{1}``, ``{2}``, ``{name}`` its groups, ``{called}`` the
+            called number, rewritten. One of a domain served here, without a port, is a registered user, unless there is
+            a `next_hop`.
+        refusal: ``(status, reason)`` to answer instead.
         is_registered: the registered user that the request URI names, rewritten.
         trunks: one of these trunks.
         prefixes: the trunks of the longest prefix of the called number, rewritten; one without a prefix there does not
@@ -69,19 +69,19 @@ class StaticRoute:
         strategy: in which order trunks are tried.
         hunt: whether one after another.
         authenticate: whether the caller must prove who it is.
-        timeout: seconds until an unanswered attempt is given up; `None` for the usual ones.
-        response_timeout, stops, redirects: see `Attempt`; `None` for the usual ones.
+        timeout: seconds until an unanswered attempt is given up; ``None`` for the usual ones.
+        response_timeout, stops, redirects: see `Attempt`; ``None`` for the usual ones.
         setup_timeout, duration, warning, warning_sound: see `Route`.
         trusted: whether it leads into the trust domain (RFC 3325).
         next_hop: where to send it instead of to where `to` points.
         credentials: for challenges of the other side.
         caller_credentials: for those of the caller, which may be a gateway that asks who changes or ends its call.
-        early_media: what the caller is told of media before the answer; `None` for the usual.
+        early_media: what the caller is told of media before the answer; ``None`` for the usual.
         codecs: those that may be used with the other side; the usual if empty.
-        media: how the other side's media is relayed; `None` for the usual.
-        dtmf: how the other side wants digits; `None` for the usual.
+        media: how the other side's media is relayed; ``None`` for the usual.
+        dtmf: how the other side wants digits; ``None`` for the usual.
         caller_dtmf: how the caller wants them.
-        policy: what else is wanted of the other side's leg; `None` for the usual.
+        policy: what else is wanted of the other side's leg; ``None`` for the usual.
         caller_policy: the same for the caller's.
     """
 
@@ -147,7 +147,7 @@ class Call:
     Args:
         asked: what came.
         uri: where to, as the rules so far have rewritten it.
-        caller: the user part of From that they have made; `None` as long as none has.
+        caller: the user part of From that they have made; ``None`` as long as none has.
     """
 
     asked: RoutingRequest
@@ -156,7 +156,7 @@ class Call:
 
     @property
     def user(self) -> str:
-        """The user part of the URI as it stands there, or the digits of a `tel` URI."""
+        """The user part of the URI as it stands there, or the digits of a ``tel`` URI."""
         return self.uri.user or "" if isinstance(self.uri, SipUri) else dialled(self.uri)
 
     @property

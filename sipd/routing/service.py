@@ -43,7 +43,7 @@ class ServiceSettings:
     Args:
         url: where questions are posted.
         token: that it wants to see (RFC 6750), or empty. Never printed.
-        key: signs questions (`X-Sipd-Signature`), or empty. Never printed.
+        key: signs questions (``X-Sipd-Signature``), or empty. Never printed.
         timeout: seconds for one question, from the first packet to the last.
         concurrency: questions at a time; further ones are not asked.
         answer_limit: octets of an answer.
@@ -213,7 +213,7 @@ class RoutingService:
 
 
 def sign(key: str, second: int, body: bytes) -> str:
-    """Give the signature of a question: `t=` Unix time, `v1=` HMAC-SHA256 of that time, a dot, and the body."""
+    """Give the signature of a question: ``t=`` Unix time, ``v1=`` HMAC-SHA256 of that time, a dot, and the body."""
     digest = hmac.digest(key.encode(), b"%d." % second + body, "sha256").hex()
     return f"t={second},v1={digest}"
 
@@ -228,12 +228,12 @@ class _Body(Protocol):
         self._read: Deferred[bytes | None] = Deferred(self._cancelled)
 
     def read(self, response: Any) -> Deferred[bytes | None]:
-        """Give the body; `None` if it is longer than the limit."""
+        """Give the body; ``None`` if it is longer than the limit."""
         response.deliverBody(self)
         return self._read
 
     def dataReceived(self, data: bytes) -> None:
-        """See `IProtocol`."""
+        """See ``IProtocol``."""
         self._size += len(data)
         if self._size > self._limit:
             self._end(None)
@@ -241,7 +241,7 @@ class _Body(Protocol):
             self._parts.append(data)
 
     def connectionLost(self, reason: Failure = Failure(ResponseDone())) -> None:  # noqa: B008 - as in Twisted
-        """See `IProtocol`."""
+        """See ``IProtocol``."""
         if self._read.called:
             return
         # Without a length it ends with its connection; if that is too early, it is no JSON.

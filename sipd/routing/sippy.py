@@ -3,24 +3,27 @@
     Routing:[CLD@]HOST[:PORT][;PARAMETER=VALUE]...
 
 Several of them are tried one after another. Each stands on a line of its own, or they are joined as RADIUS logs show
-them: `h323-ivr-in=Routing:...^h323-ivr-in=Routing:...`. What stands in front of the called number and host may be left
-out. An IPv6 address is in brackets. Numbers are seconds; negative ones mean no bound.
+them: ``h323-ivr-in=Routing:...^h323-ivr-in=Routing:...``. What stands in front of the called number and host may be
+left out. An IPv6 address is in brackets. Numbers are seconds; negative ones mean no bound.
 
-| parameter | becomes |
-|---|---|
-| `CLD@` | the called number; without it the call's own, with nothing before the `@` none |
-| `credit-time` | how long the call may last; of several the least, since it is not known before who will answer |
-| `expires` | the time after which the attempt is given up |
-| `np_expires` | the time after which it is given up if it makes no progress |
-| `auth=USER:PASSWORD` | the credentials for challenges; `nopass` for none |
-| `cli` | the calling number |
-| `cnam` | the caller's display name, `%HH` undone |
-| `hs_scodes`, `huntstop_scodes` | the statuses that end the search |
-| `op=HOST[:PORT]` | the next hop |
-| `rtpp` | 0: media does not go through here |
+==================================  =================================================================================
+parameter                           becomes
+==================================  =================================================================================
+``CLD@``                            the called number; without it the call's own, with nothing before the ``@`` none
+``credit-time``                     how long the call may last; of several the least, as nobody knows who will answer
+``expires``                         the time after which the attempt is given up
+``np_expires``                      the time after which it is given up if it makes no progress
+``auth=USER:PASSWORD``              the credentials for challenges; ``nopass`` for none
+``cli``                             the calling number
+``cnam``                            the caller's display name, ``%HH`` undone
+``hs_scodes``, ``huntstop_scodes``  the statuses that end the search
+``op=HOST[:PORT]``                  the next hop
+``rtpp``                            0: media does not go through here
+==================================  =================================================================================
 
-An entry whose `credit-time` or `expires` is 0 is left out. There is nothing here for any other parameter (`ash`, `gt`,
-`nr_expires`, `forward_on_fail`, `po_proc`, `bill-to` and the like): it is a mistake, so that nobody relies on it.
+An entry whose ``credit-time`` or ``expires`` is 0 is left out. There is nothing here for any other parameter
+(``ash``, ``gt``, ``nr_expires``, ``forward_on_fail``, ``po_proc``, ``bill-to`` and the like): it is a mistake, so that
+nobody relies on it.
 """
 
 from __future__ import annotations
@@ -59,13 +62,13 @@ class SippyRoute:
 
     Args:
         host: where to, as in a URI.
-        port: `None` for the default one.
-        number: the called one; empty for none, `None` for that of the call.
-        duration: seconds that the call may last; `None` for no bound of its own.
-        timeout: see `Attempt`; `None` for the default.
+        port: ``None`` for the default one.
+        number: the called one; empty for none, ``None`` for that of the call.
+        duration: seconds that the call may last; ``None`` for no bound of its own.
+        timeout: see `Attempt`; ``None`` for the default.
         response_timeout: see `Attempt`.
         credentials: see `Attempt`.
-        caller: the calling number; `None` for that of the call.
+        caller: the calling number; ``None`` for that of the call.
         caller_name: see `Attempt`.
         stops: see `Attempt`.
         next_hop: see `Attempt`.
@@ -133,7 +136,7 @@ def parse_routing(text: str) -> tuple[SippyRoute, ...]:
 
 
 def least_duration(routes: tuple[SippyRoute, ...]) -> float | None:
-    """Give how long a call may last that any of these may take; `None` for no bound."""
+    """Give how long a call may last that any of these may take; ``None`` for no bound."""
     return min((route.duration for route in routes if route.duration is not None), default=None)
 
 
@@ -150,7 +153,7 @@ class _Entry:
         self._is_left_out = False
 
     def read(self, text: str) -> SippyRoute | None:
-        """Give the route; `None` if it is left out, or has problems."""
+        """Give the route; ``None`` if it is left out, or has problems."""
         target, *parameters = text.split(";")
         number, at, place = target.rpartition("@")
         if at:
@@ -270,7 +273,7 @@ _READERS: dict[str, Callable[[_Entry, str], None]] = {
 
 
 def _place(text: str) -> SipUri:
-    """Read `host`, `host:port` or `[address]:port`.
+    """Read `host`, ``host:port`` or ``[address]:port``.
 
     Raises:
         ParseError: it is something else.

@@ -36,7 +36,7 @@ class RouteTable:
         location: who is registered where.
         is_user: says whether a user of that name exists: the difference between 480 and 404.
         timeout: seconds for which registered contacts ring.
-        trunks: the peers that rules name; `None` if there are none.
+        trunks: the peers that rules name; ``None`` if there are none.
         entropy: decides between trunks by their weights.
         emergency: emergency numbers, as they are dialled.
     """

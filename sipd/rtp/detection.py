@@ -262,7 +262,7 @@ def _frequency(before: complex, after: complex, frequency: int) -> float | None:
         frequency: which it should have.
 
     Returns:
-        Hertz; `None` if it is too far off, or the blocks are not equally loud.
+        Hertz; ``None`` if it is too far off, or the blocks are not equally loud.
     """
     one, other = abs(before), abs(after)
     if not 1 / _STEADY <= one * one / (other * other) <= _STEADY:
@@ -310,7 +310,7 @@ class ToneDetector:
 
     Args:
         frequencies: one, or two that sound together, at least 40 Hz apart; in hertz.
-        on_change: called with `True` when the tone has lasted, and with `False` when it is over.
+        on_change: called with ``True`` when the tone has lasted, and with ``False`` when it is over.
         least: seconds that it has to last, at most 60.
         tolerance: hertz by which each frequency may be off, at most 50; more is dearer. ITU-T T.30 has 38 for the tone
             of a fax that calls. Of two frequencies, at most an eighth of their distance.
@@ -390,7 +390,7 @@ class SilenceDetector:
     It is not silent at the beginning. Where nothing comes, as in a pause of the sender, zeros have to be fed.
 
     Args:
-        on_change: called with `True` when it has become silent, and with `False` at the first 20 ms that are not.
+        on_change: called with ``True`` when it has become silent, and with ``False`` at the first 20 ms that are not.
         level: in dBm0, over 20 ms; -127 to 3.14.
         after: seconds, up to 3600.
 

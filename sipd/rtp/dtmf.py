@@ -55,7 +55,7 @@ class TelephoneEvent:
 
     @property
     def digit(self) -> str | None:
-        """The digit, or `None` if the event is something else."""
+        """The digit, or ``None`` if the event is something else."""
         return DIGITS[self.event] if self.event < len(DIGITS) else None
 
     def to_bytes(self) -> bytes:
@@ -71,7 +71,7 @@ class DigitReceiver:
     goes on with another timestamp (section 2.5.1.3).
 
     Args:
-        payload_type: that `a=rtpmap` calls `telephone-event`; `None` if nothing but events is fed.
+        payload_type: that ``a=rtpmap`` calls ``telephone-event``; ``None`` if nothing but events is fed.
     """
 
     __slots__ = ("_event", "_payload_type", "_ssrc", "_timestamp")

@@ -77,7 +77,7 @@ _EQUIPMENT = {
 
 
 def equipment_of(encoding_name: str) -> Equipment:
-    """Give what is known of a codec, by its name in `a=rtpmap`; that of PCMU for one that is not known."""
+    """Give what is known of a codec, by its name in ``a=rtpmap``; that of PCMU for one that is not known."""
     return _EQUIPMENT.get(encoding_name.lower(), G711_CONCEALING)
 
 

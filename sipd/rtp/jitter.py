@@ -58,8 +58,8 @@ _Misfit = tuple[int, int, int, int, int, bytes, Decoder]
 class JitterBuffer:
     """Takes the packets of one stream as they come, and gives a frame of sound each time it is asked.
 
-    Who plays asks at even times, `frame_samples` apart; each call of `take` advances what is played by one frame. A few
-    milliseconds more or less do no harm, and calls that were left out are made good: what is too old is skipped.
+    Who plays asks at even times, ``frame_samples`` apart; each call of `take` advances what is played by one frame. A
+    few milliseconds more or less do no harm, and calls that were left out are made good: what is too old is skipped.
 
     Packets are put in order; what is missing is made up. A pause of the speaker is known by sequence numbers that go
     on, or by a packet without sound (comfort noise, a telephone event) in between. Timestamps that do not fit, and
@@ -77,7 +77,7 @@ class JitterBuffer:
 
     Attributes:
         packets: that came in time.
-        late: that came after later ones had been played, or after `most`, or that fitted nowhere.
+        late: that came after later ones had been played, or after ``most``, or that fitted nowhere.
         duplicates: that came once more.
         lost: whose turn passed, and that have not come by now.
         concealed: frames that were made up, at least in part, because a packet was missing.
@@ -204,7 +204,7 @@ class JitterBuffer:
             now: seconds.
 
         Returns:
-            So many samples as a frame has; `None` where there is nothing to play: before the first packet, in a pause
+            So many samples as a frame has; ``None`` where there is nothing to play: before the first packet, in a pause
             of the speaker, or when what was made up has faded out.
         """
         edge = int(now * SAMPLE_RATE) + self._delays.best

@@ -23,7 +23,7 @@ class RtpPacket:
         payload: without padding.
         marker: what it means depends on the profile: for speech, the first packet after silence.
         contributors: the sources that a mixer mixed, 15 at most.
-        extension: what its profile calls it, and its octets, a multiple of four; or `None`.
+        extension: what its profile calls it, and its octets, a multiple of four; or ``None``.
     """
 
     payload_type: int

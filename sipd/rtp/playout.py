@@ -46,7 +46,7 @@ class StreamFormat:
 
     Args:
         clock_rate: units of the timestamp in a second.
-        decode: gives samples at the rate of the time line; `None` for what is no sound, or cannot be decoded.
+        decode: gives samples at the rate of the time line; ``None`` for what is no sound, or cannot be decoded.
         is_octet_wise: each octet is one sample of the time line, whatever came before, and one unit of the timestamp.
     """
 
@@ -142,7 +142,7 @@ class Playout:
             timestamp: 32 bits.
             ssrc: 32 bits.
             payload: without padding.
-            arrival: seconds, by the same clock as `start`.
+            arrival: seconds, by the same clock as ``start``.
         """
         format_ = self._formats.get(payload_type)
         if format_ is None:

@@ -38,8 +38,8 @@ class Quality:
     """What is known of a stream at one moment, all its sources together. Times are seconds.
 
     Args:
-        ssrc: of the source at the moment; `None` if nothing came.
-        payload_type: of the last packet in order; `None` if nothing came.
+        ssrc: of the source at the moment; ``None`` if nothing came.
+        payload_type: of the last packet in order; ``None`` if nothing came.
         received: distinct packets.
         expected: by the sequence numbers.
         lost: expected and not received.
@@ -48,7 +48,7 @@ class Quality:
         strays: left out of all other counts: too late to tell what they are, or alone of their source or sequence.
         ssrc_changes: how often another source took over.
         restarts: how often the numbers of a source began anew.
-        jitter: interarrival jitter (RFC 3550 section 6.4.1); `None` if there was nothing that it could be told from.
+        jitter: interarrival jitter (RFC 3550 section 6.4.1); ``None`` if there was nothing that it could be told from.
         jitter_maximum: the highest that it was.
         bursts: periods with losses that less than 16 packets in a row lie between, two losses at least.
         burst_length: packets that a burst has on average, lost or not; 0.0 without a burst.
@@ -56,7 +56,7 @@ class Quality:
         gap_density: fraction of the packets outside of bursts that is lost.
         loss_runs: how often one or more packets in a row were lost.
         longest_interruption: longest time between packets in order, less the silence that the sender announced.
-        first_arrival: of the first packet; `None` if nothing came.
+        first_arrival: of the first packet; ``None`` if nothing came.
         last_arrival: of the last packet in order.
     """
 
@@ -106,7 +106,7 @@ class _Losses:
         self._first = self._last = self._cluster = 0
 
     def mark(self, bits: int, newest: int) -> None:
-        """Take losses: bit 0 is the place `newest`, bit 1 the one before it."""
+        """Take losses: bit 0 is the place ``newest``, bit 1 the one before it."""
         while bits:
             oldest = bits.bit_length()
             after = (bits ^ ((1 << oldest) - 1)).bit_length()
@@ -288,7 +288,7 @@ class StreamQuality:
         return True
 
     def _begin(self, second_octet: int, sequence: int, timestamp: int, ssrc: int, arrival: float, *, base: int) -> None:
-        """Begin a source or a run of numbers with this packet, or with the one at `base` before it."""
+        """Begin a source or a run of numbers with this packet, or with the one at ``base`` before it."""
         self._ssrc = ssrc
         self._base = base
         self._cycle = 0

@@ -28,12 +28,12 @@ class PartyReport:
     """What one party's RTCP says, and how far away it is.
 
     Args:
-        round_trip: seconds from the relay to the party and back, as measured last; `None` if it never was.
+        round_trip: seconds from the relay to the party and back, as measured last; ``None`` if it never was.
         round_trip_mean: of all measurements.
         round_trip_maximum: of all measurements.
         measurements: how many there were.
         reports: report blocks that the party sent about what it receives.
-        fraction_lost: between its last two reports, 0.0 to 1.0; `None` if it reported nothing.
+        fraction_lost: between its last two reports, 0.0 to 1.0; ``None`` if it reported nothing.
         fraction_lost_maximum: the highest that it was.
         packets_lost: since the beginning; below zero if there were duplicates.
         jitter_units: interarrival jitter in units of the RTP timestamp.
@@ -122,7 +122,7 @@ class RoundTrip:
 
     @property
     def between(self) -> float | None:
-        """Seconds from one party to the other and back, by the last measurements; `None` unless both are known."""
+        """Seconds from one party to the other and back, by the last measurements; ``None`` unless both are known."""
         (one, other), _ = self._legs.values()
         return None if one.last is None or other.last is None else one.last + other.last
 

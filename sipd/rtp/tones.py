@@ -137,7 +137,7 @@ def _cadence(frequencies: tuple[int, ...], *durations: float) -> TonePattern:
 
 @cache
 def country_tones() -> dict[str, dict[str, TonePattern]]:
-    """Give `ringback`, `busy`, `congestion` and `dial` by country; `eu` is what ETSI recommends and many have."""
+    """Give ``ringback``, ``busy``, ``congestion`` and ``dial`` by country; ``eu`` is what ETSI recommends."""
     return {
         "eu": {
             "ringback": _cadence((425,), 1.0, 4.0),
@@ -210,10 +210,10 @@ def parse_tone_pattern(text: str, *, level: float = -13.0) -> TonePattern:
     """Give the pattern that a text describes.
 
     Args:
-        text: parts with a comma in between. Each part has frequencies in whole hertz, with `+` in between, and after a
-            space the milliseconds of tone and of silence in turn: `440+480 2000/4000`, `400+450 400/200/400/2000`,
-            `950 330, 1400 330, 1800 330/1000`. A single part without milliseconds is a tone without an end. At most 64
-            tones and silences.
+        text: parts with a comma in between. Each part has frequencies in whole hertz, with ``+`` in between, and after
+            a space the milliseconds of tone and of silence in turn: ``440+480 2000/4000``,
+            ``400+450 400/200/400/2000``, ``950 330, 1400 330, 1800 330/1000``. A single part without milliseconds is a
+            tone without an end. At most 64 tones and silences.
         level: of each tone, all its frequencies together, in dBm0.
 
     Raises:

@@ -1,6 +1,6 @@
 """RIFF/WAVE: headers to write, and whole files to read; telephony's kinds only (16-bit PCM and G.711).
 
-The standard library's `wave` is not used: it knows PCM alone, wants a file object that it may seek in, and writes a
+The standard library's ``wave`` is not used: it knows PCM alone, wants a file object that it may seek in, and writes a
 header that says "no audio at all" until it is closed. Here a header that is written before the audio says that the
 audio goes on to the end of the file: the sizes are the largest there are. If the process dies, that is what a reader
 finds, and what players do then, and `parse_wave` does, is right: play what is there. When the recording ends, the same
@@ -83,7 +83,7 @@ class WaveFormat:
         """Give what stands before the audio; it has the same length whatever the size.
 
         Args:
-            size_octets: of the audio, in whole frames; `None` while it is not known.
+            size_octets: of the audio, in whole frames; ``None`` while it is not known.
 
         Raises:
             ValueError: it is above `size_limit_octets`.
@@ -145,7 +145,7 @@ def little_endian(samples: array[int]) -> array[int]:
 def parse_wave(data: bytes) -> Wave:
     """Read a whole file.
 
-    Chunks that are neither `fmt ` nor `data` are skipped, and nothing behind the audio is looked at. Audio that is
+    Chunks that are neither ``fmt`` nor ``data`` are skipped, and nothing behind the audio is looked at. Audio that is
     shorter than its size says (its recorder died, or the file is still written) is taken as far as it goes.
 
     Raises:
@@ -172,7 +172,7 @@ def parse_wave(data: bytes) -> Wave:
 
 
 def _parse_format(chunk: bytes) -> WaveFormat:
-    """Read the `fmt ` chunk, or raise `ParseError`."""
+    """Read the ``fmt`` chunk, or raise `ParseError`."""
     if len(chunk) < _FORMAT.size:
         raise ParseError("WAVE file whose format is cut off")
     number, channels, sample_rate, _, frame_octets, bits = _FORMAT.unpack_from(chunk)

@@ -1,6 +1,6 @@
 """Codecs: which ones two descriptions share, and which ones a leg may use (RFC 3264 sections 5.1, 6.1 and 8.3.2).
 
-A codec is known by its encoding (`opus/48000/2`), not by its payload type: that may differ between the two sides.
+A codec is known by its encoding (``opus/48000/2``), not by its payload type: that may differ between the two sides.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sipd.sdp.offer_answer import reject_stream
 #: Gives a stream with the codecs that may stay, or the same stream; see `allow_codecs`.
 CodecFilter = Callable[[MediaDescription], MediaDescription]
 
-#: Encodings of the payload types that need no `a=rtpmap` (RFC 3551 section 6, tables 4 and 5).
+#: Encodings of the payload types that need no ``a=rtpmap`` (RFC 3551 section 6, tables 4 and 5).
 _STATIC = {
     "0": "pcmu/8000",
     "3": "gsm/8000",
@@ -53,7 +53,7 @@ class Codec:
     """A codec that both sides named.
 
     Args:
-        encoding: name, clock rate and channels in lower case, one channel left off: `pcmu/8000`. For a stream that is
+        encoding: name, clock rate and channels in lower case, one channel left off: ``pcmu/8000``. For a stream that is
             not RTP, and for a payload type that nobody explains, the format itself.
         local: its format in this side's description: what the peer marks its packets with.
         remote: its format in the peer's.
@@ -65,7 +65,7 @@ class Codec:
 
     @property
     def name(self) -> str:
-        """The encoding without its clock rate: `pcmu`."""
+        """The encoding without its clock rate: ``pcmu``."""
         return self.encoding.partition("/")[0]
 
 
@@ -107,17 +107,17 @@ def agreed_encodings(local: SessionDescription, remote: SessionDescription) -> t
 
 
 def allow_codecs(names: Collection[str]) -> CodecFilter:
-    """Make a filter that lets only these codecs through, and what accompanies them, such as `telephone-event`.
+    """Make a filter that lets only these codecs through, and what accompanies them, such as ``telephone-event``.
 
     Args:
-        names: in lower case, with or without clock rate: `pcmu`, `l16/44100/2`.
+        names: in lower case, with or without clock rate: ``pcmu``, ``l16/44100/2``.
     """
     allowed = frozenset(names)
     return lambda media: _keep(media, lambda encoding, name: name in allowed or encoding in allowed or _helps(name))
 
 
 def deny_codecs(names: Collection[str]) -> CodecFilter:
-    """Make a filter that takes these codecs out, `telephone-event` too if it is named. Arguments as `allow_codecs`."""
+    """Make a filter that takes these codecs out, ``telephone-event`` too if named. Arguments as `allow_codecs`."""
     denied = frozenset(names)
     return lambda media: _keep(media, lambda encoding, name: name not in denied and encoding not in denied)
 
@@ -156,7 +156,7 @@ def _keep(media: MediaDescription, is_kept: Callable[[str, str], bool]) -> Media
 
 
 def _without_orphans(media: MediaDescription, kept: dict[str, str]) -> dict[str, str]:
-    """Leave out retransmissions of what is not kept (`apt`, RFC 4588 section 8.1)."""
+    """Leave out retransmissions of what is not kept (``apt``, RFC 4588 section 8.1)."""
     orphans = set()
     for name, value in media.attributes:
         if name == "fmtp" and value is not None:

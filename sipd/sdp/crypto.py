@@ -1,6 +1,6 @@
-"""Keys of SRTP in a session description: the `a=crypto` attribute (RFC 4568), with the suites of RFC 6188 and RFC 7714.
+"""Keys of SRTP in a session description: the ``a=crypto`` attribute (RFC 4568), with suites of RFC 6188 and RFC 7714.
 
-Key material is printed by `str` alone, which is what the wire needs: it is in no `repr` and in no error.
+Key material is printed by ``str`` alone, which is what the wire needs: it is in no ``repr`` and in no error.
 """
 
 from __future__ import annotations
@@ -112,12 +112,12 @@ class Mki:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyParameter:
-    """One `inline:` key (RFC 4568 section 6.1).
+    """One ``inline:`` key (RFC 4568 section 6.1).
 
     Args:
         master: master key, then master salt.
-        lifetime: packets that it may protect: 1 to 2**48; `None` if it does not say.
-        mki: what says in a packet that it is this key's; `None` if nothing does.
+        lifetime: packets that it may protect: 1 to 2**48; ``None`` if it does not say.
+        mki: what says in a packet that it is this key's; ``None`` if nothing does.
     """
 
     master: bytes = field(repr=False)
@@ -139,8 +139,8 @@ class SessionParameter:
     """One session parameter (RFC 4568 section 6.3).
 
     Args:
-        name: `KDR`, `WSH`, ...; with the `-` before it, if whoever does not know it may pass over it.
-        value: what follows `=`; `None` if there is none. Not in the `repr`: that of FEC_KEY is a key.
+        name: ``KDR``, ``WSH``, ...; with the ``-`` before it, if whoever does not know it may pass over it.
+        value: what follows ``=``; ``None`` if there is none. Not in the ``repr``: that of FEC_KEY is a key.
     """
 
     name: str
@@ -161,7 +161,7 @@ class SessionParameter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CryptoAttribute:
-    """The value of an `a=crypto` attribute (RFC 4568 section 4).
+    """The value of an ``a=crypto`` attribute (RFC 4568 section 4).
 
     Args:
         tag: 0 to 999999999.
@@ -177,7 +177,7 @@ class CryptoAttribute:
 
     @classmethod
     def parse(cls, text: str) -> CryptoAttribute:
-        """Parse `1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz|2^20|1:4 KDR=0`.
+        """Parse ``1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz|2^20|1:4 KDR=0``.
 
         Args:
             text: the value of the attribute; at most 4096 characters, 16 keys and 16 session parameters.
@@ -209,7 +209,7 @@ class SrtpKey:
     Args:
         suite: what it is for.
         master: master key, then master salt, of the length that the suite has.
-        mki: what each packet says it by; `None` if packets do not.
+        mki: what each packet says it by; ``None`` if packets do not.
 
     Raises:
         ValueError: the length is another.
@@ -241,7 +241,7 @@ def read_crypto(media: MediaDescription) -> list[CryptoAttribute]:
 
 
 def _parse_keys(text: str, suite: Suite | None) -> tuple[KeyParameter, ...]:
-    """Give the keys of `inline:...;inline:...`, or raise `SdpError`."""
+    """Give the keys of ``inline:...;inline:...``, or raise `SdpError`."""
     parts = text.split(";")
     if len(parts) > _KEY_LIMIT:
         raise SdpError("crypto attribute with too many keys")

@@ -1,4 +1,4 @@
-"""Session descriptions: RFC 8866 sections 5, 6 and 9, with `a=rtcp` (RFC 3605) and `a=rtcp-mux` (RFC 5761).
+"""Session descriptions: RFC 8866 sections 5, 6 and 9, with ``a=rtcp`` (RFC 3605) and ``a=rtcp-mux`` (RFC 5761).
 
 A description is its text, in one piece for the session and one for each stream. It is kept as it came, and looked at
 only when somebody asks; what is not replaced is printed as it was. Reading is lenient, so lines and attributes nobody
@@ -25,12 +25,12 @@ _LINES = re.compile(r"(?:[^\W\d_]=[^\r\n]*+\r\n)++")
 _MEDIA_LINE = re.compile(r"m=\S+[^\S\r\n]+([0-9]{1,5})(?:/([0-9]{1,5}))?[^\S\r\n]+\S")
 _ORIGIN_LINE = re.compile(r"\r\no=[^\r\n]*")
 _CONNECTION_LINE = re.compile(r"\r\nc=[^\r\n]*")
-#: What stands after a `c=` line (RFC 8866 section 5).
+#: What stands after a ``c=`` line (RFC 8866 section 5).
 _AFTER_CONNECTION = re.compile(r"\r\n[bktza]")
 
 
 class AddressType(Enum):
-    """The `<addrtype>` of RFC 8866 section 5.7: which version of IP."""
+    """The ``<addrtype>`` of RFC 8866 section 5.7: which version of IP."""
 
     IP4 = "IP4"
     IP6 = "IP6"
@@ -63,12 +63,12 @@ _DIRECTIONS = {direction.value: direction for direction in Direction}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """The value of a `c=` line (RFC 8866 section 5.7).
+    """The value of a ``c=`` line (RFC 8866 section 5.7).
 
     Args:
         address_type: the version of IP.
         host: a numeric address or a domain name.
-        scope: the TTL and the number of addresses of a multicast group with their slashes (`/127/3`), or empty.
+        scope: the TTL and the number of addresses of a multicast group with their slashes (``/127/3``), or empty.
     """
 
     address_type: AddressType
@@ -77,7 +77,7 @@ class Connection:
 
     @classmethod
     def parse(cls, text: str) -> Connection:
-        """Parse `IN IP4 192.0.2.1`.
+        """Parse ``IN IP4 192.0.2.1``.
 
         Raises:
             SdpError: it is not that.
@@ -89,20 +89,20 @@ class Connection:
 
     @property
     def is_unspecified(self) -> bool:
-        """Whether it says "send me nothing": `0.0.0.0` (RFC 3264 section 8.4), or the same for IPv6."""
+        """Whether it says "send me nothing": ``0.0.0.0`` (RFC 3264 section 8.4), or the same for IPv6."""
         return self.host == "0.0.0.0" or (":" in self.host and not self.host.strip(":0"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RtcpAddress:
-    """The value of an `a=rtcp` attribute (RFC 3605): a port, and an address if it is not that of the media."""
+    """The value of an ``a=rtcp`` attribute (RFC 3605): a port, and an address if it is not that of the media."""
 
     port: int
     connection: Connection | None = None
 
     @classmethod
     def parse(cls, text: str) -> RtcpAddress:
-        """Parse `53020` or `53020 IN IP4 192.0.2.1`.
+        """Parse ``53020`` or ``53020 IN IP4 192.0.2.1``.
 
         Raises:
             SdpError: it is neither.
@@ -118,7 +118,7 @@ class Section:
     """What a session part and a media part have in common: lines. Immutable.
 
     Args:
-        text: the lines in order, each a letter, `=` and a value, and ended with CRLF. The first is `v=` or `m=`.
+        text: the lines in order, each a letter, ``=`` and a value, and ended with CRLF. The first is ``v=`` or ``m=``.
         lines: the same without line ends, instead of `text`.
     """
 
@@ -151,12 +151,12 @@ class Section:
 
     @property
     def attributes(self) -> list[tuple[str, str | None]]:
-        """Give (name, value) of each `a=` line; the value of a property attribute, such as `sendonly`, is `None`."""
+        """Give (name, value) of each ``a=`` line; that of a property attribute, such as ``sendonly``, is ``None``."""
         pairs = (value.partition(":") for value in self.values("a"))
         return [(name, value if colon else None) for name, colon, value in pairs]
 
     def attribute(self, name: str) -> str | None:
-        """Give the value of the first attribute of that name: empty for a property attribute, `None` if absent."""
+        """Give the value of the first attribute of that name: empty for a property attribute, ``None`` if absent."""
         text = self.text
         flag = f"\r\na={name}"
         start = text.find(flag)
@@ -171,7 +171,7 @@ class Section:
 
     @property
     def connection(self) -> Connection | None:
-        """The first `c=` line.
+        """The first ``c=`` line.
 
         Raises:
             SdpError: it is malformed, or not of the Internet.
@@ -185,7 +185,7 @@ class Section:
 
     @property
     def direction(self) -> Direction | None:
-        """What this part says about the direction of media, or `None` if it says nothing."""
+        """What this part says about the direction of media, or ``None`` if it says nothing."""
         for value in self.values("a"):
             if (direction := _DIRECTIONS.get(value.rstrip())) is not None:
                 return direction
@@ -210,7 +210,7 @@ class Section:
         return self.without_attributes(_DIRECTIONS).with_attribute(direction.value)
 
     def with_connection(self, connection: Connection) -> Self:
-        """Give a copy with that `c=` line and no other: in the place of the first, or where section 5 wants it."""
+        """Give a copy with that ``c=`` line and no other: in the place of the first, or where section 5 wants it."""
         text = self.text
         start = text.find("\r\nc=")
         if start < 0:
@@ -228,20 +228,20 @@ class Section:
 
 
 class MediaDescription(Section):
-    """One `m=` line and what follows it (RFC 8866 section 5.14)."""
+    """One ``m=`` line and what follows it (RFC 8866 section 5.14)."""
 
     __slots__ = ()
 
     @property
     def transport(self) -> tuple[int, str]:
-        """The port and the protocol, read together: `(49170, "RTP/AVP")`."""
+        """The port and the protocol, read together: ``(49170, "RTP/AVP")``."""
         fields = self.text.split(None, 3)
         port = fields[1]
         return int(port.partition("/")[0] if "/" in port else port), fields[2]
 
     @property
     def media(self) -> str:
-        """The kind: `audio`, `video`, `image`, ..."""
+        """The kind: ``audio``, ``video``, ``image``, ..."""
         return self.text[2:].split(None, 1)[0]
 
     @property
@@ -251,12 +251,12 @@ class MediaDescription(Section):
 
     @property
     def port_count(self) -> int:
-        """How many ports, or pairs of them, the line names: `/2`; 1 if it does not say."""
+        """How many ports, or pairs of them, the line names: ``/2``; 1 if it does not say."""
         return int(self.text.split(None, 2)[1].partition("/")[2] or 1)
 
     @property
     def protocol(self) -> str:
-        """The transport protocol: `RTP/AVP`, `udptl`, ..."""
+        """The transport protocol: ``RTP/AVP``, ``udptl``, ..."""
         return self.transport[1]
 
     @property
@@ -286,7 +286,7 @@ class MediaDescription(Section):
 
     @property
     def mentions_rtcp(self) -> bool:
-        """Whether there may be any of the attributes about RTCP, such as `a=rtcp` and `a=rtcp-mux`."""
+        """Whether there may be any of the attributes about RTCP, such as ``a=rtcp`` and ``a=rtcp-mux``."""
         return "\r\na=rtcp" in self.text
 
     @property
@@ -296,7 +296,7 @@ class MediaDescription(Section):
 
     @property
     def rtpmaps(self) -> dict[str, str]:
-        """Payload type to encoding, clock rate and parameters: `{"0": "PCMU/8000"}` (RFC 8866 section 6.6)."""
+        """Payload type to encoding, clock rate and parameters: ``{"0": "PCMU/8000"}`` (RFC 8866 section 6.6)."""
         maps = (value.split(None, 1) for name, value in self.attributes if name == "rtpmap" and value is not None)
         return {pair[0]: pair[1] for pair in maps if len(pair) == 2}
 
@@ -315,7 +315,7 @@ class SessionDescription(Section):
     """A whole description.
 
     Args:
-        text: the lines before the first `m=` line, as in `Section`.
+        text: the lines before the first ``m=`` line, as in `Section`.
         lines: the same without line ends, instead of `text`.
         media: the media descriptions, in order: what an offer and its answer are matched by.
     """
@@ -330,7 +330,7 @@ class SessionDescription(Section):
 
     @property
     def origin(self) -> str | None:
-        """The value of the `o=` line."""
+        """The value of the ``o=`` line."""
         found = _ORIGIN_LINE.search(self.text)
         return None if found is None else found[0][4:]
 
@@ -348,16 +348,16 @@ class SessionDescription(Section):
         return media.direction or self.direction or Direction.SENDRECV
 
     def with_origin(self, value: str) -> SessionDescription:
-        """Give a copy with that `o=` line and no other: in the place of the first, or after `v=`."""
+        """Give a copy with that ``o=`` line and no other: in the place of the first, or after ``v=``."""
         before, after = self._split_at_origin()
         return SessionDescription(f"{before}\r\no={value}{after}", self.media)
 
     def without_origin(self) -> SessionDescription:
-        """Give a copy without its `o=` line."""
+        """Give a copy without its ``o=`` line."""
         return SessionDescription("".join(self._split_at_origin()), self.media)
 
     def differs_from(self, other: SessionDescription) -> bool:
-        """Say whether there is a difference in more than the `o=` line."""
+        """Say whether there is a difference in more than the ``o=`` line."""
         return self.media != other.media or (
             self.text != other.text and self._split_at_origin() != other._split_at_origin()
         )
@@ -373,7 +373,7 @@ class SessionDescription(Section):
         return SessionDescription(text, self.media)
 
     def _split_at_origin(self) -> tuple[str, str]:
-        """Give what stands before the `o=` line, or where it should be, and what comes after it."""
+        """Give what stands before the ``o=`` line, or where it should be, and what comes after it."""
         text = self.text
         start = text.find("\r\no=")
         if start < 0:
@@ -392,10 +392,10 @@ def parse_description(data: bytes | str) -> SessionDescription:
             dropped; lines of unknown letters and unknown attributes are kept in order.
 
     Returns:
-        The description. Of its lines only `v=` and `m=` have been looked at.
+        The description. Of its lines only ``v=`` and ``m=`` have been looked at.
 
     Raises:
-        SdpError: it does not begin with `v=0`, a line is not a letter with a value, or an `m=` line is malformed.
+        SdpError: it does not begin with ``v=0``, a line is not a letter with a value, or an ``m=`` line is malformed.
     """
     text = data.decode("utf-8", "surrogateescape") if isinstance(data, bytes) else data
     if _LINES.fullmatch(text) is None:
@@ -421,7 +421,7 @@ def _mend_lines(text: str) -> str:
 
 
 def _parse_media(text: str) -> MediaDescription:
-    """Give a media part, or raise `SdpError` unless it begins with `m=kind port[/count] protocol`."""
+    """Give a media part, or raise `SdpError` unless it begins with ``m=kind port[/count] protocol``."""
     found = _MEDIA_LINE.match(text)
     if found is None or int(found[1]) > 65535 or (found[2] is not None and not int(found[2])):
         raise SdpError(f"media line that is not one: {text[:40]!r}")

@@ -29,14 +29,14 @@ class Exchange:
 
     Args:
         origin: stamps what is sent. The exchange owns it.
-        codec_filter: passed by everything that is sent and by offers that are received; `None` lets all through.
+        codec_filter: passed by everything that is sent and by offers that are received; ``None`` lets all through.
 
     Attributes:
-        policy: passed by everything that is sent and received, after `codec_filter`; `None` lets all through.
+        policy: passed by everything that is sent and received, after `codec_filter`; ``None`` lets all through.
         state: whose offer waits for an answer.
         offer: that offer: as sent, or as received and filtered.
         preview: what the peer will probably answer.
-        local: what this side said in the exchange that is in force, `None` before the first.
+        local: what this side said in the exchange that is in force, ``None`` before the first.
         remote: what the peer said in it.
         is_doubtful: the peer may hold something else to be in force. A new exchange ends the doubt.
     """

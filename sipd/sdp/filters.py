@@ -52,9 +52,9 @@ class CodecRule:
     """Which codecs streams of one kind may use, and in which order. Names as in `sipd.sdp.codecs.allow_codecs`.
 
     Args:
-        kind: `audio`, `video`, ...; `*` for any.
-        allow: those that stay, and what accompanies them, such as `telephone-event`; all if empty.
-        deny: those that do not, `telephone-event` too if it is named.
+        kind: ``audio``, ``video``, ...; ``*`` for any.
+        allow: those that stay, and what accompanies them, such as ``telephone-event``; all if empty.
+        deny: those that do not, ``telephone-event`` too if it is named.
         order: those that come first, in this order; the others follow as they come.
     """
 
@@ -94,15 +94,15 @@ class DescriptionPolicy:
         kinds: media that may be used, in lower case; any if empty.
         denied_kinds: media that may not.
         codecs: rules for codecs, one after the other.
-        ptime: milliseconds of sound in a packet, of each RTP stream with audio (RFC 8866 section 6.4); `None` to leave
-            that as it is.
+        ptime: milliseconds of sound in a packet, of each RTP stream with audio (RFC 8866 section 6.4); ``None`` to
+            leave that as it is.
         maxptime: the same for the most that there may be.
-        attributes: those that stay; `None` for all. What nobody can do without stays in any case.
+        attributes: those that stay; ``None`` for all. What nobody can do without stays in any case.
         denied_attributes: those that do not.
-        bandwidth: the most that `b=AS`, `CT` and `TIAS` say, in kilobit a second; `None` to leave that as it is, 0 to
-            leave all `b=` lines out.
-        is_bare: whether what tells of people and programs is left out: `s=` says nothing, and `i=`, `u=`, `e=`, `p=`,
-            `k=` and `a=tool` are not there.
+        bandwidth: the most that ``b=AS``, ``CT`` and ``TIAS`` say, in kilobit a second; ``None`` to leave that as it
+            is, 0 to leave all ``b=`` lines out.
+        is_bare: whether what tells of people and programs is left out: ``s=`` says nothing, and ``i=``, ``u=``, ``e=``,
+            ``p=``, ``k=`` and ``a=tool`` are not there.
         hold: how it is told that the other side puts it on hold; `tell_hold` does that, `apply` does not.
     """
 
@@ -197,7 +197,7 @@ class DescriptionPolicy:
         return self.attributes is None or self.attributes.fullmatch(name) is not None
 
     def _limited(self, line: str) -> str:
-        """Give a `b=` line that says no more than it may; empty if it is left out."""
+        """Give a ``b=`` line that says no more than it may; empty if it is left out."""
         limit = self.bandwidth
         if limit is None:
             return line

@@ -54,11 +54,11 @@ class Negotiation(Exchange):
     Args:
         origin: stamps what is sent. The negotiation owns it.
         entropy: for Retry-After.
-        codec_filter: passed by everything that is sent and by offers that are received; `None` lets all through.
+        codec_filter: passed by everything that is sent and by offers that are received; ``None`` lets all through.
 
     Attributes (beside those of `Exchange`):
         is_doubtful: an INVITE failed in which something was agreed on, or an answer was of no use. Make a new offer,
-            such as `refresh`, as soon as `can_send` allows (RFC 6141 section 3.4), or end the session.
+            such as ``refresh``, as soon as `can_send` allows (RFC 6141 section 3.4), or end the session.
     """
 
     __slots__ = (
@@ -134,11 +134,11 @@ class Negotiation(Exchange):
 
         Args:
             carrier: which one.
-            description: what to say in it, with anybody's `o=` line.
+            description: what to say in it, with anybody's ``o=`` line.
 
         Returns:
             What to put into it, as this leg says it: with its origin, without codecs that are filtered out, with as
-            many media lines as before, and no more than the peer's offer allows. `None` to put nothing into it: what
+            many media lines as before, and no more than the peer's offer allows. ``None`` to put nothing into it: what
             it would say is agreed on already, or is not the turn of this message.
 
         Raises:
@@ -246,7 +246,7 @@ class Negotiation(Exchange):
             description: what it says, if it says anything.
 
         Returns:
-            What the description means. An offer is in `offer`, with the codecs that may be used; an answer is in
+            What the description means. An offer is in ``offer``, with the codecs that may be used; an answer is in
             `remote`.
 
         Raises:

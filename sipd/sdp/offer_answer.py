@@ -19,10 +19,10 @@ _DIRECTION_OF_FLOWS = {flows: direction for direction, flows in _FLOWS.items()}
 
 
 class LocalOrigin:
-    """The `o=` line of one leg (RFC 8866 section 5.2).
+    """The ``o=`` line of one leg (RFC 8866 section 5.2).
 
     A leg has one session identifier for its whole life, and a version that is one higher exactly when the description
-    differs from the one sent last (RFC 3264 section 8): what another party wrote into its `o=` line does not matter.
+    differs from the one sent last (RFC 3264 section 8): what another party wrote into its ``o=`` line does not matter.
 
     Args:
         session_id: unique among the sessions of this address: 0 to 2**63 - 1, so that no peer's integer overflows.
@@ -48,10 +48,10 @@ class LocalOrigin:
         """Give the description as this leg sends it. Call this for each one that is sent, when it is sent.
 
         Args:
-            description: what to send, with anybody's `o=` line or none.
+            description: what to send, with anybody's ``o=`` line or none.
 
         Returns:
-            The same with this leg's `o=` line.
+            The same with this leg's ``o=`` line.
         """
         sent, self._sent = self._sent, description
         if sent is None or description.differs_from(sent):
@@ -63,7 +63,7 @@ class LocalOrigin:
 
 
 def reverse(direction: Direction) -> Direction:
-    """Give the same direction as the other side sees it: `sendonly` is its `recvonly`."""
+    """Give the same direction as the other side sees it: ``sendonly`` is its ``recvonly``."""
     sends, receives = _FLOWS[direction]
     return _DIRECTION_OF_FLOWS[receives, sends]
 
@@ -83,8 +83,8 @@ def answer_direction(offered: Direction, wanted: Direction = Direction.SENDRECV)
 def is_held(description: SessionDescription, media: MediaDescription) -> bool:
     """Say whether a stream is put on hold by whoever wrote this.
 
-    It is in each of the dialects: `sendonly` and `inactive` (RFC 3264 section 8.4), at the stream or the session, and
-    the address 0.0.0.0 (RFC 2543).
+    It is in each of the dialects: ``sendonly`` and ``inactive`` (RFC 3264 section 8.4), at the stream or the session,
+    and the address 0.0.0.0 (RFC 2543).
 
     Raises:
         SdpError: its address is malformed.

@@ -13,7 +13,7 @@ from sipd.sdp.codecs import Codec, agreed_codecs
 from sipd.sdp.description import AddressType, Connection, Direction, MediaDescription, SessionDescription
 from sipd.sdp.offer_answer import answer_direction, is_held, reject_stream
 
-#: For each media line of one leg its index on the other; `None`, or missing at the end, where it has none.
+#: For each media line of one leg its index on the other; ``None``, or missing at the end, where it has none.
 Slots = tuple[int | None, ...]
 
 _HOLD = {
@@ -32,7 +32,7 @@ class Stream:
     """What two sides agreed on for one media line, as this side sees it.
 
     Args:
-        media: the kind: `audio`, ...
+        media: the kind: ``audio``, ...
         is_active: neither side gave it port 0.
         direction: which way media flows: what both sides let pass.
         is_held: the peer put it on hold, in any dialect.
@@ -150,7 +150,7 @@ def cross_offer(offer: SessionDescription, current: SessionDescription | None, s
 
     Args:
         offer: of the other leg.
-        current: what the leg itself said last (`Negotiation.local`); `None` if it has said nothing, then the offer
+        current: what the leg itself said last (`Negotiation.local`); ``None`` if it has said nothing, then the offer
             crosses line by line.
         slots: from the last agreement of the two (`Crossing.slots`); empty if there is none: kinds are matched then.
     """
@@ -194,7 +194,7 @@ def leave_out_disabled(crossing: Crossing) -> Crossing:
 
 
 def _free_slot(current: SessionDescription, taken: set[int], kind: str) -> int | None:
-    """Give the slot for a line of that kind, or `None` if it needs a new one."""
+    """Give the slot for a line of that kind, or ``None`` if it needs a new one."""
     free = [index for index in range(len(current.media)) if index not in taken]
     same = [index for index in free if current.media[index].media == kind]
     return next(iter(same + [index for index in free if current.media[index].is_disabled]), None)
@@ -206,7 +206,7 @@ def align(description: SessionDescription, current: SessionDescription | None) -
     Args:
         description: everything it can do, as for a new call: what a re-INVITE without an offer is answered with (RFC
             3261 section 14.2), and what a resumed call offers.
-        current: what it said last, or `None`.
+        current: what it said last, or ``None``.
     """
     return cross_offer(description, current).description
 
@@ -222,8 +222,8 @@ def keep_slots(description: SessionDescription, current: SessionDescription | No
 def fit_answer(offer: SessionDescription, answer: SessionDescription) -> SessionDescription:
     """Give an answer that claims no more than its offer allows (RFC 3264 section 6).
 
-    A stream that was offered with port 0 is refused, and one that was offered `sendonly` is not answered `sendrecv`.
-    What is right stays as it is.
+    A stream that was offered with port 0 is refused, and one that was offered ``sendonly`` is not answered
+    ``sendrecv``. What is right stays as it is.
     """
     media = [_fit(offer, asked, answer, given) for asked, given in zip(offer.media, answer.media, strict=False)]
     media += answer.media[len(media) :]
@@ -247,12 +247,12 @@ def _fit(
 
 
 def hold(description: SessionDescription) -> SessionDescription:
-    """Put each stream on hold: `sendonly`, or `inactive` where nothing was sent (RFC 3264 section 8.4)."""
+    """Put each stream on hold: ``sendonly``, or ``inactive`` where nothing was sent (RFC 3264 section 8.4)."""
     return _redirect(description, _HOLD)
 
 
 def resume(description: SessionDescription) -> SessionDescription:
-    """Take each stream off hold: `sendrecv`, whatever the peer's last answer was (RFC 6337 section 5.3)."""
+    """Take each stream off hold: ``sendrecv``, whatever the peer's last answer was (RFC 6337 section 5.3)."""
     return _redirect(description, _RESUME)
 
 
@@ -264,7 +264,7 @@ def revive(description: SessionDescription) -> SessionDescription:
 def black_hole(offer: SessionDescription) -> SessionDescription:
     """Give an answer that takes each stream of an offer, but lets nothing flow (RFC 3725 section 4.4).
 
-    The address is 0.0.0.0, and the streams are `inactive`: nothing is sent anywhere until there is another offer.
+    The address is 0.0.0.0, and the streams are ``inactive``: nothing is sent anywhere until there is another offer.
     """
     nowhere = Connection(address_type=AddressType.IP4, host="0.0.0.0")
     media = []

@@ -40,11 +40,11 @@ class Dialog:
         local: the local address with the local tag.
         remote: the remote address with the remote tag; a peer of RFC 2543 has none.
         local_sequence: the CSeq number of the last request sent.
-        remote_sequence: the CSeq number of the last request received, or `None`.
+        remote_sequence: the CSeq number of the last request received, or ``None``.
         remote_target: where requests are addressed to: the peer's Contact.
         route_set: Route values, topmost first.
         contact: the local Contact value, put on every request that refreshes the target.
-        is_secure: made by a `sips` request over TLS.
+        is_secure: made by a ``sips`` request over TLS.
         state: early, confirmed or terminated.
         authorizations: names and values of the credentials that the peer's side took last; later requests repeat them
             (section 22.3).

@@ -25,8 +25,8 @@ class Lamp:
 
     Args:
         id: names it, as long as it lives.
-        direction: `initiator` or `recipient`; empty where that is not said.
-        state: `trying`, `proceeding`, `early`, `confirmed` or `terminated`.
+        direction: ``initiator`` or ``recipient``; empty where that is not said.
+        state: ``trying``, ``proceeding``, ``early``, ``confirmed`` or ``terminated``.
     """
 
     id: str

@@ -36,11 +36,11 @@ class DigestCredentials(Protocol):
 
     @property
     def password(self) -> str | None:
-        """Clear text, or `None` where only hashes are known."""
+        """Clear text, or ``None`` where only hashes are known."""
 
     @property
     def ha1(self) -> dict[str, str]:
-        """Algorithm to H(user:realm:password)."""
+        """Algorithm to ``H(user:realm:password)``."""
 
     @property
     def realm(self) -> str:
@@ -56,9 +56,9 @@ class Challenge:
         realm: whose users are asked for.
         nonce: the server's.
         algorithm: a key of `ALGORITHMS`.
-        token: the algorithm as the server wrote it, `-sess` included; `None` where it wrote none, which means MD5.
-        qop: `auth`, else `auth-int`; empty for a server of RFC 2069 that offers none.
-        opaque: to be given back, or `None`.
+        token: the algorithm as the server wrote it, ``-sess`` included; ``None`` where it wrote none, which means MD5.
+        qop: ``auth``, else ``auth-int``; empty for a server of RFC 2069 that offers none.
+        opaque: to be given back, or ``None``.
         is_stale: the nonce was too old; the password was right.
     """
 
@@ -78,7 +78,7 @@ class Challenge:
 
     @classmethod
     def read(cls, header: str, parameters: AuthParameters) -> Challenge | None:
-        """Read a challenge; `None` if it is of another scheme, incomplete, or needs what is not supported here.
+        """Read a challenge; ``None`` if it is of another scheme, incomplete, or needs what is not supported here.
 
         Credentials say everything that their challenge said, so they can be read as well.
         """
@@ -132,7 +132,7 @@ def hash_octets(algorithm: str, data: bytes) -> str:
 
 
 def compute_ha1(algorithm: str, username: str, realm: str, password: str) -> str:
-    """Give H(A1) of an algorithm that is not `-sess` (RFC 7616 section 3.4.2).
+    """Give H(A1) of an algorithm that is not ``-sess`` (RFC 7616 section 3.4.2).
 
     Raises:
         LocalError: the algorithm is unknown or not available.
@@ -141,7 +141,7 @@ def compute_ha1(algorithm: str, username: str, realm: str, password: str) -> str
 
 
 def compute_session_ha1(algorithm: str, ha1: str, nonce: str, cnonce: str) -> str:
-    """Give H(A1) of a `-sess` algorithm from that of the plain one (RFC 7616 section 3.4.2)."""
+    """Give H(A1) of a ``-sess`` algorithm from that of the plain one (RFC 7616 section 3.4.2)."""
     return _hash(algorithm, f"{ha1}:{nonce}:{cnonce}")
 
 
@@ -157,7 +157,7 @@ def compute_response(
     cnonce: str = "",
     body: bytes = b"",
 ) -> str:
-    """Give the `response` parameter (RFC 7616 section 3.4.1; without qop that of RFC 2617 section 3.2.2.1).
+    """Give the ``response`` parameter (RFC 7616 section 3.4.1; without qop that of RFC 2617 section 3.2.2.1).
 
     Args:
         algorithm: a key of `ALGORITHMS`.
@@ -165,10 +165,10 @@ def compute_response(
         method: of the request.
         uri: the digest URI as written.
         nonce: the server's, as written.
-        qop: `auth`, `auth-int`, or empty.
+        qop: ``auth``, ``auth-int``, or empty.
         nonce_count: eight hexadecimal digits as written.
         cnonce: the client's nonce as written.
-        body: of the request; counts for `auth-int` only.
+        body: of the request; counts for ``auth-int`` only.
     """
     a2 = f"{method}:{uri}"
     if qop == "auth-int":
@@ -222,7 +222,7 @@ def authorize(
         nonce_counts: how often each nonce was used; this use is added.
 
     Returns:
-        The credentials, or `None` if neither the password nor its hash by that algorithm is known.
+        The credentials, or ``None`` if neither the password nor its hash by that algorithm is known.
     """
     ha1 = credentials.ha1.get(challenge.algorithm)
     if ha1 is None:
@@ -273,7 +273,7 @@ def answer_challenges(
 
     Trying again always ends, whatever the server does. Credentials that answered a challenge and were rejected are not
     tried again (section 22.2). Those that were sent ahead of a challenge are, once: their nonce is too old, whether or
-    not the server says `stale`. All nonces in the request had served before then, and the new one has not. A request
+    not the server says ``stale``. All nonces in the request had served before then, and the new one has not. A request
     carries the credentials of at most `MAX_REALMS` realms.
 
     Args:

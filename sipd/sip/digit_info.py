@@ -1,4 +1,4 @@
-"""Digits that INFO says: `application/dtmf-relay` and `application/dtmf`, as phones and gateways do (RFC 6086)."""
+"""Digits that INFO says: ``application/dtmf-relay`` and ``application/dtmf``, as phones and gateways do (RFC 6086)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NUMBERED = "*#ABCD"
 
 
 def read_digit(request: Request) -> tuple[str, float] | None:
-    """Give the digit that an INFO says, and for how many seconds it is to be heard; `None` if it is something else."""
+    """Give the digit that an INFO says, and for how many seconds it is to be heard; ``None`` if it says none."""
     if request.method != "INFO" or len(request.body) > _SIZE_LIMIT:
         return None
     kind = request.content_type
@@ -40,7 +40,7 @@ def write_digit(digit: str, duration: float = _DURATION / 1000) -> bytes:
     """Give the body of type `RELAY` that says a digit.
 
     Args:
-        digit: one of `0123456789*#ABCD`.
+        digit: one of ``0123456789*#ABCD``.
         duration: seconds.
     """
     return f"Signal={digit}\r\nDuration={round(duration * 1000)}\r\n".encode("ascii")

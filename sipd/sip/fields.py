@@ -50,9 +50,9 @@ class Via:
     """One Via value (RFC 3261 section 20.42).
 
     Args:
-        transport: `UDP`, `TCP`, `TLS`, ... in upper case.
+        transport: `UDP`, `TCP`, ``TLS``, ... in upper case.
         host: of sent-by; an IPv6 address without brackets.
-        port: of sent-by, or `None` where it is not written.
+        port: of sent-by, or ``None`` where it is not written.
         parameters: `branch`, `received`, `rport`, ... Not to be changed.
     """
 
@@ -94,18 +94,18 @@ class Via:
 
     @property
     def received(self) -> str | None:
-        """The address that the request really came from, without brackets, or `None`."""
+        """The address that the request really came from, without brackets, or ``None``."""
         value = self.parameters.get("received")
         return value.strip("[]") if value else None
 
     @property
     def rport(self) -> str | None:
-        """RFC 3581: `None` where absent, empty where it is asked for, the port as text where it is answered."""
+        """RFC 3581: ``None`` where absent, empty where it is asked for, the port as text where it is answered."""
         return (self.parameters["rport"] or "") if "rport" in self.parameters else None
 
     @property
     def sent_by(self) -> str:
-        """`host` or `host:port` as in the header."""
+        """`host` or ``host:port`` as in the header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port is None else f"{host}:{self.port}"
 
@@ -154,7 +154,7 @@ class NameAddr:
 
     @classmethod
     def parse(cls, text: str) -> NameAddr:
-        """Parse `name-addr` or `addr-spec` with parameters.
+        """Parse ``name-addr`` or ``addr-spec`` with parameters.
 
         Without angle brackets all that follows a semicolon belongs to the header field (section 20).
 
@@ -178,7 +178,7 @@ class NameAddr:
 
     @property
     def tag(self) -> str | None:
-        """The tag, or `None`; empty for one without a value, which is no tag that anybody gave."""
+        """The tag, or ``None``; empty for one without a value, which is no tag that anybody gave."""
         return (self.parameters["tag"] or "") if "tag" in self.parameters else None
 
     @property
@@ -197,7 +197,7 @@ class NameAddr:
 
     @property
     def expires(self) -> int | None:
-        """The `expires` parameter in seconds, at most 2**32-1, or `None`; 3600 for one that is malformed."""
+        """The `expires` parameter in seconds, at most 2**32-1, or ``None``; 3600 for one that is malformed."""
         text = self.parameters.get("expires")
         if text is None:
             return None if "expires" not in self.parameters else _MALFORMED_EXPIRES
@@ -327,7 +327,7 @@ class AuthParameters:
     """A challenge or credentials: a scheme and its parameters (RFC 3261 sections 20.7, 20.44; RFC 7616 section 3).
 
     Args:
-        scheme: as written, compared in any case: `Digest`.
+        scheme: as written, compared in any case: ``Digest``.
         parameters: lower-case name to value, quotes undone.
         token: what schemes such as Bearer have instead of parameters (RFC 8898 section 4); else empty.
     """
@@ -397,7 +397,7 @@ class AuthParameters:
 
 
 def media_type(text: str) -> str:
-    """Give `type/subtype` of a Content-Type in lower case, parameters left off (RFC 3261 section 20.15).
+    """Give ``type/subtype`` of a Content-Type in lower case, parameters left off (RFC 3261 section 20.15).
 
     Raises:
         ParseError: it is none.
@@ -438,7 +438,7 @@ def _read_without_parameters(text: str) -> NameAddr:
 
 
 def _read_address(text: str) -> tuple[str, Uri]:
-    """Read display name and URI: `text` ends with the closing bracket, if there are brackets."""
+    """Read display name and URI: ``text`` ends with the closing bracket, if there are brackets."""
     display_name, bracket, uri = text.rpartition("<")
     if not bracket:
         if "?" in text or "," in text:

@@ -29,7 +29,7 @@ def retry_after(entropy: Callable[[int], bytes]) -> int:
 
 
 def retry_after_of(response: Response) -> float | None:
-    """Give the seconds that a Retry-After asks for, or `None` if it is absent or nobody can read it."""
+    """Give the seconds that a Retry-After asks for, or ``None`` if it is absent or nobody can read it."""
     match = _RETRY_AFTER.match(response.headers.get("Retry-After") or "")
     return None if match is None else float(match[1])
 

@@ -19,22 +19,22 @@ _USUAL_PARAMETERS = frozenset(("branch", "rport", "received", "tag", "expires", 
 DELICATE = re.compile(r'[\x00-\x20",<>\x7f]')
 #: White space inside a header field value, once folding is undone.
 WHITESPACE = " \t"
-#: What never needs an escape in a URI (RFC 3261 section 25.1, `unreserved`).
+#: What never needs an escape in a URI (RFC 3261 section 25.1, ``unreserved``).
 UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.!~*'()")
 
 
 def is_token(text: str) -> bool:
-    """Say whether the whole text is a `token`: a method, a parameter name, a transport, ..."""
+    """Say whether the whole text is a ``token``: a method, a parameter name, a transport, ..."""
     return _TOKEN.match(text) is not None
 
 
 def quote(text: str) -> str:
-    """Make a `quoted-string` of any text."""
+    """Make a ``quoted-string`` of any text."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def unquote(text: str) -> str:
-    """Give what a `quoted-string` says; text that is not one is given back as it is."""
+    """Give what a ``quoted-string`` says; text that is not one is given back as it is."""
     if len(text) >= 2 and text[0] == '"' and text[-1] == '"':
         inner = text[1:-1]
         return _PAIR.sub(r"\1", inner) if "\\" in inner else inner
@@ -42,7 +42,7 @@ def unquote(text: str) -> str:
 
 
 def is_quoted(text: str) -> bool:
-    """Say whether the whole text is one well-formed `quoted-string`."""
+    """Say whether the whole text is one well-formed ``quoted-string``."""
     return _QUOTED.match(text) is not None
 
 
@@ -55,7 +55,7 @@ def printable(text: str, length: int = 200) -> str:
 
 
 def escape(text: str, safe: frozenset[str] = UNRESERVED) -> str:
-    """Replace each character outside `safe` by the `%HH` of its UTF-8 octets (RFC 3261 section 19.1.2)."""
+    """Replace each character outside ``safe`` by the ``%HH`` of its UTF-8 octets (RFC 3261 section 19.1.2)."""
     if all(character in safe for character in text):
         return text
     return "".join(
@@ -65,7 +65,7 @@ def escape(text: str, safe: frozenset[str] = UNRESERVED) -> str:
 
 
 def unescape(text: str) -> str:
-    """Undo `%HH` once. Octets that are no UTF-8 survive as surrogates, so that printing gives them back."""
+    """Undo ``%HH`` once. Octets that are no UTF-8 survive as surrogates, so that printing gives them back."""
     if "%" not in text:
         return text
     octets = _ESCAPE.sub(lambda match: bytes((int(match[1], 16),)), _octets(text))
@@ -73,7 +73,7 @@ def unescape(text: str) -> str:
 
 
 def has_bad_escape(text: str) -> bool:
-    """Say whether a `%` stands without its two hexadecimal digits."""
+    """Say whether a ``%`` stands without its two hexadecimal digits."""
     return "%" in text and _BAD_ESCAPE.search(text) is not None
 
 
@@ -98,7 +98,7 @@ def split_semicolons(text: str) -> list[str]:
 
 
 def parse_parameters(text: str) -> dict[str, str | None]:
-    """Parse `a=1;b;c="x y"`: names in lower case, values as written (a quoted one keeps its quotes).
+    """Parse ``a=1;b;c="x y"``: names in lower case, values as written (a quoted one keeps its quotes).
 
     Raises:
         ParseError: a name or a value is no token, quoted string or host, or a name stands twice.
@@ -123,15 +123,15 @@ def parse_parameters(text: str) -> dict[str, str | None]:
 
 
 def print_parameters(parameters: Mapping[str, str | None]) -> str:
-    """Print `;name=value` for each parameter, in order."""
+    """Print ``;name=value`` for each parameter, in order."""
     return "".join([f";{name}" if value is None else f";{name}={value}" for name, value in parameters.items()])
 
 
 def parse_number(text: str, name: str, maximum: int = 2**32 - 1) -> int:
-    """Parse `1*DIGIT` with an upper bound.
+    """Parse ``1*DIGIT`` with an upper bound.
 
     Raises:
-        ParseError: not only digits, or larger than `maximum`; the text names the field.
+        ParseError: not only digits, or larger than ``maximum``; the text names the field.
     """
     if not (text.isascii() and text.isdigit()):
         raise ParseError(f"{name} is not a number")
@@ -141,7 +141,7 @@ def parse_number(text: str, name: str, maximum: int = 2**32 - 1) -> int:
 
 
 def end_of_quoted(text: str, start: int) -> int:
-    """Give the index of the quote that closes the one at `start`.
+    """Give the index of the quote that closes the one at ``start``.
 
     Raises:
         ParseError: there is none.

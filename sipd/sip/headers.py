@@ -105,7 +105,7 @@ class Headers:
         return headers
 
     def _take_unusual(self, lines: list[str], start: int) -> None:
-        """Take lines of which that at `start` is folded, malformed, or has a name that nobody thought of."""
+        """Take lines of which that at ``start`` is folded, malformed, or has a name that nobody thought of."""
         self._lines = lines[:start]
         for line in lines[start:]:
             if line[:1] in (" ", "\t") and self._lines:
@@ -144,7 +144,7 @@ class Headers:
         self.parsed = self.parsed | parsed if self.parsed else parsed
 
     def get(self, name: str) -> str | None:
-        """Give the value of the first line of that name, unfolded and stripped, or `None`."""
+        """Give the value of the first line of that name, unfolded and stripped, or ``None``."""
         key = _WRITTEN.get(name) or canonical_name(name)
         return _value(self._lines[self._names.index(key)]) if key in self._names else None
 
@@ -188,7 +188,7 @@ class Headers:
         """Replace all lines of that name by one, where the first of them stood, or at the end.
 
         Raises:
-            ParseError: (as for all that put lines in) `name` is no token, or `value` has a line break.
+            ParseError: (as for all that put lines in) ``name`` is no token, or ``value`` has a line break.
         """
         key = _WRITTEN.get(name) or _new_name(name)
         line = _line(name, value)
@@ -248,7 +248,7 @@ class Headers:
             self.parsed.pop(key, None)
 
     def copy_lines(self, other: Headers, name: str) -> None:
-        """Append the lines of that name in `other`, octet for octet."""
+        """Append the lines of that name in ``other``, octet for octet."""
         key = _WRITTEN.get(name) or canonical_name(name)
         lines = [line for known, line in zip(other._names, other._lines, strict=True) if known == key]
         self._lines += lines
@@ -256,7 +256,7 @@ class Headers:
         self.parsed.pop(key, None)
 
     def copy_first(self, other: Headers, name: str) -> None:
-        """Append the first line of that name in `other`, if there is one, octet for octet."""
+        """Append the first line of that name in ``other``, if there is one, octet for octet."""
         key = _WRITTEN.get(name) or canonical_name(name)
         if key in other._names:
             self._lines.append(other._lines[other._names.index(key)])
@@ -264,7 +264,7 @@ class Headers:
             self.parsed.pop(key, None)
 
     def copy_only(self, other: Headers, names: frozenset[str]) -> None:
-        """Append, octet for octet and in order, the lines of `other` whose canonical name is in `names`."""
+        """Append, octet for octet and in order, the lines of ``other`` whose canonical name is in `names`."""
         for name, line in zip(other._names, other._lines, strict=True):
             if name in names:
                 self._names.append(name)
@@ -273,7 +273,7 @@ class Headers:
                     self.parsed.pop(name, None)
 
     def copy_others(self, other: Headers, names: frozenset[str]) -> None:
-        """Append, octet for octet and in order, the lines of `other` whose canonical name is not in `names`."""
+        """Append, octet for octet and in order, the lines of ``other`` whose canonical name is not in `names`."""
         for name, line in zip(other._names, other._lines, strict=True):
             if name not in names:
                 self._names.append(name)
@@ -301,7 +301,7 @@ class Headers:
                 self.parsed.pop(key, None)
 
     def items(self) -> Iterator[tuple[str, str]]:
-        """Give `(name as written, value)` of each line, in order."""
+        """Give ``(name as written, value)`` of each line, in order."""
         for line in self._lines:
             name, _, _ = line.partition(":")
             yield name.rstrip(WHITESPACE), _value(line)

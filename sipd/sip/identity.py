@@ -41,8 +41,8 @@ def identities_of(headers: Headers, name: str) -> tuple[NameAddr, ...]:
         name: of the field.
 
     Returns:
-        One `sip` or `sips` URI, one `tel` URI, or one of each (RFC 3325 section 9.1): the first of either kind, since
-        nobody could say which of two is meant. Parameters have no meaning and are left off.
+        One ``sip`` or ``sips`` URI, one ``tel`` URI, or one of each (RFC 3325 section 9.1): the first of either kind,
+        since nobody could say which of two is meant. Parameters have no meaning and are left off.
 
     Raises:
         ParseError: a value breaks the grammar.
@@ -60,8 +60,8 @@ class Privacy:
     """What a user wants to be kept private (RFC 3323 section 4.2).
 
     Args:
-        values: `id`, `user`, `header`, `session`, `history`, `none`, `critical`, or any other; in lower case, in order,
-            each once.
+        values: ``id``, ``user``, ``header``, ``session``, ``history``, ``none``, ``critical``, or any other; in lower
+            case, in order, each once.
     """
 
     values: tuple[str, ...] = ()
@@ -81,7 +81,7 @@ class Privacy:
 
     @classmethod
     def of(cls, headers: Headers) -> Privacy | None:
-        """Give what a message asks for, or `None` where it says nothing. What nobody can read asks for everything."""
+        """Give what a message asks for, or ``None`` where it says nothing. What nobody can read asks for everything."""
         if "Privacy" not in headers:
             return None
         try:
@@ -91,7 +91,7 @@ class Privacy:
 
     @property
     def is_refused(self) -> bool:
-        """Whether nothing may be kept private: `none`."""
+        """Whether nothing may be kept private: ``none``."""
         return "none" in self.values
 
     @property
@@ -104,7 +104,7 @@ class Privacy:
         return not self.is_refused and any(value in self.values for value in values)
 
     def without(self, done: frozenset[str]) -> Privacy:
-        """Give what is left when some of it is done: nothing, where `critical` alone would be (section 5)."""
+        """Give what is left when some of it is done: nothing, where ``critical`` alone would be (section 5)."""
         values = tuple([value for value in self.values if value not in done])
         return Privacy(() if values == ("critical",) else values)
 
@@ -125,7 +125,7 @@ class RemoteParty:
     """A Remote-Party-ID value, which came before P-Asserted-Identity and is still spoken.
 
     Args:
-        address: with `party`, `screen` and `privacy` as parameters.
+        address: with `party`, ``screen`` and ``privacy`` as parameters.
     """
 
     address: NameAddr
@@ -145,7 +145,7 @@ class RemoteParty:
 
         Args:
             identity: without parameters.
-            party: `calling` or `called`.
+            party: ``calling`` or ``called``.
             is_private: whether it must not be shown to the user.
         """
         parameters = {"party": party, "screen": "yes", "privacy": "full" if is_private else "off"}
@@ -158,7 +158,7 @@ class RemoteParty:
 
     @property
     def party(self) -> str:
-        """`calling`, `called`, another one, or empty."""
+        """``calling``, ``called``, another one, or empty."""
         return _parameter(self.address, "party")
 
     @property
@@ -180,7 +180,7 @@ class Diversion:
     """A Diversion value: who was called before, and why the call went on (RFC 5806 section 4.1).
 
     Args:
-        address: with `reason`, `counter`, `privacy` and others as parameters.
+        address: with `reason`, `counter`, ``privacy`` and others as parameters.
     """
 
     address: NameAddr
@@ -196,7 +196,7 @@ class Diversion:
 
     @property
     def reason(self) -> str:
-        """`no-answer`, `user-busy`, `unconditional`, ... or empty."""
+        """``no-answer``, ``user-busy``, ``unconditional``, ... or empty."""
         return _parameter(self.address, "reason")
 
     @property
@@ -224,7 +224,7 @@ class HistoryEntry:
     """A History-Info value: one place that a request was sent to (RFC 7044 section 5).
 
     Args:
-        address: the URI, which may carry Reason and Privacy as headers; `index`, `rc`, `mp`, `np` and others as
+        address: the URI, which may carry Reason and Privacy as headers; `index`, ``rc``, ``mp``, ``np`` and others as
             parameters.
     """
 
@@ -249,12 +249,12 @@ class HistoryEntry:
 
     @property
     def index(self) -> str:
-        """Its place in the tree, such as `1.2.1`."""
+        """Its place in the tree, such as ``1.2.1``."""
         return self.address.parameters.get("index") or ""
 
     @property
     def target(self) -> tuple[str, str] | None:
-        """How it came to be a target (section 5): `rc`, `mp` or `np`, and the index that it came from, or `None`."""
+        """How it came to be a target (section 5): ``rc``, ``mp`` or ``np``, and the index it came from, or ``None``."""
         for name in _TARGETS:
             if name in self.address.parameters:
                 return name, self.address.parameters[name] or ""
@@ -279,8 +279,8 @@ class HistoryEntry:
         Args:
             uri: of that place.
             number: 1 for the first place, and so on.
-            kind: `rc` for a contact of the same user, `mp` for another user, `np` where the URI is the same; `None`
-                where nobody knows.
+            kind: ``rc`` for a contact of the same user, ``mp`` for another user, ``np`` where the URI is the same;
+                ``None`` where nobody knows.
         """
         parameters: dict[str, str | None] = {"index": f"{self.index}.{number}"}
         if kind is not None:
@@ -316,7 +316,7 @@ class SessionId:
 
     Args:
         local: the UUID of the end point that the message comes from, 32 hexadecimal digits in lower case.
-        remote: of the one that it is for; `None` from a peer of RFC 7329, which knows one value only.
+        remote: of the one that it is for; ``None`` from a peer of RFC 7329, which knows one value only.
     """
 
     local: str

@@ -51,7 +51,7 @@ class Machine(Generic[StateT]):
     Args:
         state: where it begins, or where it was when it was written down.
 
-    States and events are members of Enums with `__hash__ = object.__hash__`: a step is one look-up in a dict.
+    States and events are members of Enums with ``__hash__ = object.__hash__``: a step is one look-up in a dict.
     """
 
     __slots__ = ("state",)

@@ -60,7 +60,7 @@ def source_key(request: Request, source: str) -> TransactionKey | None:
         source: the numeric address of the peer.
 
     Returns:
-        The key, or `None` for a branch that may not be unique.
+        The key, or ``None`` for a branch that may not be unique.
     """
     branch = request.via.branch.lower()
     return (branch, source) if _is_unique(branch) else None
@@ -70,7 +70,7 @@ def merge_key(request: Request) -> TransactionKey | None:
     """Give what a request without a To tag has in common with its copies on other paths (section 8.2.2.2).
 
     Returns:
-        The key, or `None` for a request within a dialog, which cannot be merged.
+        The key, or ``None`` for a request within a dialog, which cannot be merged.
     """
     if request.to.tag is not None:
         return None

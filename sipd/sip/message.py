@@ -71,7 +71,7 @@ class Message:
 
     @property
     def contacts(self) -> tuple[NameAddr, ...]:
-        """The Contact values; empty where there is none, and for `*`."""
+        """The Contact values; empty where there is none, and for ``*``."""
         known: tuple[NameAddr, ...] | None = self.headers.parsed.get("contact")
         if known is None:
             texts = self.headers.values("Contact")
@@ -81,7 +81,7 @@ class Message:
 
     @property
     def contact_is_star(self) -> bool:
-        """Whether the Contact is `*` (section 10.2.2)."""
+        """Whether the Contact is ``*`` (section 10.2.2)."""
         return self.headers.values("Contact") == ["*"]
 
     @property
@@ -96,25 +96,25 @@ class Message:
 
     @property
     def max_forwards(self) -> int | None:
-        """Max-Forwards, or `None` where it is absent."""
+        """Max-Forwards, or ``None`` where it is absent."""
         number: int | None = self._read_if_present("max-forwards")
         return number
 
     @property
     def expires(self) -> int | None:
-        """Expires in seconds, at most 2**32-1, or `None` where it is absent."""
+        """Expires in seconds, at most 2**32-1, or ``None`` where it is absent."""
         seconds: int | None = self._read_if_present("expires")
         return seconds
 
     @property
     def content_length(self) -> int | None:
-        """Content-Length as it was received, or `None` where it is absent. Printing does not look at it."""
+        """Content-Length as it was received, or ``None`` where it is absent. Printing does not look at it."""
         size_octets: int | None = self._read_if_present("content-length")
         return size_octets
 
     @property
     def content_type(self) -> str | None:
-        """`type/subtype` of the body in lower case, or `None`."""
+        """``type/subtype`` of the body in lower case, or ``None``."""
         text: str | None = self._read_if_present("content-type")
         return text
 
@@ -169,7 +169,7 @@ class Request(Message):
         uri: the request URI, parsed or as text.
         headers: its header fields; the request owns them from now on.
         body: octets.
-        version: as written; only `SIP/2.0` is served.
+        version: as written; only ``SIP/2.0`` is served.
     """
 
     __slots__ = ("_uri", "method", "uri_text", "version")

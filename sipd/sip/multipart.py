@@ -22,10 +22,10 @@ def find_part(body: bytes, content_type: str, wanted: str) -> tuple[int, int] | 
     Args:
         body: the whole body.
         content_type: the Content-Type value, which names the boundary.
-        wanted: `type/subtype` in lower case.
+        wanted: ``type/subtype`` in lower case.
 
     Returns:
-        Start and end of the part's content in `body`, or `None` if there is no such part.
+        Start and end of the part's content in ``body``, or ``None`` if there is no such part.
 
     Raises:
         ParseError: no boundary is named, or the body has no such boundary.

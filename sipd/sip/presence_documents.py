@@ -23,9 +23,9 @@ class PresenceTuple:
 
     Args:
         id: tells the tuples of a document apart; a name that begins with a letter.
-        is_open: whether that way is open; `None` where the document does not say.
+        is_open: whether that way is open; ``None`` where the document does not say.
         contact: the URI of that way; empty where there is none.
-        priority: of the contact, 0.0 to 1.0; `None` where there is none.
+        priority: of the contact, 0.0 to 1.0; ``None`` where there is none.
         notes: for people.
         timestamp: when that was so, as RFC 3339 writes it; empty where it is not said.
     """
@@ -120,7 +120,7 @@ def _read_notes(element: Element) -> tuple[str, ...]:
 
 
 def _priority(text: str | None) -> float | None:
-    """Read `0`, `0.5`, `1.0`; what cannot be read counts as not said."""
+    """Read ``0``, ``0.5``, ``1.0``; what cannot be read counts as not said."""
     whole, _, fraction = (text or "").strip().partition(".")
     if whole not in ("0", "1") or not (fraction or "0").isascii() or not (fraction or "0").isdigit():
         return None

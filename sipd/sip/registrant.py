@@ -162,8 +162,8 @@ class Registrant(Machine[State]):
         entropy: for jitter.
 
     Attributes:
-        asking: which registrar is being asked, or `None`.
-        bound: which one has granted the binding that is in force, or `None`.
+        asking: which registrar is being asked, or ``None``.
+        bound: which one has granted the binding that is in force, or ``None``.
     """
 
     __slots__ = (

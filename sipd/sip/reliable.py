@@ -144,7 +144,7 @@ def first_rseq(entropy: Callable[[int], bytes]) -> int:
 
 
 def rseq_of(response: Response) -> int | None:
-    """Give the RSeq of a response that asks for PRACK, or `None` if it does not.
+    """Give the RSeq of a response that asks for PRACK, or ``None`` if it does not.
 
     A 100 never does, and neither does a response that requires 100rel but has no number (RFC 3262 section 4).
 
@@ -315,7 +315,7 @@ class ReliableCallMachine(Machine[State]):
         self._rseq = 0
 
     def event_of(self, response: Response) -> Event | None:
-        """Say as what to feed a provisional response; `None` for one that is to be ignored.
+        """Say as what to feed a provisional response; ``None`` for one that is to be ignored.
 
         Raises:
             ParseError: RSeq or Require is malformed.

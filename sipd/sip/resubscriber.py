@@ -39,7 +39,7 @@ class Ended:
 
 
 def wait_after(state: SubscriptionState) -> float | None:
-    """Give the seconds to wait at least before subscribing again; `None` where it is over for good (section 4.1.3).
+    """Give the seconds to wait at least before subscribing again; ``None`` where it is over for good (section 4.1.3).
 
     Who gives up waiting for an authorization, and does not say when to come again, would only give up again.
 

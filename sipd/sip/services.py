@@ -24,8 +24,8 @@ class NamingPointer:
 
     Args:
         order, preference: the lower the earlier.
-        flags: `s` where `replacement` has SRV records.
-        service: such as `SIPS+D2T`.
+        flags: ``s`` where `replacement` has SRV records.
+        service: such as ``SIPS+D2T``.
         regexp: empty in every record that is of use here.
         replacement: the name to look up next, in lower case, without a final dot.
     """
@@ -56,7 +56,7 @@ class ServiceRecord:
 
 
 def service_name(transport: Transport, domain: str) -> str:
-    """Give the name that has the SRV records of a transport: `_sip._udp.example.com` (RFC 3263 section 4.1).
+    """Give the name that has the SRV records of a transport: ``_sip._udp.example.com`` (RFC 3263 section 4.1).
 
     Returns:
         The name; empty for WebSocket, for which there are none (RFC 7118 section 5.3).
@@ -73,7 +73,7 @@ def choose_pointers(
     Args:
         pointers: the NAPTR records of the domain.
         spoken: the transports that are spoken here.
-        is_secure: whether the URI is `sips`, which nothing but secure transports may serve.
+        is_secure: whether the URI is ``sips``, which nothing but secure transports may serve.
     """
     chosen: dict[tuple[Transport, str], None] = {}
     for pointer in sorted(pointers, key=lambda pointer: (pointer.order, pointer.preference)):

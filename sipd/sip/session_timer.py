@@ -43,7 +43,7 @@ class SessionExpires:
 
     Args:
         interval: seconds, 1 to 2**32-1.
-        refresher: who refreshes, or `None` where that is left open.
+        refresher: who refreshes, or ``None`` where that is left open.
     """
 
     interval: int
@@ -51,7 +51,7 @@ class SessionExpires:
 
     @classmethod
     def parse(cls, text: str) -> SessionExpires:
-        """Parse `1800;refresher=uac`. Other parameters are ignored, as is a refresher that is neither.
+        """Parse ``1800;refresher=uac``. Other parameters are ignored, as is a refresher that is neither.
 
         Raises:
             ParseError: it is not that, or the interval is 0.
@@ -72,9 +72,9 @@ class SessionTimerPolicy:
     """What a leg wants.
 
     Args:
-        interval: seconds to ask for, or `None` to ask for no timer and only keep to what the peer asks for.
+        interval: seconds to ask for, or ``None`` to ask for no timer and only keep to what the peer asks for.
         minimum: seconds; a shorter interval is refused with 422. Not below 90, but for tests.
-        refresher: whom a first INVITE names; `None`, to name nobody, is what every peer takes well. As the one who
+        refresher: whom a first INVITE names; ``None``, to name nobody, is what every peer takes well. As the one who
             answers, this side refreshes where the peer leaves it open.
     """
 
@@ -136,7 +136,7 @@ Effects = tuple[Effect, ...]
 class SessionTimer(Machine[State]):
     """The session timer of one leg.
 
-    Put `request_fields` into each INVITE and UPDATE that is sent, beside `Supported: timer`; call `answered` with its
+    Put `request_fields` into each INVITE and UPDATE that is sent, beside ``Supported: timer``; call `answered` with its
     2xx, `refused` or `Event.GONE` else. Call `check` with each that is received, and `answer` for its 2xx. An UPDATE
     before the session is established is no refresh.
 
@@ -144,7 +144,7 @@ class SessionTimer(Machine[State]):
         policy: what this leg wants.
 
     Attributes:
-        interval: seconds, as agreed on; `None` while there is no timer.
+        interval: seconds, as agreed on; ``None`` while there is no timer.
     """
 
     __slots__ = ("_attempts", "_minimum", "interval", "policy")
@@ -201,7 +201,7 @@ class SessionTimer(Machine[State]):
 
         Args:
             response: 300 to 699. 408 and 481 end the session; 422 and, of a peer that does not know UPDATE, 405 and 501
-                are tried again at once, 491 after `delay`, and what has a Retry-After after that. Others leave
+                are tried again at once, 491 after ``delay``, and what has a Retry-After after that. Others leave
                 the session as it is until it expires.
             delay: the back-off for 491 (`sipd.sip.glare`).
         """

@@ -47,7 +47,7 @@ class Event(Enum):
 
 @dataclass(slots=True)
 class Notify:
-    """Send NOTIFY. What is left of the `EXPIRY` timer becomes the `expires` of a state that is not terminated."""
+    """Send NOTIFY. What is left of the `EXPIRY` timer becomes the ``expires`` of a state that is not terminated."""
 
     state: SubscriptionState
     fragment: Fragment
@@ -62,7 +62,7 @@ class Progress:
 
 @dataclass(slots=True)
 class Outcome:
-    """Tell the user how the referred request ended; `None` if nobody will ever say."""
+    """Tell the user how the referred request ended; ``None`` if nobody will ever say."""
 
     fragment: Fragment | None
 
@@ -166,7 +166,7 @@ class ReferSubscriber(Machine[State]):
 
         Args:
             state: its Subscription-State.
-            fragment: its body; `None` where it has none that can be read.
+            fragment: its body; ``None`` where it has none that can be read.
         """
         if fragment is not None and fragment.is_final:
             return Event.LAST_OUTCOME if state.is_terminated else Event.OUTCOME

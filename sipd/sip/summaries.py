@@ -1,4 +1,4 @@
-"""What is in a mailbox, as a document: the body of the `message-summary` package (RFC 3842 section 5.2)."""
+"""What is in a mailbox, as a document: the body of the ``message-summary`` package (RFC 3842 section 5.2)."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class MessageSummary:
     Args:
         is_waiting: whether there is a message that its owner is to be told of.
         account: the URI by which the mailbox is reached; empty where it is not said.
-        counts: class of message (`voice`, `video`, `fax`, `pager`, `multimedia`, `text`, `none`) and how many there
-            are, in the order in which they are written.
+        counts: class of message (`voice`, ``video``, ``fax``, ``pager``, ``multimedia``, ``text``, ``none``) and how
+            many there are, in the order in which they are written.
     """
 
     is_waiting: bool
@@ -83,7 +83,7 @@ class MessageSummary:
 
     @property
     def voice(self) -> MessageCounts | None:
-        """How many voice messages there are, or `None` where that is not said."""
+        """How many voice messages there are, or ``None`` where that is not said."""
         return dict(self.counts).get("voice")
 
     def to_bytes(self) -> bytes:

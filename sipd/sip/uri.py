@@ -1,4 +1,4 @@
-"""URIs: `sip` and `sips` (RFC 3261 section 19.1), `tel` (RFC 3966), and any other scheme kept as it is.
+"""URIs: ``sip`` and ``sips`` (RFC 3261 section 19.1), ``tel`` (RFC 3966), and any other scheme kept as it is.
 
 All are immutable values. They print what was parsed, octet for octet, and compare by the rules of their scheme.
 """
@@ -34,15 +34,15 @@ _ALWAYS_COMPARED = ("user", "ttl", "method", "maddr", "transport")
 
 
 class SipUri:
-    """A `sip` or `sips` URI (RFC 3261 section 19.1.1). Immutable.
+    """A ``sip`` or ``sips`` URI (RFC 3261 section 19.1.1). Immutable.
 
     Args:
         host: a name, or a numeric address; an IPv6 address without brackets.
-        user: as written, escapes kept; `None` where there is none.
-        port: 0 to 65535, or `None` where it is not written, which is not the same as the default port.
-        parameters: lower-case name to value as written; `None` for a parameter without one. Not to be changed.
-        headers: `(name, value)` pairs as written after `?`.
-        scheme: `sip` or `sips`.
+        user: as written, escapes kept; ``None`` where there is none.
+        port: 0 to 65535, or ``None`` where it is not written, which is not the same as the default port.
+        parameters: lower-case name to value as written; ``None`` for a parameter without one. Not to be changed.
+        headers: ``(name, value)`` pairs as written after ``?``.
+        scheme: ``sip`` or ``sips``.
         password: deprecated by the RFC, kept for what it is.
     """
 
@@ -69,23 +69,23 @@ class SipUri:
 
     @property
     def is_secure(self) -> bool:
-        """Whether the scheme is `sips`."""
+        """Whether the scheme is ``sips``."""
         return self.scheme == "sips"
 
     @property
     def transport(self) -> str | None:
-        """The `transport` parameter in lower case, or `None`."""
+        """The `transport` parameter in lower case, or ``None``."""
         value = self.parameters.get("transport")
         return value.lower() if value else None
 
     @property
     def host_port(self) -> str:
-        """`host` or `host:port` as it stands in the URI, an IPv6 address in brackets."""
+        """`host` or ``host:port`` as it stands in the URI, an IPv6 address in brackets."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port is None else f"{host}:{self.port}"
 
     def address_of_record(self) -> str:
-        """Give the canonical AOR: `sip:user@host`, user unescaped as far as allowed, no port, no parameters (10.3)."""
+        """Give the canonical AOR: ``sip:user@host``, user unescaped where allowed, no port, no parameters (10.3)."""
         host = _canonical_host(self.host)
         if ":" in host:
             host = f"[{host}]"
@@ -102,7 +102,7 @@ class SipUri:
         return SipUri(**values)
 
     def without_headers(self) -> SipUri:
-        """Give the URI as it may stand in a request line: no headers, no `method` (section 19.1.1, table 1)."""
+        """Give the URI as it may stand in a request line: no headers, no ``method`` (section 19.1.1, table 1)."""
         if not self.headers and "method" not in self.parameters:
             return self
         parameters = {name: value for name, value in self.parameters.items() if name != "method"}
@@ -142,7 +142,7 @@ class SipUri:
 
 
 class TelUri:
-    """A `tel` URI (RFC 3966). Immutable.
+    """A ``tel`` URI (RFC 3966). Immutable.
 
     Args:
         number: as written, visual separators included.
@@ -160,7 +160,7 @@ class TelUri:
 
     @property
     def is_global(self) -> bool:
-        """Whether it begins with `+`: an E.164 number."""
+        """Whether it begins with ``+``: an E.164 number."""
         return self.number.startswith("+")
 
     @property
@@ -254,7 +254,7 @@ _parse_short = lru_cache(maxsize=4096)(_parse)
 
 
 def parse_sip_uri(text: str) -> SipUri:
-    """Parse a URI that must be `sip` or `sips`.
+    """Parse a URI that must be ``sip`` or ``sips``.
 
     Raises:
         ParseError: it is malformed or of another scheme.

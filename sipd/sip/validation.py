@@ -24,8 +24,8 @@ def find_fault(request: Request) -> RequestRefusedError | None:
     """Look for what makes a request unusable, whatever it asks for.
 
     Returns:
-        What to refuse it with: 505 (version) or 400, with a phrase that says what is wrong; `None` if it may be
-        handled. When this returns `None`, Via, From, To, Call-ID, CSeq, Max-Forwards, Expires, Content-Type, the URI
+        What to refuse it with: 505 (version) or 400, with a phrase that says what is wrong; ``None`` if it may be
+        handled. When this returns ``None``, Via, From, To, Call-ID, CSeq, Max-Forwards, Expires, Content-Type, the URI
         and, where the method has a use for them, Contact, Route and Record-Route have parsed.
     """
     if request.version.upper() != VERSION:
@@ -64,7 +64,7 @@ def find_unsupported_scheme(request: Request) -> RequestRefusedError | None:
 
 
 def find_unsupported_extension(request: Request, supported: frozenset[str]) -> RequestRefusedError | None:
-    """Refuse what Require asks for and `supported` lacks with 420 (section 8.2.2.3). Not for ACK and CANCEL."""
+    """Refuse what Require asks for and ``supported`` lacks with 420 (section 8.2.2.3). Not for ACK and CANCEL."""
     if "Require" not in request.headers:
         return None
     try:
@@ -79,7 +79,7 @@ def find_unsupported_extension(request: Request, supported: frozenset[str]) -> R
 
 
 def find_unsupported_body(request: Request, accepted: frozenset[str]) -> RequestRefusedError | None:
-    """Refuse a body of a type that is not in `accepted`, or that is encoded, with 415 (section 8.2.3)."""
+    """Refuse a body of a type that is not in ``accepted``, or that is encoded, with 415 (section 8.2.3)."""
     if not request.body:
         return None
     encoding = request.headers.get("Content-Encoding") or "identity"

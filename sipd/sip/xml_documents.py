@@ -48,7 +48,7 @@ def read_document(body: bytes, root: str) -> Element:
 
     Args:
         body: octets, UTF-8; more than `MAX_DOCUMENT_OCTETS` are refused unread.
-        root: what its outermost element must be, as `{namespace}name`.
+        root: what its outermost element must be, as ``{namespace}name``.
 
     Raises:
         ParseError: it is too large, too deep, not well-formed, no UTF-8, has a document type (or the beginning of one

@@ -43,13 +43,13 @@ def request(
         caller: the URI in From.
         callee: the URI in To.
         from_tag: of From.
-        to_tag: of To; `None` outside of a dialog.
+        to_tag: of To; ``None`` outside of a dialog.
         call_id: the Call-ID.
         cseq: the number in CSeq.
-        via: sent-by of the only Via, which asks for `rport`; `None` for a request that a layer adds it to.
+        via: sent-by of the only Via, which asks for ``rport``; ``None`` for a request that a layer adds it to.
         transport: in the Via.
         branch: of the Via.
-        contact: the Contact value, or `None`.
+        contact: the Contact value, or ``None``.
         max_forwards: 0 to 255.
         headers: more header fields.
         body: octets; gets a Content-Type if there are any.
@@ -73,7 +73,7 @@ def request(
 
 
 def invite(uri: str = BOB, *, body: bytes | None = None, **options: object) -> Request:
-    """Build an INVITE with an offer; give `body=b""` for one without. Other arguments as for `request`."""
+    """Build an INVITE with an offer; give ``body=b""`` for one without. Other arguments as for `request`."""
     return request("INVITE", uri, body=sdp() if body is None else body, **options)  # type: ignore[arg-type]
 
 
@@ -95,9 +95,9 @@ def register(
 
     Args:
         aor: the address of record, in From and To.
-        contact: the Contact value: `*` to remove all, `None` to ask only.
+        contact: the Contact value: ``*`` to remove all, ``None`` to ask only.
         registrar: the request URI.
-        expires: the Expires header, or `None`.
+        expires: the Expires header, or ``None``.
         headers: more header fields.
         options: as for `request`.
     """
@@ -207,12 +207,12 @@ def sdp(
     """Build a session description (RFC 8866).
 
     Args:
-        host: the numeric address in `o=` and `c=`.
+        host: the numeric address in ``o=`` and ``c=``.
         port: of the first stream; each further one takes the next even port.
-        media: the kind of each stream: `audio` is offered as PCMU, PCMA and telephone events, others as payload 96.
+        media: the kind of each stream: ``audio`` is offered as PCMU, PCMA and telephone events, others as payload 96.
         direction: of every stream.
-        session_id: in `o=`.
-        version: in `o=`.
+        session_id: in ``o=``.
+        version: in ``o=``.
     """
     family = "IP6" if ":" in host else "IP4"
     lines = ["v=0", f"o=- {session_id} {version} IN {family} {host}", "s=-", f"c=IN {family} {host}", "t=0 0"]
@@ -230,9 +230,9 @@ def sdp_answer(offer: bytes, host: str = "192.0.2.2", port: int = 41000, *, vers
 
     Args:
         offer: the description that is answered.
-        host: the numeric address in `o=` and `c=`.
+        host: the numeric address in ``o=`` and ``c=``.
         port: of the first stream.
-        version: in `o=`.
+        version: in ``o=``.
     """
     kinds = [line[2:].split(b" ")[0].decode() for line in offer.splitlines() if line.startswith(b"m=")]
     return sdp(host, port, media=kinds, session_id=2, version=version)

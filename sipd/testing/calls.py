@@ -60,7 +60,7 @@ class PeerCall:
         state: how far it is.
         outcome: what became of it.
         status: the final status of the INVITE; 0 before, and 408 where none came.
-        ended_by: who hung up, cancelled or refused: `us`, `them`, or empty.
+        ended_by: who hung up, cancelled or refused: ``us``, ``them``, or empty.
         remote_body: the last session description from the other side.
         log: (time, what happened), for a person.
     """

@@ -1,6 +1,6 @@
 """A clock for simulations: time stands still until it is moved, and then jumps from event to event.
 
-`twisted.internet.task.Clock` sorts its calls at every change; this one keeps a heap, so ten thousand pending
+``twisted.internet.task.Clock`` sorts its calls at every change; this one keeps a heap, so ten thousand pending
 timers cost no more than ten.
 """
 
@@ -45,27 +45,27 @@ class SimulatedCall:
         self.called = False
 
     def getTime(self) -> float:
-        """See `IDelayedCall`."""
+        """See ``IDelayedCall``."""
         return self.time
 
     def active(self) -> bool:
-        """See `IDelayedCall`."""
+        """See ``IDelayedCall``."""
         return not (self.called or self.cancelled)
 
     def cancel(self) -> None:
-        """See `IDelayedCall`."""
+        """See ``IDelayedCall``."""
         self._check_pending()
         self.cancelled = True
         self._forget()
         self._clock._cancelled(self)
 
     def reset(self, secondsFromNow: float) -> None:  # noqa: N803 (the interface's name)
-        """See `IDelayedCall`."""
+        """See ``IDelayedCall``."""
         self._check_pending()
         self._clock._moved(self, self._clock.seconds() + secondsFromNow)
 
     def delay(self, secondsLater: float) -> None:  # noqa: N803 (the interface's name)
-        """See `IDelayedCall`."""
+        """See ``IDelayedCall``."""
         self._check_pending()
         self._clock._moved(self, self.time + secondsLater)
 
@@ -78,7 +78,7 @@ class SimulatedCall:
             function(*args, **kwargs)
 
     def _forget(self) -> None:
-        """Drop what was to be called, so that a kept `IDelayedCall` keeps nothing else alive."""
+        """Drop what was to be called, so that a kept ``IDelayedCall`` keeps nothing else alive."""
         self.function, self.args, self.kwargs = None, (), {}
 
     def _check_pending(self) -> None:
@@ -94,11 +94,11 @@ class SimulatedCall:
 
 @implementer(IReactorTime)
 class SimulatedClock:
-    """An `IReactorTime` whose time moves only when it is told to.
+    """An ``IReactorTime`` whose time moves only when it is told to.
 
     Calls due at the same time run in the order in which they were scheduled. A call that raises does not stop the
     others: its exception is raised by the method that moved the time, once the time is where it should be (several
-    together as an `ExceptionGroup`).
+    together as an ``ExceptionGroup``).
 
     Args:
         start: the time at the beginning.
@@ -112,11 +112,11 @@ class SimulatedClock:
         self._errors: list[Exception] = []
 
     def seconds(self) -> float:
-        """See `IReactorTime`."""
+        """See ``IReactorTime``."""
         return self._now
 
     def callLater(self, delay: float, callable: Callable[..., Any], *args: object, **kwargs: object) -> SimulatedCall:
-        """See `IReactorTime`.
+        """See ``IReactorTime``.
 
         Raises:
             ValueError: the delay is negative.
@@ -147,14 +147,14 @@ class SimulatedClock:
         """Jump from call to call until none is left, or until a time.
 
         Args:
-            until: the time to stop at, and to stand at afterwards; `None` to run until nothing is pending.
+            until: the time to stop at, and to stand at afterwards; ``None`` to run until nothing is pending.
             max_events: how many calls may be made; a simulation that never rests ends here.
 
         Returns:
             How many calls were made.
 
         Raises:
-            ResourcesExhaustedError: `max_events` calls were made and others are still due.
+            ResourcesExhaustedError: ``max_events`` calls were made and others are still due.
             Exception: whatever the calls raised.
         """
         made = 0

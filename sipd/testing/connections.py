@@ -91,7 +91,7 @@ class SimulatedConnection:
     # --- ITCPTransport
 
     def write(self, data: bytes) -> None:
-        """See `ITransport`."""
+        """See ``ITransport``."""
         if not self.is_open or self._finishing:
             return
         for start in range(0, len(data), _SEGMENT_OCTETS):
@@ -101,22 +101,22 @@ class SimulatedConnection:
             self._producer.pauseProducing()
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
-        """See `ITransport`."""
+        """See ``ITransport``."""
         self.write(b"".join(data))
 
     def loseConnection(self) -> None:
-        """See `ITransport`: what was written arrives first."""
+        """See ``ITransport``: what was written arrives first."""
         if self.is_open and not self._finishing:
             self._finishing = True
             if self._producer is None:
                 self._finish()
 
     def loseWriteConnection(self) -> None:
-        """See `ITCPTransport`. There are no half-open connections here: it closes both ways."""
+        """See ``ITCPTransport``. There are no half-open connections here: it closes both ways."""
         self.loseConnection()
 
     def abortConnection(self) -> None:
-        """See `ITCPTransport`: what was written and has not arrived is lost."""
+        """See ``ITCPTransport``: what was written and has not arrived is lost."""
         if not self.is_open:
             return
         self.break_off()
@@ -130,56 +130,56 @@ class SimulatedConnection:
         self._enqueue(_Control.RESET)
 
     def getPeer(self) -> IPv4Address | IPv6Address:
-        """See `ITCPTransport`."""
+        """See ``ITCPTransport``."""
         return twisted_address("TCP", self._remote)
 
     def getHost(self) -> IPv4Address | IPv6Address:
-        """See `ITCPTransport`."""
+        """See ``ITCPTransport``."""
         return twisted_address("TCP", self._local)
 
     def getTcpNoDelay(self) -> bool:
-        """See `ITCPTransport`."""
+        """See ``ITCPTransport``."""
         return self._no_delay
 
     def setTcpNoDelay(self, enabled: bool) -> None:
-        """See `ITCPTransport`. Remembered only."""
+        """See ``ITCPTransport``. Remembered only."""
         self._no_delay = enabled
 
     def getTcpKeepAlive(self) -> bool:
-        """See `ITCPTransport`."""
+        """See ``ITCPTransport``."""
         return self._keep_alive
 
     def setTcpKeepAlive(self, enabled: bool) -> None:
-        """See `ITCPTransport`. Remembered only."""
+        """See ``ITCPTransport``. Remembered only."""
         self._keep_alive = enabled
 
     # --- IConsumer, IPushProducer
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
-        """See `IConsumer`."""
+        """See ``IConsumer``."""
         self._producer = producer
         while not streaming and self._producer is not None:
             self._producer.resumeProducing()
 
     def unregisterProducer(self) -> None:
-        """See `IConsumer`."""
+        """See ``IConsumer``."""
         self._producer = None
         self._producer_paused = False
         if self._finishing and self.is_open:
             self._finish()
 
     def pauseProducing(self) -> None:
-        """See `IPushProducer`: stop reading; what the other end writes waits."""
+        """See ``IPushProducer``: stop reading; what the other end writes waits."""
         self._reading = False
 
     def resumeProducing(self) -> None:
-        """See `IPushProducer`."""
+        """See ``IPushProducer``."""
         self._reading = True
         if self.other is not None:
             self.other._schedule()
 
     def stopProducing(self) -> None:
-        """See `IPushProducer`."""
+        """See ``IPushProducer``."""
         self.loseConnection()
 
     # --- the way to the other end

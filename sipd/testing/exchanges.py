@@ -34,7 +34,7 @@ class ClientExchange:
         exchanges: that it is one of.
         request: as it is sent.
         destination: where to.
-        responded: called with each response, or with `None` if there is no final one in time.
+        responded: called with each response, or with ``None`` if there is no final one in time.
     """
 
     def __init__(
@@ -220,7 +220,7 @@ class Exchanges:
         Args:
             request: belongs to the exchange from now on.
             destination: where it goes.
-            responded: called with each response, or with `None` if there is no final one in time.
+            responded: called with each response, or with ``None`` if there is no final one in time.
         """
         branch = self.add_via(request)
         exchange = ClientExchange(self, request, destination, responded)

@@ -1,5 +1,7 @@
 """Compares the messages of a call with a ladder that a person has written.
 
+Such as::
+
     assertLadder(self, network, '''
         alice -> bob    INVITE sdp
         bob -> alice    100?           # may be there or not
@@ -11,13 +13,14 @@
         bob -> alice    200 BYE
     ''', names={"192.0.2.1": "alice", "192.0.2.2": "bob"})
 
-A line says who sends to whom (`alice -> bob`, or `bob <- alice`), and what: a method, a status, a part of one (`18x`,
-`2xx`) or `*`. A `?` behind that makes the line optional. Words after it are to hold as well, in any order: `sdp` or
-`no-sdp` (whether it has a session description), a method and a number (those of CSeq), the words of the reason phrase,
-`again` (the same octets went the same way before), `lost` (the simulated network has lost it). What a line says nothing
-of is not looked at, and messages that are sent again do not count, unless a line of the ladder says `again`.
+A line says who sends to whom (``alice -> bob``, or ``bob <- alice``), and what: a method, a status, a part of one
+(``18x``, ``2xx``) or ``*``. A ``?`` behind that makes the line optional. Words after it are to hold as well, in any
+order: ``sdp`` or ``no-sdp`` (whether it has a session description), a method and a number (those of CSeq), the words of
+the reason phrase, ``again`` (the same octets went the same way before), ``lost`` (the simulated network has lost it).
+What a line says nothing of is not looked at, and messages that are sent again do not count, unless a line of the ladder
+says ``again``.
 
-`...` stands for any messages, or none; `#` begins a comment.
+``...`` stands for any messages, or none; ``#`` begins a comment.
 """
 
 from __future__ import annotations
@@ -36,7 +39,7 @@ from sipd.testing.stack import sent_messages
 
 #: Where messages are: a simulated network, what a server has captured, or the messages themselves.
 Messages: TypeAlias = Network | Capture | Iterable[CapturedMessage]
-#: What to call an address, or every port of a host; others are called `host:port`.
+#: What to call an address, or every port of a host; others are called ``host:port``.
 Names: TypeAlias = Mapping[Address, str] | Mapping[str, str] | Mapping[Address | str, str]
 
 #: Characters of a message's summary that are looked at.
@@ -66,7 +69,7 @@ class _Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Expected:
-    """A line of the expected ladder; without a `what` it is `...`."""
+    """A line of the expected ladder; without a `what` it is ``...``."""
 
     number: int
     text: str
@@ -94,10 +97,10 @@ def assertLadder(case: TestCase, messages: Messages, expected: str, names: Names
         case: the test.
         messages: where they are; what is no SIP there, such as media, is not looked at.
         expected: the ladder, in the form that the module describes.
-        names: what to call an address `(host, port)`, or a host with all its ports.
+        names: what to call an address ``(host, port)``, or a host with all its ports.
 
     Raises:
-        ValueError: a line of `expected` cannot be read.
+        ValueError: a line of ``expected`` cannot be read.
         AssertionError: the test fails; the text has the first line that differs, and the real ladder.
     """
     lines = _parse(expected)
@@ -199,7 +202,7 @@ def _describe(captured: Sequence[CapturedMessage], names: Mapping[Address, str])
 
 
 def _compare(lines: Sequence[_Expected], seen: Sequence[_Seen]) -> str | None:
-    """Give in a few words where messages and lines part; `None` if they do not."""
+    """Give in a few words where messages and lines part; ``None`` if they do not."""
     # The lines that may come next; and those where the ladder was followed furthest, with so many messages behind.
     reached = _go_on(lines, {0})
     furthest, behind = reached, 0

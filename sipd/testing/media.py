@@ -92,7 +92,7 @@ class FakeMediaSession:
         sent_digits: what was to be sent, as (leg, digit, seconds).
         taken_events: the legs whose telephone events do not pass.
         wants_events: whether legs can be sent telephone events.
-        studio: see `IMediaSession`; `None` unless the relay plays.
+        studio: see `IMediaSession`; ``None`` unless the relay plays.
     """
 
     def __init__(self, relay: FakeMediaRelay, call_id: str, event: Callable[[str, str], None]) -> None:

@@ -8,7 +8,7 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IAddress, IDelayedCall, IHostnameResolver, IHostResolution, IResolutionReceiver
 from zope.interface import implementer
 
-#: Gives a call later: `IReactorTime.callLater`.
+#: Gives a call later: ``IReactorTime.callLater``.
 _CallLater = Callable[..., IDelayedCall]
 
 
@@ -19,7 +19,7 @@ class _Resolution:
         self.answering: IDelayedCall | None = None
 
     def cancel(self) -> None:
-        """See `IHostResolution`."""
+        """See ``IHostResolution``."""
         if self.answering is not None and self.answering.active():
             self.answering.cancel()
 
@@ -47,7 +47,7 @@ class SimulatedNames:
         addressTypes: Sequence[type[IAddress]] | None = None,  # noqa: N803
         transportSemantics: str = "TCP",  # noqa: N803
     ) -> _Resolution:
-        """See `IHostnameResolver`."""
+        """See ``IHostnameResolver``."""
         resolution = _Resolution(hostName)
 
         def answer() -> None:

@@ -27,8 +27,8 @@ class NameServer:
 
     Attributes:
         records: the table.
-        asked: every question that came: name and type of records, `TCP ` before the name where it came that way.
-        errors: name and type of records to the error that such a question is answered with, such as `dns.ESERVER`.
+        asked: every question that came: name and type of records, ``TCP`` before the name where it came that way.
+        errors: name and type of records to the error that such a question is answered with, such as ``dns.ESERVER``.
         is_silent: it takes questions, and says nothing.
         follows_aliases: it gives the records of the name that a name is an alias of.
         is_helpful: it adds the records that the answer leads to (RFC 2782).
@@ -62,17 +62,17 @@ class NameServer:
     # --- what Twisted's protocols call ---------------------------------------------------------------------
 
     def connectionMade(self, protocol: dns.DNSProtocol) -> None:
-        """See `dns.DNSProtocol`."""
+        """See ``dns.DNSProtocol``."""
         self._connections.append(protocol)
 
     def connectionLost(self, protocol: dns.DNSProtocol) -> None:
-        """See `dns.DNSProtocol`."""
+        """See ``dns.DNSProtocol``."""
         self._connections.remove(protocol)
 
     def messageReceived(  # noqa: N802 (Twisted's name)
         self, message: dns.Message, protocol: Any, address: tuple[str, int] | None = None
     ) -> None:
-        """See `dns.DNSMixin`: a question."""
+        """See ``dns.DNSMixin``: a question."""
         query = message.queries[0]
         name = query.name.name.decode().lower()
         self.asked.append((name if address is not None else f"TCP {name}", query.type))
@@ -127,7 +127,7 @@ class _Streams(ServerFactory):
         self._reactor = reactor
 
     def buildProtocol(self, addr: IAddress | None) -> dns.DNSProtocol:
-        """See `ServerFactory`."""
+        """See ``ServerFactory``."""
         return dns.DNSProtocol(self._server, reactor=self._reactor)
 
 
@@ -142,7 +142,7 @@ def service(host: str, port: int, *, priority: int = 1, weight: int = 0, ttl: in
 
 
 def pointer(kind: str, replacement: str, *, order: int = 1, preference: int = 1, ttl: int = 300) -> Record:
-    """Give a NAPTR record of a service such as `SIP+D2U`."""
+    """Give a NAPTR record of a service such as ``SIP+D2U``."""
     return dns.Record_NAPTR(order, preference, b"s", kind.encode(), b"", replacement.encode(), ttl=ttl)
 
 

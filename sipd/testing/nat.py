@@ -80,7 +80,7 @@ class Nat:
         return (self.address, binding.port)
 
     def inbound(self, port: int, remote: Address) -> Address | None:
-        """Give the inner address that a datagram to a public port goes to, or `None` if it is filtered."""
+        """Give the inner address that a datagram to a public port goes to, or ``None`` if it is filtered."""
         binding = self._by_port.get(port)
         if binding is None:
             return None

@@ -1,7 +1,7 @@
 """A simulated network: hosts whose sockets are Twisted's, links that lose and reorder, and one log of it all.
 
-A `Host` is shaped like a reactor (`IReactorTime`, `IReactorUDP`, `IReactorTCP`), so whatever is written for Twisted
-runs on it unchanged. Everything random comes from the seed: one seed gives one log, equal to the octet.
+A `Host` is shaped like a reactor (``IReactorTime``, ``IReactorUDP``, ``IReactorTCP``), so whatever is written for
+Twisted runs on it unchanged. Everything random comes from the seed: one seed gives one log, equal to the octet.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Network:
         names: what hosts find in the DNS: names in lower case to addresses.
         tells_refusals: whether a host says by ICMP that nobody takes a datagram. Off, as behind most firewalls.
         meddler: asked about each datagram, as (source, destination, octets), if set: for how many seconds it is held
-            back, or `None` to lose it. So a test can pick one message.
+            back, or ``None`` to lose it. So a test can pick one message.
     """
 
     def __init__(self, clock: SimulatedClock, seed: int, *, link: Link | None = None) -> None:
@@ -233,15 +233,15 @@ class Host:
         return self.addresses[0]
 
     def seconds(self) -> float:
-        """See `IReactorTime`."""
+        """See ``IReactorTime``."""
         return self.network.clock.seconds()
 
     def callLater(self, delay: float, callable: Callable[..., Any], *args: object, **kwargs: object) -> SimulatedCall:
-        """See `IReactorTime`."""
+        """See ``IReactorTime``."""
         return self.network.clock.callLater(delay, callable, *args, **kwargs)
 
     def getDelayedCalls(self) -> list[SimulatedCall]:
-        """See `IReactorTime`: the calls of the whole network."""
+        """See ``IReactorTime``: the calls of the whole network."""
         return self.network.clock.getDelayedCalls()
 
     def listenUDP(
@@ -251,13 +251,13 @@ class Host:
         interface: str = "",
         maxPacketSize: int = 8192,  # noqa: N803 (the interface's name)
     ) -> SimulatedPort:
-        """See `IReactorUDP`. An empty interface is every address of the host; longer datagrams are cut."""
+        """See ``IReactorUDP``. An empty interface is every address of the host; longer datagrams are cut."""
         listening = SimulatedPort(self, port, protocol, interface, maxPacketSize)
         listening.startListening()
         return listening
 
     def listenTCP(self, port: int, factory: ServerFactory, backlog: int = 50, interface: str = "") -> SimulatedListener:
-        """See `IReactorTCP`. The backlog is without limit."""
+        """See ``IReactorTCP``. The backlog is without limit."""
         listener = SimulatedListener(self, port, factory, interface)
         listener.startListening()
         return listener
@@ -270,13 +270,13 @@ class Host:
         timeout: float = 30.0,
         bindAddress: tuple[str, int] | None = None,  # noqa: N803 (the interface's name)
     ) -> SimulatedConnector:
-        """See `IReactorTCP`. The host must be numeric."""
+        """See ``IReactorTCP``. The host must be numeric."""
         connector = SimulatedConnector(self, (host, port), factory, timeout, bindAddress)
         connector.connect()
         return connector
 
     def installNameResolver(self, resolver: IHostnameResolver) -> IHostnameResolver:  # noqa: N802 (the interface's name)
-        """See `IReactorPluggableNameResolver`."""
+        """See ``IReactorPluggableNameResolver``."""
         previous, self.nameResolver = self.nameResolver, resolver
         return previous
 

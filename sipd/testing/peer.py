@@ -43,7 +43,7 @@ class Peer:
 
     Args:
         reactor: a `Host` of a simulated network, or a real reactor.
-        user: its name; its address of record is `sip:user@domain`.
+        user: its name; its address of record is ``sip:user@domain``.
         host: the numeric address that it is at.
         port: that it is bound to.
         proxy: numeric address and port of the registrar and proxy.
@@ -57,13 +57,13 @@ class Peer:
         calls: all calls, in and out, in order.
         on_call: what is done with an incoming call; at first it is left alone.
         messages: every MESSAGE that came from outside of a dialog, in order.
-        on_message: gives the answer to one of these, or `None` for none; at first 200.
+        on_message: gives the answer to one of these, or ``None`` for none; at first 200.
         infos: every INFO, MESSAGE, NOTIFY and REFER that came inside of a call, in order.
         on_info: gives the answer to one of these, now, later or never; at first 200 at once.
         on_other: is asked first about any other request outside of calls, and says whether it takes it; at first none.
         answers_reinvites: whether it takes a re-INVITE, or an offer in an UPDATE; otherwise it refuses it with 488.
-        fields: more header fields of each INVITE, UPDATE and 2xx to one: what it can do (`Allow`, `Supported`). It
-            takes an UPDATE if it says so in an `Allow` here.
+        fields: more header fields of each INVITE, UPDATE and 2xx to one: what it can do (``Allow``, ``Supported``). It
+            takes an UPDATE if it says so in an ``Allow`` here.
         seen: every message that came, repeated ones included.
     """
 
@@ -118,7 +118,7 @@ class Peer:
     # --- what it does
 
     def register(self, expires: int = 3600) -> Deferred[Response | None]:
-        """Register its contact; a Deferred of the final response, or of `None` if there is none."""
+        """Register its contact; a Deferred of the final response, or of ``None`` if there is none."""
         self._registrations += 1
         request = builders.register(
             self.aor,
@@ -141,7 +141,7 @@ class Peer:
 
         Args:
             uri: whom; an AOR, or a user's name in the own domain.
-            body: the offer; by default one audio stream, `b""` for a late offer.
+            body: the offer; by default one audio stream, ``b""`` for a late offer.
             headers: more header fields of the INVITE.
         """
         target = uri if ":" in uri else f"sip:{uri}@{self.domain}"
@@ -164,7 +164,7 @@ class Peer:
     def message(
         self, uri: str, body: bytes = b"hello", *, content_type: str = "text/plain", headers: builders.Fields = ()
     ) -> Deferred[Response | None]:
-        """Send a message (RFC 3428); a Deferred of its final response, or of `None` if there is none.
+        """Send a message (RFC 3428); a Deferred of its final response, or of ``None`` if there is none.
 
         Args:
             uri: whom to; an AOR, or a user's name in the own domain.
@@ -191,14 +191,14 @@ class Peer:
     def ask(self, request: Request, destination: Address | None = None) -> Deferred[Response | None]:
         """Send any request but INVITE and ACK, without a Via; a Deferred of its final response.
 
-        Challenges are answered. The result is `None` if there is no final response in time.
+        Challenges are answered. The result is ``None`` if there is no final response in time.
         """
         waiting: Deferred[Response | None] = Deferred()
         self._ask(request, destination or self.proxy, waiting, _MAX_CHALLENGES)
         return waiting
 
     def renewed(self, request: Request, refusal: Response) -> Request | None:
-        """Give a request with credentials for that challenge, to be sent again; `None` if there are none."""
+        """Give a request with credentials for that challenge, to be sent again; ``None`` if there are none."""
         if refusal.status not in (401, 407) or self._password is None:
             return None
         again = request.copy()
@@ -238,7 +238,7 @@ class Peer:
             within: seconds to wait.
 
         Returns:
-            A Deferred of the message. Fails with `ExpectationError` after `within`.
+            A Deferred of the message. Fails with `ExpectationError` after ``within``.
         """
         for message in self._inbox:
             if _kind(message) == what:

@@ -37,7 +37,7 @@ def show_invite(policy: LegPolicy, invite: str) -> str:
     Args:
         policy: of the carrier's leg.
         invite: as the caller sends it: the request line's URI, header fields, and after an empty line the description
-            of the session. From is `sip:NAME@pbx.example.com`; the caller has proved to be NAME.
+            of the session. From is ``sip:NAME@pbx.example.com``; the caller has proved to be NAME.
     """
     head, _, body = invite.strip().partition("\n\n")
     first, *lines = [line.strip() for line in head.splitlines()]

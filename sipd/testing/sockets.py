@@ -22,7 +22,7 @@ _MAX_DATAGRAM_OCTETS = 65507
 
 
 def twisted_address(kind: str, address: Address) -> IPv4Address | IPv6Address:
-    """Give Twisted's form of an address; `kind` is `UDP` or `TCP`."""
+    """Give Twisted's form of an address; ``kind`` is `UDP` or `TCP`."""
     return (IPv6Address if ":" in address[0] else IPv4Address)(kind, *address)  # type: ignore[arg-type]
 
 
@@ -64,19 +64,19 @@ class SimulatedPort(BoundSocket):
         self._broadcast = False
 
     def startListening(self) -> None:
-        """See `IListeningPort`."""
+        """See ``IListeningPort``."""
         self._bind(self.host.ports)
         self.protocol.makeConnection(self)
 
     def stopListening(self) -> Deferred[None]:
-        """See `IListeningPort`. Takes effect at once."""
+        """See ``IListeningPort``. Takes effect at once."""
         if self._addresses:
             self._unbind(self.host.ports)
             self.protocol.doStop()
         return succeed(None)
 
     def write(self, packet: bytes, addr: Address | None = None) -> None:
-        """See `IUDPTransport`. What a closed socket sends goes nowhere."""
+        """See ``IUDPTransport``. What a closed socket sends goes nowhere."""
         destination = self._connected_to if addr is None else addr
         if destination is None:
             raise ValueError("a socket that is not connected needs an address to send to")
@@ -97,19 +97,19 @@ class SimulatedPort(BoundSocket):
             self.protocol.datagram_refused(*destination, "Connection refused")
 
     def connect(self, host: str, port: int) -> None:
-        """See `IUDPTransport`."""
+        """See ``IUDPTransport``."""
         self._connected_to = (host, port)
 
     def getHost(self) -> IPv4Address | IPv6Address:
-        """See `IUDPTransport`."""
+        """See ``IUDPTransport``."""
         return twisted_address("UDP", self._local_address())
 
     def setBroadcastAllowed(self, enabled: bool) -> None:  # noqa: N802 (the interface's name)
-        """See `IUDPTransport`. Nothing here is a broadcast."""
+        """See ``IUDPTransport``. Nothing here is a broadcast."""
         self._broadcast = enabled
 
     def getBroadcastAllowed(self) -> bool:  # noqa: N802 (the interface's name)
-        """See `IUDPTransport`."""
+        """See ``IUDPTransport``."""
         return self._broadcast
 
     def _source_address(self, destination: str) -> str | None:

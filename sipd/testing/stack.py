@@ -93,19 +93,19 @@ class SimulatedServer:
         ring_timeout: seconds for which registered contacts ring.
         max_calls: further ones are refused with 503.
         max_messages: further ones that are pending are refused with 503.
-        keep_alive: how contacts behind NAT are kept alive; `None` for not at all.
+        keep_alive: how contacts behind NAT are kept alive; ``None`` for not at all.
         observers: watch calls, beside those that are always there.
         watching: who may watch and publish, and how much.
         identity: who is trusted, and what others are told; nobody and nothing if it is left out.
         transfer: how calls are transferred.
         guards: what is too much, and who is not listened to; nothing and nobody if it is left out.
-        media: relays media instead of `relay`, such as `sipd.media.bypass.BypassRelay` for phones that have some.
+        media: relays media instead of `relay`, such as ``sipd.media.bypass.BypassRelay`` for phones that have some.
 
     Attributes:
         transport, transactions, agent, location, b2bua, messages, watching: the layers.
         relay: the fake media relay.
         ledger, explanations, capture, records: the observers that are always there.
-        guards: what stands before all of them, or `None`; they are not started.
+        guards: what stands before all of them, or ``None``; they are not started.
     """
 
     def __init__(

@@ -38,19 +38,19 @@ class SimulatedListener(BoundSocket):
         self.factory = factory
 
     def startListening(self) -> None:
-        """See `IListeningPort`."""
+        """See ``IListeningPort``."""
         self._bind(self.host.listeners)
         self.factory.doStart()
 
     def stopListening(self) -> Deferred[None]:
-        """See `IListeningPort`. Connections that were taken live on."""
+        """See ``IListeningPort``. Connections that were taken live on."""
         if self._addresses:
             self._unbind(self.host.listeners)
             self.factory.doStop()
         return succeed(None)
 
     def getHost(self) -> IPv4Address | IPv6Address:
-        """See `IListeningPort`."""
+        """See ``IListeningPort``."""
         return twisted_address("TCP", self._local_address())
 
     def accept(self, connection: SimulatedConnection) -> bool:
@@ -80,7 +80,7 @@ class SimulatedConnector:
         self._next_step: SimulatedCall | None = None
 
     def connect(self) -> None:
-        """See `IConnector`."""
+        """See ``IConnector``."""
         if self.state != "disconnected":
             raise InvalidStateError(f"cannot connect: {self.state}")
         self.state = "connecting"
@@ -99,7 +99,7 @@ class SimulatedConnector:
             self._later(network.delay(source, self._destination), self._reach, local, source)
 
     def stopConnecting(self) -> None:  # noqa: N802 (the interface's name)
-        """See `IConnector`."""
+        """See ``IConnector``."""
         if self.state != "connecting":
             raise NotConnectingError("we're not trying to connect")
         if self._next_step is not None:
@@ -109,14 +109,14 @@ class SimulatedConnector:
         self._fail(UserError())
 
     def disconnect(self) -> None:
-        """See `IConnector`."""
+        """See ``IConnector``."""
         if self.state == "connecting":
             self.stopConnecting()
         elif self._connection is not None:
             self._connection.loseConnection()
 
     def getDestination(self) -> IPv4Address | IPv6Address:  # noqa: N802 (the interface's name)
-        """See `IConnector`."""
+        """See ``IConnector``."""
         return twisted_address("TCP", self._destination)
 
     def connection_lost(self, reason: Failure) -> None:

@@ -44,7 +44,7 @@ class DatagramWire(DatagramProtocol):
         self._port.stopListening()
 
     def datagramReceived(self, datagram: bytes, addr: Address) -> None:
-        """See `DatagramProtocol`."""
+        """See ``DatagramProtocol``."""
         if is_keep_alive(datagram):
             return
         try:

@@ -81,7 +81,7 @@ class TransactionLayer:
 
     Args:
         clock: for all timers.
-        transport: sends; its `receiver` has to be set to this layer.
+        transport: sends; its ``receiver`` has to be set to this layer.
         entropy: gives branches.
         timers: T1, T2 and T4.
         max_transactions: at so many live transactions a new request is answered with 503 and Retry-After without

@@ -55,7 +55,7 @@ class TimerQueue(Generic[T]):
         self._lanes: dict[float, Lane[T]] = {}
 
     def start(self, owner: T, timer: Timer, duration: float) -> RunningTimer[T]:
-        """Start a timer, to fire in `duration` seconds."""
+        """Start a timer, to fire in ``duration`` seconds."""
         try:
             lane = self._lanes[duration]
         except KeyError:

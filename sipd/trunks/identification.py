@@ -64,7 +64,7 @@ class CertificateNames:
 
 
 def read_address(host: str) -> _Address | None:
-    """Read a numeric address; one of IPv4 that is written as one of IPv6 is one of IPv4. `None` for a name."""
+    """Read a numeric address; one of IPv4 that is written as one of IPv6 is one of IPv4. ``None`` for a name."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

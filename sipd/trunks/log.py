@@ -14,7 +14,7 @@ from sipd.ua.registering import Expired, Failed, Refreshed, Registered, Registra
 
 @implementer(ITrunkObserver)
 class TrunkLog:
-    """Writes to the log: `trunk carrier: sip:gw.example.com is down: no answer to OPTIONS, 3 times`.
+    """Writes to the log: ``trunk carrier: sip:gw.example.com is down: no answer to OPTIONS, 3 times``.
 
     A refresh is what a registration does all day: it is written at debug level.
     """

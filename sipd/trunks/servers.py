@@ -129,10 +129,10 @@ class Servers:
         """Give a server for a call: by chance, each as often as its weight says, among those that can take it.
 
         Args:
-            only: the one that it has to be; `None` for any.
+            only: the one that it has to be; ``None`` for any.
 
         Returns:
-            The server, or `None` if there is none.
+            The server, or ``None`` if there is none.
         """
         now = self._now()
         able = [
@@ -164,7 +164,7 @@ class Servers:
 
         Args:
             status: of the final response; 0 if none came.
-            uri: of the server; `None` where that is not known.
+            uri: of the server; ``None`` where that is not known.
             retry_after: seconds that the response asks for.
         """
         server = self._find(uri)

@@ -20,11 +20,11 @@ class NumberFormat(Enum):
 
     #: As they are when they come here.
     AS_IS = "as-is"
-    #: `+4930123456`
+    #: ``+4930123456``
     PLUS = "plus"
-    #: `4930123456`
+    #: ``4930123456``
     E164 = "e164"
-    #: `030123456` in its own country.
+    #: ``030123456`` in its own country.
     NATIONAL = "national"
 
     __hash__ = object.__hash__
@@ -85,22 +85,22 @@ class TrunkSettings:
         domain: the host of the request URI of calls; by default that of the address of record that is registered, or
             the server's own.
         credentials: for challenges of its side.
-        registration: what to register there, and where; `None` for a trunk that knows where we are.
+        registration: what to register there, and where; ``None`` for a trunk that knows where we are.
         needs_registration: whether no calls go out by it while nothing is bound.
         networks: that calls by it come from.
         certificate_names: names in certificates, of which its side proves to have one.
         users: names of users, of which its side proves to be one.
         health: how it is found out which servers are up.
         number_format: how it wants numbers.
-        caller: the user part of From of all calls by it; `None` for what the caller says.
+        caller: the user part of From of all calls by it; ``None`` for what the caller says.
         trusted: whether it is in the trust domain (RFC 3325).
         policy: what else is wanted of its legs.
         codecs: those that may be used with it; any if empty.
-        media: how its media is relayed; `None` for the default.
+        media: how its media is relayed; ``None`` for the default.
         early_media: what callers are told of media before the answer.
         dtmf: how it wants digits.
         timeout: seconds until an unanswered attempt is given up.
-        response_timeout: the same for one that not even a provisional response came to; `None` for no such bound.
+        response_timeout: the same for one that not even a provisional response came to; ``None`` for no such bound.
         stops: statuses that end the whole search.
         redirects: contacts of a 3xx that are tried in its place, at most.
         point: the listening point, and so the certificate, that calls, registers and asks whether servers are there; by

@@ -40,7 +40,7 @@ class RegistrationStatus:
         state: where it stands.
         aor: the address of record.
         contact_user: the user part of the contact.
-        registrar: that has granted the binding; `None` without one.
+        registrar: that has granted the binding; ``None`` without one.
         expires: seconds until the binding expires.
         bindings: how many contacts the address of record has.
         service_route: which way calls out take.
@@ -66,7 +66,7 @@ class TrunkStatus:
         state: what the operator wants.
         obstacle: in a few words why no call can go out by it now; empty if one can.
         servers: where calls go.
-        registration: `None` for a trunk without one, and while the operator does not want it.
+        registration: ``None`` for a trunk without one, and while the operator does not want it.
     """
 
     name: str

@@ -38,7 +38,7 @@ class Trunk:
     Attributes:
         contact_user: calls that come by its registration have this user in their URI; empty without a registration.
         state: what the operator wants; `set_state` changes it.
-        registration: `None` while there is none to be.
+        registration: ``None`` while there is none to be.
     """
 
     def __init__(
@@ -188,7 +188,7 @@ class Trunk:
         return self.settings.needs_registration or not self.settings.servers
 
     def _registrar(self) -> SipUri | None:
-        """Give the registrar that calls have to go to; `None` if there are servers for them."""
+        """Give the registrar that calls have to go to; ``None`` if there are servers for them."""
         return None if self.settings.servers or self.registration is None else self.registration.registrar
 
     def _uri(self, number: str, server: TrunkServer) -> SipUri:

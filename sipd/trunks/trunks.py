@@ -125,7 +125,7 @@ class Trunks:
         Args:
             source: where it comes from.
             peer_names: what the certificate proves.
-            uri: the request URI; `None` where that is not known.
+            uri: the request URI; ``None`` where that is not known.
             user: who it has proved to be.
         """
         for names in (
@@ -155,7 +155,7 @@ class Trunks:
         Args:
             name: of the trunk.
             status: of the final response; 0 if none came.
-            server: the `next_hop` of the attempt; `None` where that is not known.
+            server: the ``next_hop`` of the attempt; ``None`` where that is not known.
             retry_after: seconds that the response asks for.
         """
         trunk = self._trunks.get(name)

@@ -30,7 +30,7 @@ class IEventPackage(Interface):
         """Say whether one user may watch another."""
 
     def watch(aor: str, changed: Callable[[], None]) -> IWatch | None:
-        """Begin to watch a user; `changed` is called at each change. `None` where the state is not known here.
+        """Begin to watch a user; ``changed`` is called at each change. ``None`` where the state is not known here.
 
         Args:
             aor: of the user.

@@ -1,4 +1,4 @@
-"""Who is in a call: the `dialog` event package, from the calls that there are (RFC 4235). For lamps on other phones.
+"""Who is in a call: the ``dialog`` event package, from the calls that there are (RFC 4235). For lamps on other phones.
 
 What a watcher is told is whether there is a call, in which state, and who began it: this user or somebody else. With
 whom is nobody's business, and neither are Call-ID and tags, which would let a watcher take the call over (RFC 3891).

@@ -94,7 +94,7 @@ class PublishedStates:
             package: of the state.
             user: whose it is.
             if_match: the entity-tag that it has.
-            publication: what it says from now on; `None` to leave that as it is.
+            publication: what it says from now on; ``None`` to leave that as it is.
             seconds: that it lives from now on.
 
         Raises:
@@ -126,7 +126,7 @@ class PublishedStates:
         return held[-1].publication if held else None
 
     def watch(self, package: str, user: str, changed: Callable[[], None]) -> Callable[[], None]:
-        """Call `changed` whenever what is newest is another one; give what ends that."""
+        """Call ``changed`` whenever what is newest is another one; give what ends that."""
         key = package, user
         self._watching.setdefault(key, set()).add(changed)
 

@@ -58,7 +58,7 @@ class Story:
         call_id: of the watcher's dialog.
         peer: where it came from.
         began_at: seconds.
-        how: `served`, `carried`, or `refused`.
+        how: ``served``, ``carried``, or ``refused``.
         steps: how it came to where it went.
         notifications: how many were sent to the watcher.
     """

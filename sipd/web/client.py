@@ -41,7 +41,7 @@ class PlainAgent:
         headers: Headers | None = None,
         bodyProducer: IBodyProducer | None = None,  # noqa: N803
     ) -> Deferred[IResponse]:
-        """See `IAgent`."""
+        """See ``IAgent``."""
         headers = Headers() if headers is None else headers.copy()
         headers.setRawHeaders(b"accept-encoding", [b"identity"])
         asked: Deferred[IResponse] = self._agent.request(method, uri, headers, bodyProducer)

@@ -65,8 +65,12 @@ class RelationTests(ConfigCase):
                 'transport = "tls"\nself_signed = true\nclient_verification = "required"',
                 ["listen[0].ca: required where clients are verified, and missing"],
             ),
-            ('transport = "tcp"\nself_signed = true', ['listen[0].self_signed: for transport = "tls" only']),
-            ('transport = "udp"\nca = "x.pem"', ['listen[0].ca: for transport = "tls" only']),
+            ('transport = "tcp"\nself_signed = true', ['listen[0].self_signed: for transport = "tls" or "wss" only']),
+            ('transport = "udp"\nca = "x.pem"', ['listen[0].ca: for transport = "tls" or "wss" only']),
+            ('transport = "wss"', ["listen[0].certificate: required for WSS, and missing (or set self_signed = true)"]),
+            ('transport = "ws"\nself_signed = true', ['listen[0].self_signed: for transport = "tls" or "wss" only']),
+            ('transport = "tcp"\npath = "/sip"', ['listen[0].path: for transport = "ws" or "wss" only']),
+            ('transport = "tcp"\norigins = []', ['listen[0].origins: for transport = "ws" or "wss" only']),
         ):
             with self.subTest(more):
                 self.assert_problem(self.listen(f'name = "a"\naddress = "192.0.2.1"\n{more}'), *expected)

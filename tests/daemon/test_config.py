@@ -217,7 +217,7 @@ class TypeTests(ConfigCase):
     def test_listening_points(self) -> None:
         """Transport, address and name of a listening point are checked."""
         for key, value, expected in (
-            ("transport", '"sctp"', '"udp", "tcp" or "tls" expected (got "sctp")'),
+            ("transport", '"sctp"', '"udp", "tcp", "tls", "ws" or "wss" expected (got "sctp")'),
             ("transport", "5", "a transport expected (got a whole number)"),
             ("address", '"300.0.0.1"', 'an IPv4 or IPv6 address expected (got "300.0.0.1")'),
             ("address", "1", "an IPv4 or IPv6 address expected (got a whole number)"),
@@ -231,9 +231,18 @@ class TypeTests(ConfigCase):
             ("advertised_port", "0", "1 or more expected (got 0)"),
             ("name", '"two words"', 'text without spaces or any of the characters " < > @ : ; , expected'),
             ("name", '""', "at least 1 character expected"),
+            ("path", '"sip"', 'a path that begins with / expected (got "sip")'),
+            ("path", '"/a b"', 'a path that begins with / expected (got "/a b")'),
+            (
+                "origins[0]",
+                '["phone.example.com"]',
+                'an origin such as "https://phone.example.com" expected (got "phone.example.com")',
+            ),
         ):
             with self.subTest(f"{key} = {value}"):
-                values = {"name": '"x"', "transport": '"udp"', "address": '"192.0.2.1"', key: value}
+                option = key.partition("[")[0]
+                transport = '"ws"' if option in ("path", "origins") else '"udp"'
+                values = {"name": '"x"', "transport": transport, "address": '"192.0.2.1"', option: value}
                 text = "\n".join(f"{name} = {written}" for name, written in values.items())
                 head = 'domains = ["example.com"]\nstate_directory = "state"\n[[listen]]\n'
                 self.assert_problem(head + text, f"listen[0].{key}: {expected}")

@@ -1,1 +1,1 @@
-"""The commands beside the daemon, one module each: options that can be `run`, and give an exit status."""
+"""The commands beside the daemon, one module each: options that can be ``run``, and give an exit status."""

@@ -22,7 +22,7 @@ Parameters = tuple[tuple[str, str | None, str | None, str], ...]
 
 
 class Command(usage.Options, ABC):
-    """A command of `sipd`.
+    """A command of ``sipd``.
 
     Attributes:
         name: what it is called.
@@ -32,11 +32,11 @@ class Command(usage.Options, ABC):
     synopsis = ""
 
     def getSynopsis(self) -> str:
-        """See `usage.Options`."""
+        """See ``usage.Options``."""
         return f"Usage: sipd {self.name} {self.synopsis}\n"
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """See `usage.Options`. Here options may also stand after other words."""
+        """See ``usage.Options``. Here options may also stand after other words."""
         try:
             found, words = gnu_getopt(list(options or ()), self.shortOpt, self.longOpt)
         except GetoptError as error:

@@ -1,4 +1,4 @@
-"""`sipd check`: finds every mistake in configuration files."""
+"""``sipd check``: finds every mistake in configuration files."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Check(Command):
     optParameters = (("config", "c", None, "A configuration file, as for the other commands."),)
 
     def parseArgs(self, *files: str) -> None:
-        """See `usage.Options`."""
+        """See ``usage.Options``."""
         self.files = files
 
     def postOptions(self) -> None:
-        """See `usage.Options`."""
+        """See ``usage.Options``."""
         if self["config"]:
             self.files = (*self.files, self["config"])
         if not self.files:

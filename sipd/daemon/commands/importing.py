@@ -1,4 +1,4 @@
-"""`sipd import kamailio`: takes the users and contacts of a Kamailio."""
+"""``sipd import kamailio``: takes the users and contacts of a Kamailio."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ class Import(Command):
         self._domains.append(name.lower())
 
     def parseArgs(self, *kinds: str) -> None:
-        """See `usage.Options`."""
+        """See ``usage.Options``."""
         if kinds != ("kamailio",):
             raise usage.UsageError("sipd import kamailio --from URL --to FILE|URL expected")
 
     def postOptions(self) -> None:
-        """See `usage.Options`."""
+        """See ``usage.Options``."""
         for option in ("from", "to"):
             if not self[option]:
                 raise usage.UsageError(f"--{option} is required")
@@ -87,7 +87,7 @@ class Import(Command):
 
 
 def _resolved(value: str) -> str:
-    """Take `env:NAME` from the environment."""
+    """Take ``env:NAME`` from the environment."""
     if not value.startswith(_ENVIRONMENT):
         return value
     found = os.environ.get(value.removeprefix(_ENVIRONMENT))

@@ -1,4 +1,4 @@
-"""`sipd monitor`: shows SIP on the wire of this machine, or in a saved capture."""
+"""``sipd monitor``: shows SIP on the wire of this machine, or in a saved capture."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Monitor(Command):
     )
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """See `usage.Options`. Here `--rtp` may stand alone."""
+        """See ``usage.Options``. Here ``--rtp`` may stand alone."""
         words = list(options or ())
         for place, word in enumerate(words):
             if word == "--":
@@ -80,7 +80,7 @@ class Monitor(Command):
         super().parseOptions(words)
 
     def postOptions(self) -> None:
-        """See `usage.Options`."""
+        """See ``usage.Options``."""
         if self["json"] and self["ladder"]:
             raise usage.UsageError("either --json or --ladder")
         if self["read"] is not None and self["interface"] != "any":

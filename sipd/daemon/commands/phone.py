@@ -1,4 +1,4 @@
-"""`sipd phone`: a telephone for people who debug. What it does is in `sipd.daemon.telephone`."""
+"""``sipd phone``: a telephone for people who debug. What it does is in `sipd.daemon.telephone`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Dial(TalkOptions):
         self._identities.append(address)
 
     def parseArgs(self, recipient: str) -> None:  # type: ignore[override]
-        """See `usage.Options`."""
+        """See ``usage.Options``."""
         self._recipient = recipient
 
     def act(self) -> Act:
@@ -85,7 +85,7 @@ class Answer(TalkOptions):
     )
 
     def parseArgs(self) -> None:
-        """See `usage.Options`."""
+        """See ``usage.Options``."""
 
     def act(self) -> Act:
         """See `PhoneOptions`."""
@@ -125,7 +125,7 @@ class Register(PhoneOptions):
     )
 
     def parseArgs(self) -> None:
-        """See `usage.Options`."""
+        """See ``usage.Options``."""
 
     def act(self) -> Act:
         """See `PhoneOptions`."""
@@ -147,7 +147,7 @@ class Message(RequestOptions):
     optParameters: ClassVar[Parameters] = (("content-type", None, "text/plain;charset=UTF-8", "What the text is."),)
 
     def parseArgs(self, recipient: str, text: str) -> None:  # type: ignore[override]
-        """See `usage.Options`."""
+        """See ``usage.Options``."""
         self._recipient, self._text = recipient, text
 
     def act(self) -> Act:
@@ -174,7 +174,7 @@ class Ask(RequestOptions):
     longdesc = "Asks by OPTIONS what somebody can, and whether anybody is there. " + _EXITS
 
     def parseArgs(self, recipient: str) -> None:  # type: ignore[override]
-        """See `usage.Options`."""
+        """See ``usage.Options``."""
         self._recipient = recipient
 
     def act(self) -> Act:
@@ -202,11 +202,11 @@ class PhoneCommand(Command):
     )
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """See `usage.Options`. Options after the command's name are the command's."""
+        """See ``usage.Options``. Options after the command's name are the command's."""
         usage.Options.parseOptions(self, options)
 
     def postOptions(self) -> None:
-        """See `usage.Options`."""
+        """See ``usage.Options``."""
         if self.subCommand is None:
             raise usage.UsageError(f"sipd phone {self.synopsis}: which?")
 

@@ -1,4 +1,4 @@
-"""The options that the commands of `sipd phone` have in common."""
+"""The options that the commands of ``sipd phone`` have in common."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class PhoneOptions(Command):
         self._listen.append(text)
 
     def postOptions(self) -> None:
-        """See `usage.Options`."""
+        """See ``usage.Options``."""
         for one, other in (("quiet", "verbose"), ("quiet", "json"), ("ladder", "no-ladder"), ("account", "user")):
             if self[one] and self[other]:
                 raise usage.UsageError(f"either --{one} or --{other}")

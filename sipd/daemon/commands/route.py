@@ -1,4 +1,4 @@
-"""`sipd route FROM TO`: the dry run of a call."""
+"""``sipd route FROM TO``: the dry run of a call."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ class RouteCommand(ConfiguredCommand):
         self._contacts.append(uri)
 
     def parseArgs(self, caller: str, callee: str) -> None:  # type: ignore[override]
-        """See `usage.Options`."""
+        """See ``usage.Options``."""
         self._ends = caller, callee
 
     def postOptions(self) -> None:
-        """See `usage.Options`."""
+        """See ``usage.Options``."""
         super().postOptions()
         if self["stranger"] and self["user"]:
             raise usage.UsageError("either --user or --stranger")

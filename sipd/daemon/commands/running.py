@@ -1,4 +1,4 @@
-"""`sipd reload`, `sipd status` and `sipd trunks`: they talk to the sipd that runs (`sipd.daemon.control`)."""
+"""``sipd reload``, ``sipd status`` and ``sipd trunks``: they talk to the sipd that runs (`sipd.daemon.control`)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class RunningCommand(Command):
     )
 
     def postOptions(self) -> None:
-        """See `usage.Options`."""
+        """See ``usage.Options``."""
         if bool(self["config"]) == bool(self["state-directory"]):
             raise usage.UsageError("either --config FILE or --state-directory DIRECTORY is required")
 
@@ -110,7 +110,7 @@ class Trunks(RunningCommand):
     optFlags = (("json", "j", "Answer as one JSON object."),)
 
     def parseArgs(self, trunk: str | None = None, state: str | None = None) -> None:
-        """See `usage.Options`."""
+        """See ``usage.Options``."""
         self["trunk"], self["state"] = trunk, state
 
     def run(self) -> int:

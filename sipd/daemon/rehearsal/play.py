@@ -60,10 +60,10 @@ class Outcome:
         posed: the question.
         is_dropped: whether nobody answers: who sends it is not listened to.
         is_asked_who: whether the caller has to prove who it is.
-        route: what the router decided, with the bounds that limits set; `None` if it was not asked, or gave nothing.
+        route: what the router decided, with the bounds that limits set; ``None`` if it was not asked, or gave nothing.
         decisions: everything that was decided.
         invites: those that would have left at once, in order.
-        answer: the final response that the caller would have got, or `None`.
+        answer: the final response that the caller would have got, or ``None``.
         questions: what the routing service would have been asked.
     """
 

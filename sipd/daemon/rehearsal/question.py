@@ -43,13 +43,13 @@ class Question:
     Args:
         caller: who calls: a URI, or a user or number of the first domain.
         callee: who is called, in the same way.
-        source: numeric address that it comes from, `host` or `host:port`; `None` for any.
-        user: who the caller proves to be; `None` for the user that `caller` names, if that is one; empty for nobody.
-        trunk: name of the trunk that it comes from; `None` for the one whose address `source` is, if it is one.
+        source: numeric address that it comes from, ``host`` or ``host:port``; ``None`` for any.
+        user: who the caller proves to be; ``None`` for the user that `caller` names, if that is one; empty for nobody.
+        trunk: name of the trunk that it comes from; ``None`` for the one whose address `source` is, if it is one.
         at: seconds of Unix time.
         headers: more header fields of the INVITE, or others instead of its own.
-        answer: what the routing service answers; `None` for nothing.
-        contacts: URIs that each user is registered at; `None` for one that is made up, none for not registered.
+        answer: what the routing service answers; ``None`` for nothing.
+        contacts: URIs that each user is registered at; ``None`` for one that is made up, none for not registered.
     """
 
     caller: str
@@ -71,7 +71,7 @@ class Posed:
         request: the INVITE, without what the transport layer writes into it.
         source: where it comes from.
         point: where it comes in.
-        user: who proves to have sent it, or `None`.
+        user: who proves to have sent it, or ``None``.
         at: seconds of Unix time.
     """
 

@@ -1,7 +1,7 @@
 """The sections of a configuration file, as values that cannot be changed.
 
-`tapfiles/sipd.toml` describes every option for the operator; a test compares its defaults with the ones here. What must
-hold between two values is in `sipd.daemon.checks`.
+``tapfiles/sipd.toml`` describes every option for the operator; a test compares its defaults with the ones here. What
+must hold between two values is in `sipd.daemon.checks`.
 """
 
 from sipd.daemon.sections.accounts import Accounts, AccountStore

@@ -37,7 +37,7 @@ RadiusPlace = Annotated[tuple[str, int], PlainValidator(_radius_place)]
 
 
 class AccountStore(Section):
-    """`[[accounts.stores]]`: where further users are (`sipd.daemon.account_checks`: which options fit which type)."""
+    """``[[accounts.stores]]``: where further users are (`sipd.daemon.account_checks`: which options fit which type)."""
 
     name: Name
     type: Literal["sql", "http", "radius"]
@@ -63,7 +63,7 @@ class AccountStore(Section):
 
 
 class Accounts(Section):
-    """`[accounts]`: users that are not in the file. None without stores."""
+    """``[accounts]``: users that are not in the file. None without stores."""
 
     retry_after: int = Field(default=10, ge=1, le=3600)
     stores: tuple[AccountStore, ...] = Field(default=(), strict=False)

@@ -9,7 +9,7 @@ from sipd.daemon.values import Count, Seconds
 
 
 class Transfers(Section):
-    """`[transfer]`: what becomes of REFER inside of calls (RFC 3515)."""
+    """``[transfer]``: what becomes of REFER inside of calls (RFC 3515)."""
 
     policy: Literal["terminate", "pass", "refuse"] = "terminate"
     timeout: Seconds = 120.0

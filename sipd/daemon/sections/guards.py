@@ -36,7 +36,7 @@ Country = Annotated[str, PlainValidator(_country)]
 
 
 class Scanners(Section):
-    """`[guards.scanners]`: who looks for what is open here."""
+    """``[guards.scanners]``: who looks for what is open here."""
 
     action: Literal["off", "log", "drop", "ban"] = "drop"
     agents: tuple[Agent, ...] = Field(default=KNOWN_SCANNERS, strict=False)
@@ -47,7 +47,7 @@ class Scanners(Section):
 
 
 class Banning(Section):
-    """`[guards.bans]`: for how long a source is not listened to."""
+    """``[guards.bans]``: for how long a source is not listened to."""
 
     duration: Seconds = 600.0
     factor: float = Field(default=4.0, ge=1, le=1000)
@@ -55,7 +55,7 @@ class Banning(Section):
 
 
 class Overload(Section):
-    """`[guards.overload]`: when there is too much to do."""
+    """``[guards.overload]``: when there is too much to do."""
 
     lag: float = Field(default=1.0, ge=0)
     cpu: float = Field(default=0.0, ge=0, le=1)
@@ -63,7 +63,7 @@ class Overload(Section):
 
 
 class Countries(Section):
-    """`[guards.countries]`: calls to where an account never called."""
+    """``[guards.countries]``: calls to where an account never called."""
 
     action: Literal["off", "log", "refuse"] = "off"
     known: tuple[Country, ...] = Field(default=(), strict=False)
@@ -71,7 +71,7 @@ class Countries(Section):
 
 
 class BudgetRule(Section):
-    """`[[guards.budgets]]`: what each account may spend on some numbers."""
+    """``[[guards.budgets]]``: what each account may spend on some numbers."""
 
     name: Name
     prefixes: tuple[Prefix, ...] = Field(default=(), strict=False)
@@ -84,7 +84,7 @@ class BudgetRule(Section):
 
 
 class GuardRules(Section):
-    """`[guards]`: who is listened to, what is too much, and what looks like fraud."""
+    """``[guards]``: who is listened to, what is too much, and what looks like fraud."""
 
     trust: tuple[Network, ...] = Field(default=(), strict=False)
     allow: tuple[Network, ...] = Field(default=(), strict=False)

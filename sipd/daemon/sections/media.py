@@ -20,14 +20,14 @@ from sipd.daemon.values import (
 
 
 class MediaAddress(Section):
-    """`[[media.addresses]]`: where media is received, and what SDP says instead."""
+    """``[[media.addresses]]``: where media is received, and what SDP says instead."""
 
     address: Address
     advertised_address: RoutableAddress | None = None
 
 
 class RtpengineDaemon(Section):
-    """`[[media.rtpengine]]`: where an rtpengine takes commands, and its share of the calls."""
+    """``[[media.rtpengine]]``: where an rtpengine takes commands, and its share of the calls."""
 
     address: Address
     port: Port = 2223
@@ -35,7 +35,7 @@ class RtpengineDaemon(Section):
 
 
 class Media(Section):
-    """`[media]`: the relay of RTP and RTCP."""
+    """``[media]``: the relay of RTP and RTCP."""
 
     relay: bool = True
     addresses: tuple[MediaAddress, ...] = Field(default=(), strict=False)
@@ -66,7 +66,7 @@ class Media(Section):
 
 
 class Recording(Section):
-    """`[recording]`: files of what was said."""
+    """``[recording]``: files of what was said."""
 
     directory: FilePath | None = None
     template: str = "{date}/{time}-{call_id}"

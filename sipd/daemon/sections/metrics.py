@@ -13,7 +13,7 @@ _THIS_MACHINE = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/
 
 
 class Metrics(Section):
-    """`[metrics]`: what Prometheus asks for. Off without the section."""
+    """``[metrics]``: what Prometheus asks for. Off without the section."""
 
     address: Address = "127.0.0.1"
     port: Port = 9464

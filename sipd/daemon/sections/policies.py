@@ -177,7 +177,7 @@ class CodecRuleSection(Section):
 
 
 class Description(Section):
-    """`description` of a policy: what may be said of the session."""
+    """``description`` of a policy: what may be said of the session."""
 
     kinds: tuple[Kind, ...] | None = Field(default=None, strict=False)
     denied_kinds: tuple[Kind, ...] | None = Field(default=None, strict=False)
@@ -191,7 +191,7 @@ class Description(Section):
 
 
 class PolicySection(Section):
-    """`[[policies]]`: what is wanted of a leg, by the name that users, routes and trunks call it."""
+    """``[[policies]]``: what is wanted of a leg, by the name that users, routes and trunks call it."""
 
     name: Name
     preset: PresetName | None = None

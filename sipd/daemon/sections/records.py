@@ -71,7 +71,7 @@ SpoolSize = Annotated[int, Field(ge=1024 * 1024)]
 
 
 class RecordSink(Section):
-    """`[[cdr.sinks]]`: a place that records go to (`sipd.daemon.record_checks`: which options fit which type)."""
+    """``[[cdr.sinks]]``: a place that records go to (`sipd.daemon.record_checks`: which options fit which type)."""
 
     name: SinkName
     type: Literal["jsonl", "csv", "http", "sql", "syslog", "radius"]
@@ -114,7 +114,7 @@ class RecordSink(Section):
 
 
 class Cdr(Section):
-    """`[cdr]`: call records: a file of one JSON object a line, and further places."""
+    """``[cdr]``: call records: a file of one JSON object a line, and further places."""
 
     file: FilePath | None = None
     fsync: Literal["always", "interval", "never"] = "interval"

@@ -28,7 +28,7 @@ from sipd.daemon.values import CodecName, Name, Network, NextHop, Pattern, Refus
 
 
 class RouteCredentials(Section):
-    """`credentials` and `caller_credentials` of a route: what to answer digest challenges of a side with."""
+    """``credentials`` and `caller_credentials` of a route: what to answer digest challenges of a side with."""
 
     username: str = Field(min_length=1)
     password: SecretText
@@ -36,7 +36,7 @@ class RouteCredentials(Section):
 
 
 class Rewriting(Section):
-    """One step of `called` and `calling` of a route: one of these keys, `to` beside `match`."""
+    """One step of ``called`` and ``calling`` of a route: one of these keys, `to` beside `match`."""
 
     strip: Strip | None = None
     prepend: DialText | None = None
@@ -47,7 +47,7 @@ class Rewriting(Section):
 
 
 class RouteRule(Section):
-    """`[[routes]]`: where a call goes that is not for a registered user. The first that matches is taken."""
+    """``[[routes]]``: where a call goes that is not for a registered user. The first that matches is taken."""
 
     name: Name
     user: Pattern | None = None
@@ -99,7 +99,7 @@ class RouteRule(Section):
 
 
 class OpeningHours(Section):
-    """`[[routing.opening_hours]]`: times that routes name."""
+    """``[[routing.opening_hours]]``: times that routes name."""
 
     name: Name
     zone: Zone
@@ -108,7 +108,7 @@ class OpeningHours(Section):
 
 
 class Routing(Section):
-    """`[routing]`: what all routes have in common."""
+    """``[routing]``: what all routes have in common."""
 
     emergency: tuple[DialText, ...] = Field(default=(), strict=False)
     country_code: CountryCode | None = None

@@ -39,7 +39,7 @@ FieldName = Annotated[str, PlainValidator(_field_name)]
 
 
 class RoutingHttp(Section):
-    """`[routing.http]`: a service that is asked where calls go (docs/routing-http.md). None without the section."""
+    """``[routing.http]``: a service that is asked where calls go (docs/routing-http.md). None without the section."""
 
     url: ServiceUrl
     token: SecretText | None = None

@@ -14,17 +14,19 @@ from sipd.daemon.values import (
     Host,
     Name,
     NameServer,
+    Origin,
     Port,
     ReadableFile,
     Seconds,
     SecretText,
     TransportName,
+    UrlPath,
     UsablePort,
 )
 
 
 class Listen(Section):
-    """`[[listen]]`: one listening point."""
+    """``[[listen]]``: one listening point."""
 
     name: Name
     transport: TransportName
@@ -39,6 +41,8 @@ class Listen(Section):
     self_signed: bool = False
     ca: ReadableFile | None = None
     client_verification: Literal["none", "optional", "required"] = "none"
+    path: UrlPath | None = None
+    origins: tuple[Origin, ...] = Field(default=(), strict=False)
 
     @property
     def bound_port(self) -> int:
@@ -47,7 +51,7 @@ class Listen(Section):
 
 
 class Tls(Section):
-    """`[tls]`: connections that sipd makes; each shows the certificate of a listening point."""
+    """``[tls]``: connections that sipd makes; each shows the certificate of a listening point."""
 
     verify: bool = True
     ca: ReadableFile | None = None
@@ -55,7 +59,7 @@ class Tls(Section):
 
 
 class Dns(Section):
-    """`[dns]`: from the host of a URI to servers (RFC 3263), and what becomes of servers that fail."""
+    """``[dns]``: from the host of a URI to servers (RFC 3263), and what becomes of servers that fail."""
 
     lookup: Literal["dns", "system"] = "dns"
     servers: tuple[NameServer, ...] = Field(default=(), strict=False)
@@ -69,7 +73,7 @@ class Dns(Section):
 
 
 class Timers(Section):
-    """`[timers]`: RFC 3261 section 17, table 4; how long phones ring; session timers (RFC 4028)."""
+    """``[timers]``: RFC 3261 section 17, table 4; how long phones ring; session timers (RFC 4028)."""
 
     t1: Seconds = 0.5
     t2: Seconds = 4.0
@@ -81,7 +85,7 @@ class Timers(Section):
 
 
 class Limits(Section):
-    """`[limits]`: every bound. What happens at each is in `tapfiles/sipd.toml`."""
+    """``[limits]``: every bound. What happens at each is in ``tapfiles/sipd.toml``."""
 
     head_size_octets: int = Field(default=65536, ge=4096, le=1 << 20)
     body_size_octets: int = Field(default=65536, ge=4096, le=1 << 24)
@@ -109,7 +113,7 @@ class Limits(Section):
 
 
 class Nat(Section):
-    """`[nat]`: what is done so that phones behind NAT can be called."""
+    """``[nat]``: what is done so that phones behind NAT can be called."""
 
     keepalive: Literal["options", "crlf", "off"] = "options"
     interval: float = Field(default=25.0, ge=5)
@@ -118,7 +122,7 @@ class Nat(Section):
 
 
 class Capture(Section):
-    """`[capture]`: every message, for Wireshark. Off without the section."""
+    """``[capture]``: every message, for Wireshark. Off without the section."""
 
     file: FilePath
     size_octets: int = Field(default=100_000_000, ge=65536)

@@ -23,7 +23,7 @@ from sipd.daemon.values import CodecName, Count, Host, Name, Network, Seconds, S
 
 
 class TrunkRegistration(Section):
-    """`[trunks.registration]`: what sipd registers at a trunk, and where."""
+    """``[trunks.registration]``: what sipd registers at a trunk, and where."""
 
     aor: AddressOfRecord
     registrars: tuple[ServerUri, ...] = Field(default=(), strict=False)
@@ -40,7 +40,7 @@ class TrunkRegistration(Section):
 
 
 class TrunkHealth(Section):
-    """`[trunks.health]`: how it is found out which servers of a trunk are up."""
+    """``[trunks.health]``: how it is found out which servers of a trunk are up."""
 
     interval: float = Field(default=30.0, ge=0)
     failures: Count = 3
@@ -50,7 +50,7 @@ class TrunkHealth(Section):
 
 
 class TrunkSection(Section):
-    """`[[trunks]]`: a carrier, another exchange, a gateway."""
+    """``[[trunks]]``: a carrier, another exchange, a gateway."""
 
     name: Name
     servers: tuple[ServerEntry, ...] = Field(default=(), strict=False)

@@ -23,7 +23,7 @@ DigestAlgorithm = Literal["SHA-512-256", "SHA-256", "MD5"]
 
 
 class User(Section):
-    """`[[users]]`: who may register and call."""
+    """``[[users]]``: who may register and call."""
 
     name: Name
     password: SecretText | None = None
@@ -41,7 +41,7 @@ class User(Section):
 
 
 class Registrar(Section):
-    """`[registrar]`: bindings (RFC 3261 section 10.3)."""
+    """``[registrar]``: bindings (RFC 3261 section 10.3)."""
 
     database: SecretText | None = None
     minimum_expires: int = Field(default=60, ge=1, le=3600)
@@ -51,7 +51,7 @@ class Registrar(Section):
 
 
 class Authentication(Section):
-    """`[authentication]`: digest as a server (RFC 7616, RFC 8760)."""
+    """``[authentication]``: digest as a server (RFC 7616, RFC 8760)."""
 
     realm: Realm | None = None
     algorithms: tuple[DigestAlgorithm, ...] = Field(
@@ -61,7 +61,7 @@ class Authentication(Section):
 
 
 class CallerIdentity(Section):
-    """`[identity]`: who is believed, and what others are told of who calls (RFC 3323, RFC 3325, RFC 7044)."""
+    """``[identity]``: who is believed, and what others are told of who calls (RFC 3323, RFC 3325, RFC 7044)."""
 
     trust: tuple[Network, ...] = Field(default=(), strict=False)
     form: Literal["pai", "rpid", "both"] = "pai"
@@ -71,7 +71,7 @@ class CallerIdentity(Section):
 
 
 class Subscriptions(Section):
-    """`[subscriptions]`: who may watch whom, and publish what (RFC 6665, RFC 3903)."""
+    """``[subscriptions]``: who may watch whom, and publish what (RFC 6665, RFC 3903)."""
 
     watching: Literal["users", "own"] = "users"
     watchers: dict[Name, Annotated[tuple[Name, ...], Field(strict=False)]] | None = None

@@ -24,7 +24,7 @@ from sipd.sip.locate import is_numeric
 
 
 class Logging(Section):
-    """`[logging]`: what the daemon says."""
+    """``[logging]``: what the daemon says."""
 
     level: Literal["debug", "info", "warn", "error", "critical"] = "info"
     format: Literal["text", "json"] = "text"

@@ -1,1 +1,1 @@
-"""The telephone of the command line: what `sipd phone` does once its options are read."""
+"""The telephone of the command line: what ``sipd phone`` does once its options are read."""

@@ -1,4 +1,4 @@
-"""`sipd phone answer`: takes the calls that come, or refuses them."""
+"""``sipd phone answer``: takes the calls that come, or refuses them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class AnswerWanted:
 
 
 async def answer(desk: Desk, wanted: AnswerWanted) -> int:
-    """Take calls until `q` is typed, or until one is over if only one is wanted; give the exit status.
+    """Take calls until ``q`` is typed, or until one is over if only one is wanted; give the exit status.
 
     Raises:
         LocalError: the line cannot be opened.

@@ -1,4 +1,4 @@
-"""`sipd phone message` and `sipd phone options`: one request, and its answer."""
+"""``sipd phone message`` and ``sipd phone options``: one request, and its answer."""
 
 from __future__ import annotations
 

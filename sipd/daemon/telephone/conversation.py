@@ -94,7 +94,7 @@ class Conversation:
         self._successors.append((other, successor))
 
     def find(self, call: Call) -> Conversation | None:
-        """Give what is done in that call: this, or what goes on elsewhere; `None` if it is neither."""
+        """Give what is done in that call: this, or what goes on elsewhere; ``None`` if it is neither."""
         if call is self._call:
             return self
         found = (other.find(call) for other, _ in self._successors)

@@ -1,4 +1,4 @@
-"""`sipd phone dial`: calls somebody, and says how that went."""
+"""``sipd phone dial``: calls somebody, and says how that went."""
 
 from __future__ import annotations
 

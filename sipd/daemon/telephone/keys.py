@@ -36,7 +36,7 @@ class Keys:
 
     Attributes:
         calls: those that are up, the oldest first.
-        on_hang_up: called for `h` and `q` where no call is up: gives up one that rings.
+        on_hang_up: called for ``h`` and ``q`` where no call is up: gives up one that rings.
     """
 
     def __init__(self, screen: Screen) -> None:
@@ -48,11 +48,11 @@ class Keys:
 
     @property
     def has_quit(self) -> bool:
-        """Whether `q` was typed."""
+        """Whether ``q`` was typed."""
         return self._has_quit
 
     def when_quit(self) -> Deferred[None]:
-        """Give a Deferred that fires when `q` is typed, or was. It can be cancelled."""
+        """Give a Deferred that fires when ``q`` is typed, or was. It can be cancelled."""
         if self._has_quit:
             return succeed(None)
         waiting: Deferred[None] = Deferred(self._waiting.remove)
@@ -123,7 +123,7 @@ class Keyboard:
 
     @classmethod
     def attach(cls, reactor: Any, typed: Callable[[str], object]) -> Keyboard | None:
-        """Read from now on; `None` where there is nothing to read, or the terminal is another job's."""
+        """Read from now on; ``None`` where there is nothing to read, or the terminal is another job's."""
         try:
             descriptor = sys.stdin.fileno()
             if os.isatty(descriptor) and os.tcgetpgrp(descriptor) != os.getpgrp():
@@ -135,15 +135,15 @@ class Keyboard:
         return keyboard
 
     def fileno(self) -> int:
-        """See `IReadDescriptor`."""
+        """See ``IReadDescriptor``."""
         return self._descriptor
 
     def logPrefix(self) -> str:
-        """See `IReadDescriptor`."""
+        """See ``IReadDescriptor``."""
         return "keyboard"
 
     def doRead(self) -> None:
-        """See `IReadDescriptor`."""
+        """See ``IReadDescriptor``."""
         try:
             data = os.read(self._descriptor, _LONGEST)
         except (BlockingIOError, InterruptedError):
@@ -159,7 +159,7 @@ class Keyboard:
             self._typed(line.decode("utf-8", "replace"))
 
     def connectionLost(self, reason: Failure) -> None:
-        """See `IReadDescriptor`."""
+        """See ``IReadDescriptor``."""
         self.detach()
 
     def detach(self) -> None:

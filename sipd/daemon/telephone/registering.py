@@ -1,4 +1,4 @@
-"""`sipd phone register`: registers, and stays so."""
+"""``sipd phone register``: registers, and stays so."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class RegisterWanted:
 
 
 async def stay_registered(desk: Desk, wanted: RegisterWanted) -> int:
-    """Register until `q` is typed, or just once, or remove every binding; give the exit status.
+    """Register until ``q`` is typed, or just once, or remove every binding; give the exit status.
 
     Raises:
         LocalError: the line cannot be opened.

@@ -40,9 +40,9 @@ class LineWanted:
     """The line that a command needs.
 
     Args:
-        account: who it is, or `None`.
+        account: who it is, or ``None``.
         listen: where; empty for any ports of what is needed.
-        transport: for URIs that name none, or `None`.
+        transport: for URIs that name none, or ``None``.
         tls: certificates and authorities.
         audio: what its calls can.
         name: for User-Agent.
@@ -64,16 +64,16 @@ class Talk:
 
     Args:
         play: a file or a tone; empty for silence.
-        times: how often; `None` for ever.
+        times: how often; ``None`` for ever.
         record: a file; empty for none.
         records_both: whether what is said is recorded, too.
         echoes: whether what is heard is sent back.
         digits: to be said.
         digits_by: how.
-        hold_after: when the other side is put on hold; `None` for not at all.
+        hold_after: when the other side is put on hold; ``None`` for not at all.
         transfer_to: whom the other side is sent to; empty for nobody.
         transfer_after: when.
-        hangup_after: when it is hung up; `None` for not at all.
+        hangup_after: when it is hung up; ``None`` for not at all.
         hangs_up_when_done: whether it is hung up when everything is played and said.
         follows: whether a transfer that the other side asks for is done.
     """

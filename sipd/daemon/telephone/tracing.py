@@ -30,7 +30,7 @@ class Trace:
         screen: takes the lines.
         draws: whether each message is drawn as one line.
         shows_whole: whether all of it follows.
-        saved: takes each message as a packet, or `None`.
+        saved: takes each message as a packet, or ``None``.
         shows_secrets: whether nothing is covered.
     """
 

@@ -24,7 +24,7 @@ NO_PAYLOAD_TYPE = 0xFF
 #: Payload types of one flow that can be left to user space.
 UPWARD_LIMIT = 4
 
-#: Addresses (IPv4 as `::ffff:a.b.c.d`), ports as in the packet, version of IP.
+#: Addresses (IPv4 as ``::ffff:a.b.c.d``), ports as in the packet, version of IP.
 _KEY = struct.Struct("<16s16sHHI")
 KEY_SIZE = _KEY.size
 
@@ -86,7 +86,7 @@ class Flow:
         destination: our socket that it sends to.
         new_source: our socket from which the other party shall see it come.
         new_destination: the other party.
-        payload_type: the only one to forward; `None` for any.
+        payload_type: the only one to forward; ``None`` for any.
         upward_payload_types: those that user space wants to see itself, at most 4 (such as telephone-event).
         forwards_rtcp: whether RTCP that is multiplexed with RTP (RFC 5761) is forwarded; if not, user space gets it.
         tick_nanoseconds: the length of one unit of the RTP timestamp, at most 1,000,000; 0 to compute no jitter.
@@ -114,8 +114,8 @@ class FlowCounters:
     Args:
         packets: how many.
         size_octets: their size without the headers of UDP and below.
-        last_seen: when the last one came, on the clock of `time.monotonic`; `None` if none did.
-        ssrc: of the last one; `None` if none came.
+        last_seen: when the last one came, on the clock of ``time.monotonic``; ``None`` if none did.
+        ssrc: of the last one; ``None`` if none came.
         ssrc_changes: how often it was another one than before.
         lost: sequence numbers that were left out; those that came after all count as late, too.
         late: packets that came after one with a higher sequence number, or twice.

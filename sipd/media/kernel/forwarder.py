@@ -107,7 +107,7 @@ class KernelForwarder:
     def add(self, flow: Flow) -> None:
         """Forward a flow from now on. One with the same key is replaced, and its counters begin anew.
 
-        The interface is that of the present route to `new_destination`; after a change of routes, add the flow again.
+        The interface is that of the present route to ``new_destination``; after a change of routes, add the flow again.
 
         Raises:
             MediaEngineError: the flow cannot be forwarded by the kernel, or there is no room. Nothing has changed.
@@ -127,7 +127,7 @@ class KernelForwarder:
         self._flows.add(key)
 
     def counters(self, key: FlowKey) -> FlowCounters | None:
-        """Give what was counted of a flow, or `None` if there is no such flow.
+        """Give what was counted of a flow, or ``None`` if there is no such flow.
 
         Packets that are being forwarded at this moment may be counted in part.
         """
@@ -138,7 +138,7 @@ class KernelForwarder:
         return None if value is None else unpack_counters(value)
 
     def remove(self, key: FlowKey) -> FlowCounters | None:
-        """Forward a flow no more, and give what was counted of it, or `None` if there is no such flow."""
+        """Forward a flow no more, and give what was counted of it, or ``None`` if there is no such flow."""
         packed = _pack_key(key)
         if packed not in self._flows:
             return None
@@ -159,7 +159,7 @@ class KernelForwarder:
 
 
 def explain_unavailable() -> str | None:
-    """Say in one line why RTP cannot be forwarded by the kernel here, or give `None` if it can be.
+    """Say in one line why RTP cannot be forwarded by the kernel here, or give ``None`` if it can be.
 
     It tries, and leaves nothing behind.
     """
@@ -184,7 +184,7 @@ def _explain_platform() -> str | None:
 
 
 def _pack_key(key: FlowKey) -> bytes | None:
-    """Give the octets of a key; `None` for what can be the key of no flow."""
+    """Give the octets of a key; ``None`` for what can be the key of no flow."""
     try:
         return pack_key(key)
     except ValueError:

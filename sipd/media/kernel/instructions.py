@@ -125,7 +125,7 @@ Operand: TypeAlias = Register | int
 
 
 def compute(operation: Operation, destination: Register, operand: Operand = 0) -> Instruction:
-    """Compute with 64 bits; an `operand` that is a number is 32 bits, signed."""
+    """Compute with 64 bits; an ``operand`` that is a number is 32 bits, signed."""
     return _with_operand(_COMPUTE | operation, destination, operand)
 
 
@@ -155,7 +155,7 @@ def load_map(destination: Register, descriptor: int) -> Instruction:
 
 
 def store(size: Size, base: Register, offset: int, operand: Operand) -> Instruction:
-    """Store to memory; an `operand` that is a number is 32 bits, signed."""
+    """Store to memory; an ``operand`` that is a number is 32 bits, signed."""
     if isinstance(operand, Register):
         return Instruction(opcode=_STORE | size, destination=base, source=operand, offset=offset)
     return Instruction(opcode=_STORE_IMMEDIATE | size, destination=base, offset=offset, immediate=operand)

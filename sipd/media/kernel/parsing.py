@@ -54,7 +54,7 @@ class Helper(IntEnum):
 
 
 class Context(IntEnum):
-    """Where things are in `struct __sk_buff`."""
+    """Where things are in ``struct __sk_buff``."""
 
     LENGTH = 0
     PACKET_TYPE = 4
@@ -125,7 +125,7 @@ IPV6 = Layout(version=6, protocol=0xDD86, header=40, hops=7, next_header=6, addr
 
 
 def parse() -> list[Part]:
-    """Read the packet; go on at `find` if it may be RTP for us, else at `up`."""
+    """Read the packet; go on at ``find`` if it may be RTP for us, else at ``up``."""
     return [
         *_choose(),
         *_parse(IPV4, _parse_ipv4_header(), _copy_ipv4_addresses()),
@@ -224,7 +224,7 @@ def _parse_ipv6_header() -> list[Part]:
 
 
 def _copy_ipv4_addresses() -> list[Part]:
-    """Write both addresses to the key as `::ffff:a.b.c.d`."""
+    """Write both addresses to the key as ``::ffff:a.b.c.d``."""
     parts: list[Part] = []
     for place, offset in ((KeyField.SOURCE, 0), (KeyField.DESTINATION, 4)):
         parts += [

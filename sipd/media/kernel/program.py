@@ -250,7 +250,7 @@ def _increase(field: Field, by: Register | int) -> list[Part]:
 
 
 def _compute_jitter() -> list[Part]:
-    """J += |D| - J/16, with J in sixteenths (RFC 3550 appendix A.8). R3: the time before. R4: the RTP timestamp."""
+    """``J += |D| - J/16``, with J in sixteenths (RFC 3550 appendix A.8). R3: the time before. R4: the RTP timestamp."""
     return [
         Label("jitter"),
         load(WORD, R0, ENTRY, Field.TICK),

@@ -122,7 +122,7 @@ def interface_index(name: str) -> int:
 
 
 def interface_kind(name: str) -> int:
-    """Give the kind of an interface: an `InterfaceKind`, or another number (ARPHRD_...)."""
+    """Give the kind of an interface: an `InterfaceKind`, or another number (``ARPHRD_...``)."""
     (kind,) = struct.unpack_from("=H", _request(_SIOCGIFHWADDR, name), _INTERFACE_NAME_SIZE)
     return int(kind)
 

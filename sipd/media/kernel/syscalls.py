@@ -1,7 +1,7 @@
 """bpf(2) by ctypes: maps, programs, links (Linux 6.6 or newer).
 
 Each method raises `MediaEngineError` with one line that says what could not be done and why. Descriptors are closed
-by `os.close`; what no process has a descriptor of is gone.
+by ``os.close``; what no process has a descriptor of is gone.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import NoReturn
 
 from sipd.errors import MediaEngineError
 
-#: The number of bpf(2) by `platform.machine()`: the C library has no function of that name.
+#: The number of bpf(2) by ``platform.machine()``: the C library has no function of that name.
 _NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "loongarch64": 280, "i686": 357, "armv7l": 386}
 
-#: More than every form of `union bpf_attr` used here; what follows the known fields has to be zeros.
+#: More than every form of ``union bpf_attr`` used here; what follows the known fields has to be zeros.
 _ATTRIBUTES_SIZE = 128
 
 _MAP_TYPE_HASH = 1
@@ -78,7 +78,7 @@ class SystemCall:
         return self._fetch(_Command.MAP_LOOKUP_AND_DELETE_ELEM, map_descriptor, key, value_size_octets)
 
     def keys(self, map_descriptor: int, key_size_octets: int, limit: int) -> list[bytes]:
-        """Give the keys of all entries, in no order; at most `limit`."""
+        """Give the keys of all entries, in no order; at most ``limit``."""
         found: list[bytes] = []
         current: ctypes.Array[ctypes.c_char] | None = None
         while len(found) < limit:
@@ -129,7 +129,7 @@ class SystemCall:
         return int(struct.unpack_from("<I", attributes.raw, 24)[0])
 
     def explain_unsupported(self) -> str | None:
-        """Say in one line why there is no TCX here, or give `None`. Changes nothing.
+        """Say in one line why there is no TCX here, or give ``None``. Changes nothing.
 
         A link to an interface that cannot exist is refused because of the interface where there is TCX, and because of
         the kind of the link where there is none.
@@ -148,7 +148,7 @@ class SystemCall:
         return None
 
     def _fetch(self, command: _Command, map_descriptor: int, key: bytes, value_size_octets: int) -> bytes | None:
-        """Look an entry up; `None` if there is none."""
+        """Look an entry up; ``None`` if there is none."""
         octets = ctypes.create_string_buffer(key, len(key))
         value = ctypes.create_string_buffer(value_size_octets)
         attributes = _element(map_descriptor, octets, value)

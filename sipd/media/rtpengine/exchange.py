@@ -26,11 +26,11 @@ from sipd.sdp.description import (
 from sipd.sdp.offer_answer import reject_stream
 from sipd.sdp.streams import Slots
 
-#: For each media line of a description its place; `None` if it is not relayed.
+#: For each media line of a description its place; ``None`` if it is not relayed.
 Places = tuple[int | None, ...]
 
 _NOWHERE = Connection(address_type=AddressType.IP4, host="0.0.0.0")
-#: An `o=` line for a description that lacks it.
+#: An ``o=`` line for a description that lacks it.
 _NOBODY = "- 0 0 IN IP4 0.0.0.0"
 #: Attributes that exchange keys (RFC 4568, RFC 8122): a relay that decrypts has its own.
 _KEYS = ("crypto", "fingerprint")
@@ -242,7 +242,7 @@ def _take_addresses(
 def _take_lines(
     result: SessionDescription, description: SessionDescription, given: Sequence[MediaDescription | None]
 ) -> SessionDescription:
-    """Put what the daemon wrote into the order of the description; `o=` is not its own."""
+    """Put what the daemon wrote into the order of the description; ``o=`` is not its own."""
     lines = [reject_stream(own) if line is None else line for own, line in zip(description.media, given, strict=True)]
     taken = SessionDescription(result.text, tuple(lines))
     return taken.without_origin() if description.origin is None else taken.with_origin(description.origin)

@@ -1,8 +1,8 @@
 """Messages of the "ng" control protocol of rtpengine, as datagrams: a cookie, a space, and a JSON object.
 
-The source is the daemon's own documentation (`docs/ng_control_protocol.md` of sipwise/rtpengine). An answer carries the
-cookie of its request, and a daemon that sees a cookie again gives the same answer again without doing anything: so a
-request may be repeated until it is answered, and no cookie may ever be used for two.
+The source is the daemon's own documentation (``docs/ng_control_protocol.md`` of sipwise/rtpengine). An answer carries
+the cookie of its request, and a daemon that sees a cookie again gives the same answer again without doing anything: so
+a request may be repeated until it is answered, and no cookie may ever be used for two.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class StreamCounters:
     Args:
         tag: of the party.
         index: of the media line, counted from 0.
-        media: the kind: `audio`, ...
-        packets: of RTP; with `a=rtcp-mux` those of RTCP are among them.
+        media: the kind: ``audio``, ...
+        packets: of RTP; with ``a=rtcp-mux`` those of RTCP are among them.
         size_octets: of these.
         rtcp_packets: that came on a port of their own.
         errors: what could not be used, of both.
-        source: where the party is, as `host:port`; empty as long as nothing has come.
+        source: where the party is, as ``host:port``; empty as long as nothing has come.
         ssrc: the synchronization source that came last; 0 if none is known.
     """
 
@@ -62,12 +62,12 @@ def ping() -> Dictionary:
 
 
 def offer(call: str, from_tag: str, to_tag: str, sdp: str, options: Dictionary) -> Dictionary:
-    """Give the request that takes an offer of `from_tag` to `to_tag`."""
+    """Give the request that takes an offer of ``from_tag`` to ``to_tag``."""
     return {**options, "command": "offer", "call-id": call, "from-tag": from_tag, "to-tag": to_tag, "sdp": _text(sdp)}
 
 
 def answer(call: str, from_tag: str, to_tag: str, sdp: str, options: Dictionary) -> Dictionary:
-    """Give the request that takes the answer of `to_tag` to the offer of `from_tag`."""
+    """Give the request that takes the answer of ``to_tag`` to the offer of ``from_tag``."""
     return {**options, "command": "answer", "call-id": call, "from-tag": from_tag, "to-tag": to_tag, "sdp": _text(sdp)}
 
 
@@ -150,7 +150,7 @@ def read_sdp(result: Dictionary) -> str:
 
 
 def read_counters(result: Dictionary) -> list[StreamCounters]:
-    """Give the counters that the answer to `query` or `delete` carries; what cannot be read is left out."""
+    """Give the counters that the answer to `query` or ``delete`` carries; what cannot be read is left out."""
     found: list[StreamCounters] = []
     for tag, party in _items(result.get("tags")):
         for position, medium in enumerate(_list(_entry(party, "medias"))):

@@ -32,12 +32,12 @@ from sipd.sdp.streams import Slots
 
 T = TypeVar("T")
 
-#: The leg that is on the `caller_interface`.
+#: The leg that is on the ``caller_interface``.
 _CALLER = "a"
 #: Offers and answers of one call that wait for their turn.
 _QUEUE_LIMIT = 32
-#: What each offer and answer asks for. Ports stay with a leg (`port-latching`), `o=` and the directions as they are,
-#: and RTCP on the port of RTP is accepted from whoever wants it (RFC 5761), whether the other side does or not.
+#: What each offer and answer asks for. Ports stay with a leg (``port-latching``), ``o=`` and the directions as they
+#: are, and RTCP on the port of RTP is accepted from whoever wants it (RFC 5761), whether the other side does or not.
 _FLAGS = ("trust-address", "port-latching", "original-sendrecv")
 _OPTIONS: Dictionary = {
     "ICE": "remove",
@@ -120,7 +120,7 @@ class RtpengineSession(UnheardDigits):
         """See `IMediaSession`.
 
         Fails with `SdpError`, with `MediaEngineError` if the daemon of the call cannot be used any more, or with
-        `InvalidStateError` if `receiver` has offered nothing to `sender`.
+        `InvalidStateError` if ``receiver`` has offered nothing to ``sender``.
         """
         return self._take_turn(lambda: self._answer(sender, receiver, description))
 

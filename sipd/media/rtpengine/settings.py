@@ -11,7 +11,7 @@ from sipd.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonAddress:
-    """Where a daemon listens for "ng" messages (its `listen-ng`), and how many calls it gets.
+    """Where a daemon listens for "ng" messages (its ``listen-ng``), and how many calls it gets.
 
     Args:
         host: a numeric address, without brackets.
@@ -93,9 +93,9 @@ class RtpengineSettings:
         daemons: at least one.
         client: how they are spoken to.
         flags: that each offer and answer carries besides, as rtpengine names them in `flags`: for transcoding
-            (`codec-transcode-opus`), recording (`record-call`), ... By default a daemon that has learned where media
-            come from believes nobody else.
-        transport_protocol: what a leg is offered that has not spoken yet (`RTP/SAVP`); empty for what was offered.
+            (``codec-transcode-opus``), recording (``record-call``), ... By default a daemon that has learned where
+            media come from believes nobody else.
+        transport_protocol: what a leg is offered that has not spoken yet (``RTP/SAVP``); empty for what was offered.
         caller_interface: name of the daemons' logical interface for the caller; empty for their first one.
         callee_interface: the same for all other legs.
         stream_limit: streams that one description may have; an offer of more fails with `SdpError`.

@@ -1,4 +1,4 @@
-"""`python -m sipd.media.worker`: a worker. sipd starts it, with a connection to itself as descriptor 3."""
+"""``python -m sipd.media.worker``: a worker. sipd starts it, with a connection to itself as descriptor 3."""
 
 from __future__ import annotations
 

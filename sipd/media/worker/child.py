@@ -33,12 +33,12 @@ class Controlled(amp.AMP):
         self._streams = life.streams
 
     def connectionMade(self) -> None:
-        """See `twisted.internet.protocol.Protocol`."""
+        """See ``twisted.internet.protocol.Protocol``."""
         super().connectionMade()
         self._life.controller_came(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """See `twisted.internet.protocol.Protocol`."""
+        """See ``twisted.internet.protocol.Protocol``."""
         super().connectionLost(reason)
         self._life.controller_went(self)
 

@@ -3,15 +3,17 @@
 The controller is a process that does the signalling. It opens streams by their sockets, under numbers that it chooses,
 and says by lists of operations what becomes of them; an operation is a list, its name first:
 
-| operation | its arguments |
-|---|---|
-| `signal` | number, RTP address or null, RTCP address or null, seconds for latching |
-| `connect` | number, number of the other stream or null |
-| `adapt` | number, whether its leg multiplexes, the terms: see `sipd.media.terms.export_terms` |
-| `count` | number |
-| `close` | number |
+===========  ===================================================================================
+operation    its arguments
+===========  ===================================================================================
+``signal``   number, RTP address or null, RTCP address or null, seconds for latching
+``connect``  number, number of the other stream or null
+``adapt``    number, whether its leg multiplexes, the terms: see `sipd.media.terms.export_terms`
+``count``    number
+``close``    number
+===========  ===================================================================================
 
-For each `count` and `close` the answer has an entry: number, counters (`sipd.media.counting`), the two sources, and
+For each ``count`` and ``close`` the answer has an entry: number, counters (`sipd.media.counting`), the two sources, and
 which engine of the worker forwards, itself or the kernel.
 """
 
@@ -35,11 +37,11 @@ class Json(amp.Argument):
     """Any JSON, up to what fits into a box: 65535 octets."""
 
     def toString(self, inObject: object) -> bytes:
-        """See `amp.Argument`."""
+        """See ``amp.Argument``."""
         return json.dumps(inObject, separators=(",", ":")).encode()
 
     def fromString(self, inString: bytes) -> Any:
-        """See `amp.Argument`."""
+        """See ``amp.Argument``."""
         return json.loads(inString)
 
 

@@ -119,7 +119,7 @@ class WorkerEngine(amp.AMP):
             self.do("close", forwarder.number)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """See `twisted.internet.protocol.Protocol`."""
+        """See ``twisted.internet.protocol.Protocol``."""
         self._is_lost = True
         super().connectionLost(reason)
         if self._flushing is not None:

@@ -29,13 +29,13 @@ _LONGEST_PATH = 107
 
 
 class SpawningReactor(MediaReactor, Protocol):
-    """What workers need of a reactor, beside that: parts of `IReactorProcess` and `IReactorSocket`."""
+    """What workers need of a reactor, beside that: parts of ``IReactorProcess`` and ``IReactorSocket``."""
 
     def spawnProcess(self, processProtocol: Any, executable: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N803
-        """See `IReactorProcess`."""
+        """See ``IReactorProcess``."""
 
     def adoptStreamConnection(self, fileDescriptor: int, addressFamily: int, factory: Any) -> object:  # noqa: N802, N803
-        """See `IReactorSocket`."""
+        """See ``IReactorSocket``."""
 
 
 class WorkerPool:
@@ -46,7 +46,7 @@ class WorkerPool:
         count: of workers.
         pause: seconds for which they gather datagrams at most.
         orphan_timeout: seconds for which they go on when this process has ended without closing its calls.
-        directory: where the sockets for controllers that come later are; `None` for none of them.
+        directory: where the sockets for controllers that come later are; ``None`` for none of them.
         kernel: the addresses of media, if the workers are to let the kernel forward what it can; they go on without it
             where it cannot.
         lost: called with the engine of a worker that has ended: its sessions have to go elsewhere.
@@ -96,7 +96,7 @@ class WorkerPool:
             self._start(place)
 
     def choose(self) -> WorkerEngine | None:
-        """Give the worker with the fewest streams; `None` if none runs."""
+        """Give the worker with the fewest streams; ``None`` if none runs."""
         return min(self._engines.values(), key=len, default=None)
 
     def close(self) -> None:

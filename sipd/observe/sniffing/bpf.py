@@ -45,7 +45,7 @@ def port_filter(ports: Ports) -> bytes:
         ports: those of SIP for UDP and TCP, those of RTP for UDP.
 
     Returns:
-        The instructions, 8 octets each, as `SO_ATTACH_FILTER` takes them.
+        The instructions, 8 octets each, as ``SO_ATTACH_FILTER`` takes them.
     """
     return _assemble(list(_program(ports)))
 

@@ -21,7 +21,7 @@ class Call:
         at: when its first message passed.
         caller: the user in From.
         callee: the user in To.
-        invited_at: when the first INVITE passed, or `None`.
+        invited_at: when the first INVITE passed, or ``None``.
         ringing_at: when the first 180 to 189 did.
         answered_at: when the first 2xx to an INVITE did.
         acknowledged_at: when the first ACK after that did.
@@ -47,7 +47,7 @@ class Call:
     is_cut: bool = False
 
     def after(self, at: float | None) -> float | None:
-        """Say how long after the first INVITE that was, in seconds; `None` if one of the two was not seen."""
+        """Say how long after the first INVITE that was, in seconds; ``None`` if one of the two was not seen."""
         return None if at is None or self.invited_at is None else at - self.invited_at
 
     def take(self, sighting: Sighting) -> None:

@@ -37,7 +37,7 @@ class Wanted:
         as_json: one JSON object a line.
         ladders: each call drawn when it is over, other dialogs and transactions at the end.
         summary: counts at the end.
-        count: how many messages; `None` for no end.
+        count: how many messages; ``None`` for no end.
     """
 
     messages: bool = True
@@ -58,7 +58,7 @@ class Display:
         chosen: the filter.
         wanted: how it is shown.
         write: takes the lines, each without its end.
-        save: takes each message, and each packet of RTP, that is shown; `None` if that is not wanted.
+        save: takes each message, and each packet of RTP, that is shown; ``None`` if that is not wanted.
     """
 
     def __init__(self, chosen: Filter, wanted: Wanted, write: Callable[[str], None], save: Save | None = None) -> None:

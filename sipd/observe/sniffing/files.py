@@ -121,7 +121,7 @@ def _read_pcapng(file: BinaryIO) -> Iterator[SavedPacket]:
 
 
 def _read_block(file: BinaryIO, order: str, length: bytes, *, before: int) -> bytes:
-    """Read the rest of a block, of which `before` octets are read; give it without its length at the end."""
+    """Read the rest of a block, of which ``before`` octets are read; give it without its length at the end."""
     (size,) = struct.unpack(f"{order}I", length)
     if not before + 4 <= size <= MAX_RECORD_OCTETS or size % 4:
         raise CaptureFileError("damaged: a block of impossible length")

@@ -29,7 +29,7 @@ class Filter:
         networks: it comes from or goes to an address in one of them. The only condition that RTP has to meet.
         methods: it is a request of one of these methods, or answers one.
         statuses: it is a response with one of these.
-        users: From or To has such a user; `*` stands for any characters.
+        users: From or To has such a user; ``*`` stands for any characters.
         call_id: a part of its Call-ID.
         text: stands in it, upper or lower case.
     """
@@ -70,7 +70,7 @@ class Filter:
 
 
 def parse_methods(text: str) -> frozenset[str]:
-    """Read `INVITE,BYE`, in upper or lower case.
+    """Read ``INVITE,BYE``, in upper or lower case.
 
     Raises:
         ValueError: a part can be no method.
@@ -83,7 +83,7 @@ def parse_methods(text: str) -> frozenset[str]:
 
 
 def parse_statuses(text: str) -> tuple[StatusRange, ...]:
-    """Read `4xx`, `401`, `400-499`, or several of them between commas.
+    """Read ``4xx``, ``401``, ``400-499``, or several of them between commas.
 
     Raises:
         ValueError: a part is none of these.
@@ -102,7 +102,7 @@ def parse_statuses(text: str) -> tuple[StatusRange, ...]:
 
 
 def parse_network(text: str) -> Network:
-    """Read an address, or a network such as `192.0.2.0/24`.
+    """Read an address, or a network such as ``192.0.2.0/24``.
 
     Raises:
         ValueError: it is neither.

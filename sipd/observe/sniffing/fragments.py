@@ -71,7 +71,7 @@ class Reassembler:
             packet: a fragment, or a whole one.
 
         Returns:
-            A whole packet: that one, or what it completes; else `None`.
+            A whole packet: that one, or what it completes; else ``None``.
         """
         fragment = packet.fragment
         if fragment is None:

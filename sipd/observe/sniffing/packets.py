@@ -73,7 +73,7 @@ class IpPacket:
         destination: the one that it goes to.
         protocol: what is in it, such as `UDP`.
         payload: without padding of the link.
-        fragment: `None` if it is whole.
+        fragment: ``None`` if it is whole.
     """
 
     source: str
@@ -91,7 +91,7 @@ def parse_packet(link: Link, data: bytes) -> IpPacket | None:
         data: its octets; may be cut by the capture, and payload is then what is there.
 
     Returns:
-        What IP has in it, or `None` if it is no IP.
+        What IP has in it, or ``None`` if it is no IP.
 
     Raises:
         PacketError: a header is cut off or impossible.

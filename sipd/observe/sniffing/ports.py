@@ -20,7 +20,7 @@ class Ports:
 
     Args:
         sip: of UDP and TCP, at most `MAX_RANGES`.
-        rtp: of UDP; `None` if RTP is not watched.
+        rtp: of UDP; ``None`` if RTP is not watched.
     """
 
     sip: tuple[PortRange, ...] = ((5060, 5060),)
@@ -39,7 +39,7 @@ class Ports:
 
 
 def parse_range(text: str) -> PortRange:
-    """Read `5060`, or `10000-20000`.
+    """Read ``5060``, or ``10000-20000``.
 
     Raises:
         ValueError: it is neither.
@@ -54,7 +54,7 @@ def parse_range(text: str) -> PortRange:
 
 
 def parse_ranges(text: str) -> tuple[PortRange, ...]:
-    """Read `5060,5080-5090`.
+    """Read ``5060,5080-5090``.
 
     Raises:
         ValueError: a part is no port and no range, or there are more than `MAX_RANGES`.

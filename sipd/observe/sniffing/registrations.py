@@ -20,12 +20,12 @@ class Registration:
     """How the registration of one address of record stands.
 
     Args:
-        user: the address of record, `user@domain`.
-        state: `asked`, `challenged`, `registered`, `unregistered` or `refused`.
+        user: the address of record, ``user@domain``.
+        state: ``asked``, ``challenged``, ``registered``, ``unregistered`` or ``refused``.
         at: since when, or when that was last confirmed; seconds since 1970.
-        status: the last response, or `None`.
+        status: the last response, or ``None``.
         contacts: the URIs that are registered, 10 at most.
-        expires: seconds until the first of them expires, counted from `at`; `None` where nothing says so.
+        expires: seconds until the first of them expires, counted from `at`; ``None`` where nothing says so.
     """
 
     user: str

@@ -29,12 +29,12 @@ class Sighting:
         destination: where to.
         transport: `UDP` or `TCP`.
         data: its octets; secrets are covered, unless it was asked for them.
-        message: what it says, of `data`; `None` if it is malformed.
+        message: what it says, of `data`; ``None`` if it is malformed.
         fault: what is wrong with it, if it is malformed.
         method: of a request, and of what a response answers; empty if nobody can tell.
         call_id: the Call-ID; empty where it is missing or malformed.
-        caller: From, or `None`.
-        callee: To, or `None`.
+        caller: From, or ``None``.
+        callee: To, or ``None``.
     """
 
     at: float
@@ -51,12 +51,12 @@ class Sighting:
 
     @property
     def status(self) -> int | None:
-        """The status of a response; `None` for what is none."""
+        """The status of a response; ``None`` for what is none."""
         return self.message.status if isinstance(self.message, Response) else None
 
     @property
     def cseq(self) -> int | None:
-        """The number in CSeq, or `None`."""
+        """The number in CSeq, or ``None``."""
         return _number(self.message) if self.message is not None else None
 
     @property
@@ -127,7 +127,7 @@ def sight(
         hide: covers the secrets in it; nothing that is shown is read from what it was before.
 
     Returns:
-        The message, also if it is malformed; `None` if it does not even look like SIP.
+        The message, also if it is malformed; ``None`` if it does not even look like SIP.
     """
     if not _LIKE_SIP.match(data):
         return None
@@ -159,7 +159,7 @@ def sight(
 
 
 def user_of(address: NameAddr | None) -> str:
-    """Give the user of an address, or what it has instead: the host of a domain, the number of `tel`, all of others."""
+    """Give the user of an address, or what it has instead: the host of a domain, a ``tel`` number, all of others."""
     if address is None:
         return ""
     uri = address.uri

@@ -1,4 +1,4 @@
-"""Packets of this machine's interfaces as they pass: an `AF_PACKET` socket of Linux (packet(7)), on the reactor."""
+"""Packets of this machine's interfaces as they pass: an ``AF_PACKET`` socket of Linux (packet(7)), on the reactor."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Wire:
     """Reads the packets of one interface, or of all of them, that have one of some ports.
 
     Args:
-        interface: its name, or `any`; may be read.
+        interface: its name, or ``any``; may be read.
         ports: which packets; the kernel passes over the others.
         seconds: tells the wall clock's time, where the kernel does not say when a packet came.
         receive: is given each packet.
@@ -89,22 +89,22 @@ class Wire:
         return int(dropped)
 
     def fileno(self) -> int:
-        """See `IReadDescriptor`."""
+        """See ``IReadDescriptor``."""
         return self._socket.fileno()
 
     def logPrefix(self) -> str:
-        """See `IReadDescriptor`."""
+        """See ``IReadDescriptor``."""
         return "wire"
 
     def connectionLost(self, reason: Failure) -> None:
-        """See `IReadDescriptor`. The reactor ends, or what takes the packets failed."""
+        """See ``IReadDescriptor``. The reactor ends, or what takes the packets failed."""
         self._reactor = None
         if not reason.check(ConnectionLost):
             self.close()
             self._ended(SniffingError(f"{self.interface}: {reason.getErrorMessage()}"))
 
     def doRead(self) -> None:
-        """See `IReadDescriptor`."""
+        """See ``IReadDescriptor``."""
         for _ in range(_PACKETS_AT_ONCE):
             if self._reactor is None:
                 return
