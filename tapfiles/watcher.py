@@ -17,7 +17,8 @@ from sipd.ua import Account, Phone
 async def watch(phone: Phone, friend: str) -> None:
     """Say how one friend is each time that it changes."""
     async for notified in phone.subscribe(friend, "presence", accept=["application/pidf+xml"]):
-        print(friend, "is", "there" if Presence.parse(notified.body).is_open else "away", flush=True)
+        is_there = bool(notified.body) and Presence.parse(notified.body).is_open
+        print(friend, "is", "there" if is_there else "away", flush=True)
 
 
 async def main(reactor: Any, uri: str, proxy: str, *friends: str, listen: str = "udp:0.0.0.0:0") -> None:

@@ -27,11 +27,11 @@ from sipd.sip.uri import SipUri, Uri
 from sipd.transport.tls import TlsSettings
 from sipd.ua.core import UserAgent
 from sipd.ua.fetching import fetch
-from sipd.ua.messaging import MessageAnswer, MessageInbox, MessageRequest, ReceivedMessage, send_message
+from sipd.ua.messaging import PLAIN_TEXT, MessageAnswer, MessageInbox, MessageRequest, ReceivedMessage, send_message
 from sipd.ua.notices import Notified
 from sipd.ua.outside import Place, Way
 from sipd.ua.publishing import Publication, PublicationSettings
-from sipd.ua.registering import RegistrationSettings
+from sipd.ua.registering import RegistrationEvent, RegistrationSettings, Watcher
 from sipd.ua.registration import Registration
 from sipd.ua.settings import AgentSettings
 from sipd.ua.stack import Layers, ListenSpec, make_agent, open_layers
@@ -66,6 +66,10 @@ class Line(Service):
     Attributes:
         on_message: decides about each MESSAGE that comes outside of calls (`sipd.ua.messaging`); without it they are
             answered with 405.
+        message_types: of body that messages may have, in lower case; others are answered with 415. Holds from the next
+            start on.
+        on_registration: told of each event of the registration (`sipd.ua.registering`): granted, refreshed, refused,
+            expired, ended. Returns soon and does not raise.
         registration: of its account, once there is one.
         log: says what the phone and its calls have to say.
     """
@@ -92,6 +96,8 @@ class Line(Service):
         self.log = log if log is not None else Logger(namespace="sipd.phone", source=self)
         self.account = account
         self.on_message: MessageHook | None = None
+        self.message_types = frozenset((PLAIN_TEXT,))
+        self.on_registration: Watcher | None = None
         self.registration: Registration | None = None
         self._listen = [listen] if isinstance(listen, str | ListenSpec | ListeningPoint) else list(listen)
         self._name = name
@@ -142,7 +148,7 @@ class Line(Service):
         )
         self._layers = layers
         self._agent = agent = make_agent(layers, settings)
-        self._inbox = agent.handlers["MESSAGE"] = MessageInbox(agent, self._message_came)
+        self._inbox = agent.handlers["MESSAGE"] = MessageInbox(agent, self._message_came, accepted=self.message_types)
         self.agent_made(agent)
         super().startService()
         if self.account is not None and self.account.register:
@@ -335,9 +341,13 @@ class Line(Service):
             timing=RegistrationTiming(expires=account.expires),
             headers=tuple(pairs(account.headers)),
         )
-        self.registration = registration = Registration(self.agent, settings)
+        self.registration = registration = Registration(self.agent, settings, self._registration_event)
         registration.start()
         return registration
+
+    def _registration_event(self, event: RegistrationEvent) -> None:
+        if self.on_registration is not None:
+            self.on_registration(event)
 
     def _required(self, account: Account | None) -> Account:
         found = account or self.account

@@ -10,7 +10,15 @@ from sipd.phone.account import Account
 from sipd.phone.ended import EndedBy
 from sipd.phone.phone import Phone
 from sipd.testing.stack import SimulatedServer, sent_messages
-from sipd.ua.registering import RegistrationRefusedError
+from sipd.ua.registering import (
+    Expired,
+    Failed,
+    Refreshed,
+    Registered,
+    RegistrationEvent,
+    RegistrationRefusedError,
+    Unregistered,
+)
 from tests.phone.support import ALICE, BOB, SERVER, PhoneCase, answering
 
 
@@ -144,6 +152,30 @@ class RegistrationTests(AccountCase):
         self.assertEqual(str(phone.identity), "<sip:phone@192.0.2.7:5060>")
 
 
+class ToldTests(AccountCase):
+    """What an application is told of a registration."""
+
+    def test_events(self) -> None:
+        """It hears when it is granted, refreshed, lost and ended."""
+        bob = self.user(BOB, "bob", "hidden")
+        events: list[RegistrationEvent] = []
+        bob.on_registration = events.append
+        bob.register()
+        self.clock.advance(1200.0)
+        self.network.partition([BOB])
+        self.clock.advance(2400.0)
+        self.network.heal()
+        bob.network_changed()
+        self.clock.advance(1.0)
+        bob.stopService()
+        self.clock.advance(1.0)
+        kinds = [type(event) for event in events]
+        self.assertEqual(
+            [kind for kind in kinds if kind is not Failed], [Registered, Refreshed, Expired, Registered, Unregistered]
+        )
+        self.assertIn(Failed, kinds)
+
+
 class OutsideTests(AccountCase):
     """Requests outside of calls."""
 
@@ -153,6 +185,24 @@ class OutsideTests(AccountCase):
         asking = alice.options("sip:example.com")
         self.clock.advance(1.0)
         self.assertIn("INVITE", self.successResultOf(asking).headers.get("Allow") or "")
+
+    def test_types_of_messages(self) -> None:
+        """Messages may have other bodies than plain text where the application says so."""
+        bob = self.user(BOB, "bob", "hidden", register=True)
+        alice = self.user(ALICE, "alice", "secret")
+        self.clock.advance(1.0)
+        bodies: list[bytes] = []
+        bob.on_message = lambda message: bodies.append(message.body)
+        for types, status in ((bob.message_types, 415), (frozenset(("text/xml",)), 200)):
+            bob.stopService()
+            self.clock.advance(5.0)
+            bob.message_types = types
+            bob.startService()
+            self.clock.advance(1.0)
+            asking = alice.request("MESSAGE", "bob", {"Content-Type": "text/xml"}, b"<tea/>")
+            self.clock.advance(2.0)
+            self.assertEqual(self.successResultOf(asking).status, status)
+        self.assertEqual(bodies, [b"<tea/>"])
 
     def test_message(self) -> None:
         """A request of any method has what every request needs."""

@@ -97,6 +97,7 @@ class Desk:
             points = facing(points, nearest_host(places, self._look_up), self.reactor)
             phone = make_phone(self.reactor, wanted, points, entropy=self._entropy, observers=self._observers, **more)
             phone.on_message = self._message_came
+            phone.message_types |= {"text/xml", "text/html"}
             phone.on_replaced = self._replaced
             phone.startService()
             try:

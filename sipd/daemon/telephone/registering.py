@@ -7,16 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from twisted.internet.defer import TimeoutError
-from twisted.internet.task import LoopingCall
 
 from sipd.daemon.telephone.desk import NO_ANSWER, Desk, exit_status
 from sipd.daemon.telephone.settings import LineWanted, places_of
 from sipd.errors import RemoteError
 from sipd.phone.phone import Phone
-from sipd.sip.registrant import Failure
-
-#: Seconds between two looks at how a registration is.
-_LOOK = 1.0
+from sipd.ua.registering import Expired, Failed, Registered, RegistrationEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,30 +78,31 @@ async def register(desk: Desk, phone: Phone, timeout: float) -> int:
 @contextmanager
 def watched(desk: Desk, phone: Phone) -> Iterator[None]:
     """Say when a registration is refused or lost, and when it is there again, for as long as this lasts."""
-    registration = phone.registration
-    was_registered = True
-    last: Failure | None = None
+    was_good = True
 
-    def look() -> None:
-        nonlocal was_registered, last
-        if registration is None:
-            return
-        failure, is_registered = registration.failure, registration.is_registered
-        if (failure is not None and failure is not last) or (was_registered and not is_registered):
-            status, text = (0, "it has expired") if failure is None else (failure.status, failure.text)
-            state = "still registered" if is_registered else "not registered"
-            desk.screen.fail(f"{state}: {_refusal(status, text)}", status=status or None, registered=is_registered)
-        if is_registered and (not was_registered or (last is not None and failure is None)):
-            desk.screen.show("registered", "registered again", expires=round(registration.expires))
-        was_registered, last = is_registered, failure
+    def told(event: RegistrationEvent) -> None:
+        nonlocal was_good
+        is_registered = phone.registration is not None and phone.registration.is_registered
+        match event:
+            case Failed(status=status, text=text):
+                was_good = False
+                state = "still registered" if is_registered else "not registered"
+                screen.fail(f"{state}: {_refusal(status, text)}", status=status or None, registered=is_registered)
+            case Expired():
+                was_good = False
+                screen.fail("not registered: it has expired", status=None, registered=False)
+            case Registered(expires=expires) if not was_good:
+                was_good = True
+                screen.show("registered", "registered again", expires=round(expires))
+            case _:
+                pass
 
-    looking = LoopingCall(look)
-    looking.clock = desk.reactor
-    looking.start(_LOOK)
+    screen = desk.screen
+    phone.on_registration = told
     try:
         yield
     finally:
-        looking.stop()
+        phone.on_registration = None
 
 
 async def _remove_all(desk: Desk, phone: Phone, timeout: float) -> int:
