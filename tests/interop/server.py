@@ -12,7 +12,7 @@ from tests.interop.ports import HOST
 from tests.interop.programs import Program, ProgramError
 
 _ROOT = Path(__file__).resolve().parents[2]
-_MEDIA_PORTS = 320
+_MEDIA_PORTS = 480
 _START_LIMIT = 40.0
 #: twistd stops everything on SIGTERM, and then lets the signal end it.
 _TERMINATED = -15

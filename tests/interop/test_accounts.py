@@ -142,8 +142,13 @@ class PostgresTests(InteropTestCase):
             begun = time.monotonic()
             self.assertEqual(await self.status(server, "erik", "viking"), 503)
             self.assertLess(time.monotonic() - begun, 3.0)
-        await self.pause(_OUTLIVES * 3)
-        self.assertEqual(await self.status(server, "erik", "viking"), 200)
+        for _ in range(20):
+            # On a machine with other work the connections that hung take their time to end.
+            await self.pause(_OUTLIVES * 3)
+            status = await self.status(server, "erik", "viking")
+            if status != 503:
+                break
+        self.assertEqual(status, 200)
         await server.finish(expected="staff cannot be asked")
 
 
