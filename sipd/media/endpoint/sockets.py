@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.error import CannotListenError, MessageLengthError
-from twisted.internet.interfaces import IListeningPort, IReactorUDP
+from twisted.internet.interfaces import IListeningPort, IReactorSocket, IReactorUDP
 from twisted.internet.protocol import DatagramProtocol
 
 from sipd.errors import ResourcesExhaustedError
@@ -104,21 +105,39 @@ class SocketPair:
 
     def _bind(self, reactor: IReactorUDP, host: str, port: int) -> int:
         """Bind both, or none and raise ``CannotListenError``; give the port of RTP."""
-        first = reactor.listenUDP(port, self.rtp, interface=host, maxPacketSize=_MAX_OCTETS)
+        first = _listen(reactor, host, port, self.rtp)
         number = _port_of(first)
         try:
             if number % 2:
                 # The system gave an odd one: the pair is that which it belongs to, with the parts the other way round.
                 self.rtp, self.rtcp = self.rtcp, self.rtp
-                second = reactor.listenUDP(number - 1, self.rtp, interface=host, maxPacketSize=_MAX_OCTETS)
+                second = _listen(reactor, host, number - 1, self.rtp)
             else:
-                second = reactor.listenUDP(number + 1, self.rtcp, interface=host, maxPacketSize=_MAX_OCTETS)
+                second = _listen(reactor, host, number + 1, self.rtcp)
         except CannotListenError:
             first.stopListening()
             self.rtp, self.rtcp = MediaSocket(), MediaSocket()
             raise
         self._listening = [first, second]
         return number - number % 2
+
+
+def _listen(reactor: IReactorUDP, host: str, port: int, protocol: DatagramProtocol) -> IListeningPort:
+    """Bind a socket, or raise ``CannotListenError`` and leave none: Twisted forgets to close what cannot be bound."""
+    if not IReactorSocket.providedBy(reactor):
+        return reactor.listenUDP(port, protocol, interface=host, maxPacketSize=_MAX_OCTETS)
+    sockets: IReactorSocket = reactor
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as bound:
+        bound.setblocking(False)
+        try:
+            if family == socket.AF_INET6:
+                bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            bound.bind((host, port))
+        except OSError as error:
+            raise CannotListenError(host, port, error) from error
+        # What is adopted is a duplicate.
+        return sockets.adoptDatagramPort(bound.fileno(), family, protocol, _MAX_OCTETS)
 
 
 def _port_of(listening: IListeningPort) -> int:
