@@ -20,8 +20,8 @@ from setuptools import build_meta
 
 #: Packages that are compiled as a whole: without coroutines and class decorators, which mypyc has no fast form for.
 PACKAGES = ("sip", "sdp", "transaction")
-#: But for these: documents that few messages carry, whose parser from the standard library compiled code does not get on
-#: with (a segmentation fault of mypyc's in a dialog-info document).
+#: But for these: documents that few messages carry. Compiled code does not get on with the XML parser of the standard
+#: library (a segmentation fault in a dialog-info document).
 LEFT_OUT = ("sip/dialog_documents.py", "sip/presence_documents.py", "sip/summaries.py", "sip/xml_documents.py")
 #: Modules that are compiled of the others: what a relay does with each packet beside forwarding it.
 MODULES = ("rtp/quality.py", "records.py", "media/watch.py", "media/express.py")
