@@ -151,11 +151,16 @@ class RecordsTests(TestCase):
         self.assertEqual((self.directory / "free.csv").read_text(), '"id","status"\n')
         self.assertEqual((records.waiting, records.spooled_octets), (0, {}))
 
-    async def test_database_and_log(self) -> None:
-        """What goes to a database and a socket is there when all is closed, in order, without a spool left over."""
-        receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    def listen(self) -> socket.socket:
+        """Be the log. What is not there when it is asked for fails the test."""
+        receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self.addCleanup(receiver.close)
         receiver.bind(str(self.directory / "log"))
+        return receiver
+
+    async def test_database_and_log(self) -> None:
+        """What goes to a database and a socket is there when all is closed, in order, without a spool left over."""
+        receiver = self.listen()
         records = Records(
             self.config(
                 {"name": "db", "type": "sql", "database": f"sqlite:///{self.directory}/records.sqlite"},
@@ -186,9 +191,7 @@ class RecordsTests(TestCase):
         self.end_call(records, "c1")
         await records.close()
         self.assertIn("they wait", self.log.at("error")[0])
-        receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.addCleanup(receiver.close)
-        receiver.bind(str(self.directory / "log"))
+        receiver = self.listen()
         again = Records(self.config(sink), self.reactor)
         again.start()
         await again.close()

@@ -24,7 +24,7 @@ _SQL = """
 name = "staff"
 type = "sql"
 url = "{url}"
-timeout = 1.0
+timeout = 5.0
 ttl = 1.0
 negative_ttl = 1.0
 {more}
@@ -141,7 +141,7 @@ class PostgresTests(InteropTestCase):
             lock.execute("LOCK TABLE accounts IN ACCESS EXCLUSIVE MODE")
             begun = time.monotonic()
             self.assertEqual(await self.status(server, "erik", "viking"), 503)
-            self.assertLess(time.monotonic() - begun, 3.0)
+            self.assertLess(time.monotonic() - begun, 7.0)
         status = 503
         for _ in range(20):
             # On a machine with other work the connections that hung take their time to end.
