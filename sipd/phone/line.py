@@ -328,7 +328,7 @@ class Line(Service):
     def network_changed(self) -> None:
         """Register anew at once: the network is another one, or back again."""
         if self.registration is not None:
-            self.registration.retry()
+            self.registration.refresh()
 
     def _begin_registration(self, account: Account) -> Registration:
         self._check_running()

@@ -271,4 +271,4 @@ class Trunk:
     def _server_came_up(self) -> None:
         """The way there is open again: no need to wait until it is time to register."""
         if self.registration is not None and not self.registration.is_registered:
-            self.registration.retry()
+            self.registration.refresh()

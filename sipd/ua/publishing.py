@@ -4,43 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import Deferred, succeed
 
-from sipd.errors import LocalError, PublicationError, RemoteError
+from sipd.errors import PublicationError
 from sipd.interfaces import Credentials
 from sipd.sip.fields import NameAddr
 from sipd.sip.grammar import is_token
 from sipd.sip.headers import Fields, Headers
-from sipd.sip.machine import StartTimer, StopTimers
 from sipd.sip.message import Response
 from sipd.sip.refer import EventValue
-from sipd.sip.registrant import (
-    Bound,
-    Effect,
-    Event,
-    Failure,
-    Lost,
-    Over,
-    Register,
-    Registrant,
-    RegistrationTiming,
-    State,
-    Unregister,
-)
+from sipd.sip.registrant import Bound, Event, Failure, Register, Registrant, RegistrationTiming, State
 from sipd.sip.registrant import Failed as InVain
 from sipd.sip.uri import Uri
-from sipd.ua.effects import EffectQueue
+from sipd.ua.lease import Lease
 from sipd.ua.outside import Place, Way
 from sipd.ua.registering import read_failure
 from sipd.ua.subscription_settings import granted_expires
-from sipd.ua.timers import Timers
 
 if TYPE_CHECKING:
-    from twisted.python import failure
-
     from sipd.ua.core import UserAgent
 
 #: There is no publication of that entity-tag any more (section 4.4).
@@ -116,11 +99,10 @@ PublicationEvent = Published | Failed | Expired | Unpublished
 Watcher = Callable[[PublicationEvent], None]
 
 
-class Publication:
+class Publication(Lease[PublicationEvent]):
     """Publishes one state, which may change, and keeps it published until it is stopped.
 
-    Performs the effects of a `Registrant` with one registrar: what holds of a binding holds of a publication, too.
-    Every failure is told, and nothing of it has to be handled.
+    Its `Registrant` has one registrar: what holds of a binding holds of a publication, too.
 
     Args:
         agent: sends the requests.
@@ -139,13 +121,8 @@ class Publication:
         self, agent: UserAgent, settings: PublicationSettings, body: bytes, watch: Watcher | None = None
     ) -> None:
         EventValue.parse(settings.event)
+        super().__init__(agent, Registrant(1, replace(settings.timing, expires=settings.expires), agent.entropy), watch)
         self.settings = settings
-        self.failure: Failure | None = None
-        self._agent = agent
-        self._watch = watch
-        self._machine = Registrant(1, replace(settings.timing, expires=settings.expires), agent.entropy)
-        self._effects: EffectQueue[Effect] = EffectQueue(self._perform)
-        self._timers = Timers(agent.clock, self._feed)
         way = Way(
             from_=settings.from_, credentials=settings.credentials, next_hop=settings.next_hop, route=settings.route
         )
@@ -155,43 +132,18 @@ class Publication:
         self._edition = 1
         self._published = 0
         self._tag = ""
-        self._lasts_until = 0.0
-        self._asking: Deferred[Response] | None = None
-        self._leaving: Deferred[Response] | None = None
-        self._is_confirmed = True
-        self._awaiting: list[Deferred[None]] = []
-        self._ending: list[Deferred[None]] = []
 
     # --- for the application --------------------------------------------------------------------------------
 
     @property
-    def state(self) -> State:
-        """Where it stands; ``REGISTERED`` is published."""
-        return self._machine.state
-
-    @property
     def is_published(self) -> bool:
         """Whether the state as it is now is published."""
-        return self._machine.bound is not None and self._published == self._edition
+        return self._is_held and self._published == self._edition
 
     @property
     def entity_tag(self) -> str:
         """By what the other side knows what is published; empty where nothing is."""
         return self._tag
-
-    @property
-    def expires(self) -> float:
-        """Seconds that it lasts yet if it is not refreshed; 0 where nothing is published."""
-        left = self._lasts_until - self._agent.clock.seconds()
-        return max(0.0, left) if self._machine.bound is not None else 0.0
-
-    def start(self) -> None:
-        """Publish. Idempotent; what has been stopped does not begin again."""
-        self._feed(Event.START)
-
-    def refresh(self) -> None:
-        """Ask now, and not when it is due: the network is another one, or back again."""
-        self._feed(Event.HURRY)
 
     def modify(self, body: bytes) -> None:
         """Publish another state; one that is not sent yet is left out (section 4.3)."""
@@ -210,55 +162,12 @@ class Publication:
         """
         if self.is_published:
             return succeed(None)
-        waiting: Deferred[None] = Deferred(self._not_awaited)
-        self._awaiting.append(waiting)
-        if self.state is State.STOPPED:
-            self._disappoint(PublicationError("The publication has been stopped"))
-        return waiting
-
-    def stop(self) -> Deferred[None]:
-        """Remove what is published; the Deferred fires when that is done, or ``leave_limit`` of the timing is over."""
-        if self.state is State.STOPPED:
-            return succeed(None)
-        ending: Deferred[None] = Deferred()
-        self._ending.append(ending)
-        self._feed(Event.STOP)
-        return ending
-
-    def close(self) -> None:
-        """Stop at once, without a word to anybody. Idempotent."""
-        self._effects.clear()
-        self._feed(Event.CLOSE)
-        self._end()
+        return self._await()
 
     # --- what the machine wants -----------------------------------------------------------------------------
 
-    def _feed(self, event: Enum, argument: object = None) -> None:
-        self._effects.add(self._machine.feed(event, argument))
-
-    def _perform(self, effect: Effect) -> None:
-        match effect:
-            case StartTimer(timer, duration):
-                self._timers.start(timer, duration)
-            case StopTimers():
-                self._timers.stop()
-            case Register():
-                self._ask(effect.expires)
-            case Unregister():
-                self._remove()
-            case Bound():
-                self._bound(effect)
-            case InVain():
-                self._refused(effect)
-            case Lost():
-                self._tag, self._published = "", 0
-                self._tell(Expired())
-            case Over():
-                self._tell(Unpublished(is_confirmed=self._is_confirmed))
-                self._end()
-
-    def _ask(self, expires: int) -> None:
-        edition = self._edition
+    def _ask(self, effect: Register) -> None:
+        expires, edition = effect.expires, self._edition
         self._asking = asking = Deferred.fromCoroutine(self._publish(expires, edition, self._body))
         asking.addCallbacks(self._answered, self._failed, (expires, edition))
 
@@ -272,7 +181,7 @@ class Publication:
             response = await self._send(expires, b"" if self._published == edition else body)
             if response.status != _CONDITION_FAILED:
                 return response
-            self._tag, self._published = "", 0
+            self._forget()
         return await self._send(expires, body)
 
     async def _send(self, expires: int, body: bytes) -> Response:
@@ -302,20 +211,13 @@ class Publication:
             has_credentials = self.settings.credentials is not None
             self._feed(Event.FAILED, read_failure(response, has_credentials=has_credentials))
 
-    def _failed(self, reason: failure.Failure) -> None:
-        reason.trap(RemoteError, LocalError, CancelledError)
-        self._asking = None
-        self._feed(Event.FAILED, Failure(status=0, text=reason.getErrorMessage()))
-
     def _bound(self, effect: Bound) -> None:
         self._tell(Published(expires=effect.expires))
         if self._published != self._edition:
             # It has changed while the last PUBLISH was under way.
             self._feed(Event.HURRY)
             return
-        awaiting, self._awaiting = self._awaiting, []
-        for waiting in awaiting:
-            waiting.callback(None)
+        self._satisfy()
 
     def _refused(self, effect: InVain) -> None:
         reason = self.failure = effect.failure
@@ -323,46 +225,29 @@ class Publication:
         if effect.is_refusal:
             self._disappoint(PublicationError(reason.text, status=reason.status))
 
-    def _remove(self) -> None:
+    def _lost(self) -> None:
+        self._forget()
+        self._tell(Expired())
+
+    def _leave(self) -> None:
         if not self._tag:
-            self._is_confirmed = self._machine.bound is None
+            self._is_confirmed = not self._is_held
             self._feed(Event.GONE)
             return
         self._is_confirmed = False
         self._leaving = leaving = Deferred.fromCoroutine(self._send(0, b""))
-        leaving.addCallbacks(self._removed, self._not_removed)
+        leaving.addCallbacks(self._left, self._not_left)
 
-    def _removed(self, response: Response) -> None:
+    def _left(self, response: Response) -> None:
         self._leaving = None
         self._is_confirmed = response.is_success or response.status == _CONDITION_FAILED
         self._feed(Event.GONE)
 
-    def _not_removed(self, reason: failure.Failure) -> None:
-        reason.trap(RemoteError, LocalError, CancelledError)
-        self._leaving = None
-        self._feed(Event.GONE)
+    def _over(self) -> None:
+        self._tell(Unpublished(is_confirmed=self._is_confirmed))
 
-    def _end(self) -> None:
-        """Nothing more will happen; whoever waits for something hears of that."""
+    def _forget(self) -> None:
         self._tag, self._published = "", 0
-        under_way = [one for one in (self._asking, self._leaving) if one is not None]
-        self._asking = self._leaving = None
-        for one in under_way:
-            one.cancel()
-        self._disappoint(PublicationError("The publication has been stopped"))
-        ending, self._ending = self._ending, []
-        for waiting in ending:
-            waiting.callback(None)
 
-    def _disappoint(self, error: PublicationError) -> None:
-        awaiting, self._awaiting = self._awaiting, []
-        for waiting in awaiting:
-            waiting.errback(PublicationError(error.reason, status=error.status))
-
-    def _not_awaited(self, waiting: Deferred[None]) -> None:
-        if waiting in self._awaiting:
-            self._awaiting.remove(waiting)
-
-    def _tell(self, event: PublicationEvent) -> None:
-        if self._watch is not None:
-            self._watch(event)
+    def _end_error(self) -> PublicationError:
+        return PublicationError("The publication has been stopped")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from enum import Enum
 from typing import TYPE_CHECKING, NoReturn
 
 from twisted.internet.defer import CancelledError, Deferred, gatherResults, succeed
@@ -17,13 +16,12 @@ from sipd.sip.framing import PING
 from sipd.sip.headers import Headers
 from sipd.sip.identifiers import new_call_id, new_tag
 from sipd.sip.locate import targets_for_size
-from sipd.sip.machine import StartTimer, StopTimers
 from sipd.sip.message import Request, Response
-from sipd.sip.registrant import Bound, Effect, Event, Failure, Lost, Over, Register, Registrant, State, Unregister
+from sipd.sip.registrant import Bound, Event, Failure, Register, Registrant
 from sipd.sip.registrant import Failed as InVain
 from sipd.sip.uri import SipUri
-from sipd.ua.effects import EffectQueue
 from sipd.ua.failover import ask_in_turn
+from sipd.ua.lease import Lease
 from sipd.ua.registering import (
     Expired,
     Failed,
@@ -39,7 +37,6 @@ from sipd.ua.registering import (
     read_failure,
     read_service_route,
 )
-from sipd.ua.timers import Timers
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
@@ -68,11 +65,8 @@ class _Place:
         self.bound_until = 0.0
 
 
-class Registration:
+class Registration(Lease[RegistrationEvent]):
     """Binds one contact of ours to an address of record, and keeps it bound until it is stopped.
-
-    Performs the effects of a `Registrant`, which knows when to ask whom. Every failure is told, and nothing of it has
-    to be handled.
 
     Args:
         agent: sends the requests.
@@ -91,62 +85,33 @@ class Registration:
         if not settings.registrars:
             raise LocalError("A registration needs a registrar")
         entropy = agent.entropy
+        super().__init__(agent, Registrant(len(settings.registrars), settings.timing, entropy), watch)
         self.settings = settings
         self.contact_user = settings.contact_user or entropy(16).hex()
         self.flow: IFlow | None = None
         self.bindings: tuple[NameAddr, ...] = ()
         self.service_route: tuple[str, ...] = ()
-        self.failure: Failure | None = None
-        self._agent = agent
-        self._watch = watch
-        self._machine = Registrant(len(settings.registrars), settings.timing, entropy)
-        self._effects = EffectQueue(self._perform)
-        self._timers = Timers(agent.clock, self._feed)
         uri = settings.uri or SipUri(settings.aor.host, scheme=settings.aor.scheme)
         self._places = [
             _Place(registrar, _dialog(settings.aor, uri, new_call_id(entropy), new_tag(entropy)))
             for registrar in settings.registrars
         ]
-        self._asking: Deferred[Response] | None = None
         #: The last final response that was no success.
         self._refusal: Response | None = None
-        self._leaving: Deferred[list[bool]] | None = None
         self._ping: IDelayedCall | None = None
-        self._is_confirmed = True
-        self._awaiting: list[Deferred[None]] = []
-        self._ending: list[Deferred[None]] = []
 
     # --- for the application --------------------------------------------------------------------------------
 
     @property
-    def state(self) -> State:
-        """Where it stands."""
-        return self._machine.state
-
-    @property
     def is_registered(self) -> bool:
         """Whether there is a binding."""
-        return self._machine.bound is not None
+        return self._is_held
 
     @property
     def registrar(self) -> SipUri | None:
         """The registrar that has granted the present binding."""
         bound = self._machine.bound
         return None if bound is None else self._places[bound].uri
-
-    @property
-    def expires(self) -> float:
-        """Seconds until the present binding expires; 0 without one."""
-        bound = self._machine.bound
-        return 0.0 if bound is None else max(0.0, self._places[bound].bound_until - self._agent.clock.seconds())
-
-    def start(self) -> None:
-        """Begin. Idempotent; what has been stopped does not begin again."""
-        self._feed(Event.START)
-
-    def retry(self) -> None:
-        """Ask now, and not when it is due: the network is another one, or back again."""
-        self._feed(Event.HURRY)
 
     def when_registered(self) -> Deferred[None]:
         """Give a Deferred that fires when there is a binding, which may be now.
@@ -157,55 +122,13 @@ class Registration:
         """
         if self.is_registered:
             return succeed(None)
-        waiting: Deferred[None] = Deferred(self._not_awaited)
-        self._awaiting.append(waiting)
-        if self.state is State.STOPPED:
-            self._disappoint(RegistrationError("The registration has been stopped"))
-        return waiting
-
-    def stop(self) -> Deferred[None]:
-        """Unregister; the Deferred fires when that is done, or `RegistrationTiming.leave_limit` is over."""
-        if self.state is State.STOPPED:
-            return succeed(None)
-        ending: Deferred[None] = Deferred()
-        self._ending.append(ending)
-        self._feed(Event.STOP)
-        return ending
-
-    def close(self) -> None:
-        """Stop at once, without a word to the registrar. Idempotent."""
-        self._effects.clear()
-        self._feed(Event.CLOSE)
-        self._end()
+        return self._await()
 
     # --- what the machine wants -----------------------------------------------------------------------------
 
-    def _feed(self, event: Enum, argument: object = None) -> None:
-        self._effects.add(self._machine.feed(event, argument))
-
-    def _perform(self, effect: Effect) -> None:
-        match effect:
-            case StartTimer(event, duration):
-                self._timers.start(event, duration)
-            case StopTimers():
-                self._timers.stop()
-            case Register():
-                self._register(effect)
-            case Unregister():
-                self._unregister()
-            case Bound():
-                self._bound(effect)
-            case InVain():
-                self._refused(effect)
-            case Lost():
-                self._lost()
-            case Over():
-                self._tell(Unregistered(is_confirmed=self._is_confirmed))
-                self._end()
-
-    def _register(self, effect: Register) -> None:
+    def _ask(self, effect: Register) -> None:
         place = self._places[effect.registrar]
-        asking = self._asking = Deferred.fromCoroutine(self._ask(place, effect.expires))
+        asking = self._asking = Deferred.fromCoroutine(self._send(place, effect.expires))
         if not effect.is_last:
             asking.addTimeout(self.settings.patience, self._agent.clock, _no_answer)
         asking.addCallbacks(self._answered, self._failed, callbackArgs=(place, effect.expires))
@@ -218,7 +141,7 @@ class Registration:
             own = NameAddr.parse(place.contact).uri
             granted = granted_time(response, own, self.contact_user, asked)
         if granted > 0:
-            place.bound_until = self._agent.clock.seconds() + granted
+            self._lasts_until = place.bound_until = self._agent.clock.seconds() + granted
             self._take(response, place)
             self._feed(Event.GRANTED, granted)
         else:
@@ -226,9 +149,8 @@ class Registration:
             self._feed(Event.FAILED, read_failure(response, has_credentials=self.settings.credentials is not None))
 
     def _failed(self, reason: failure.Failure) -> None:
-        reason.trap(RemoteError, LocalError, CancelledError)
-        self._asking = self._refusal = None
-        self._feed(Event.FAILED, Failure(status=0, text=reason.getErrorMessage()))
+        self._refusal = None
+        super()._failed(reason)
 
     def _take(self, response: Response, place: _Place) -> None:
         """Keep what a 2xx says beside the time."""
@@ -248,9 +170,7 @@ class Registration:
                 service_route=self.service_route,
             )
         )
-        awaiting, self._awaiting = self._awaiting, []
-        for waiting in awaiting:
-            waiting.callback(None)
+        self._satisfy()
 
     def _refused(self, effect: InVain) -> None:
         reason = self.failure = effect.failure
@@ -260,14 +180,14 @@ class Registration:
             self._disappoint(_refused(reason, self._places[effect.registrar].request, self._refusal))
 
     def _lost(self) -> None:
-        self._forget_binding()
+        self._forget()
         self._tell(Expired())
 
-    def _unregister(self) -> None:
+    def _leave(self) -> None:
         """Remove the bindings of every registrar that may still have one, all at once."""
         now = self._agent.clock.seconds()
         asking = [
-            Deferred.fromCoroutine(self._ask(place, 0)).addCallbacks(_is_gone, _is_not_gone)
+            Deferred.fromCoroutine(self._send(place, 0)).addCallbacks(_is_gone, _is_not_gone)
             for place in self._places
             if place.bound_until > now
         ]
@@ -280,38 +200,19 @@ class Registration:
         self._is_confirmed = all(outcomes)
         self._feed(Event.GONE)
 
-    def _end(self) -> None:
-        """Nothing more will happen; whoever waits for something hears of that."""
-        self._forget_binding()
-        under_way = [one for one in (self._asking, self._leaving) if one is not None]
-        self._asking = self._leaving = None
-        for one in under_way:
-            one.cancel()
-        self._disappoint(RegistrationError("The registration has been stopped"))
-        ending, self._ending = self._ending, []
-        for waiting in ending:
-            waiting.callback(None)
+    def _over(self) -> None:
+        self._tell(Unregistered(is_confirmed=self._is_confirmed))
 
-    def _forget_binding(self) -> None:
+    def _end_error(self) -> RegistrationError:
+        return RegistrationError("The registration has been stopped")
+
+    def _forget(self) -> None:
         self.flow, self.bindings, self.service_route = None, (), ()
         self._stop_keep_alive()
 
-    def _disappoint(self, error: RegistrationError) -> None:
-        awaiting, self._awaiting = self._awaiting, []
-        for waiting in awaiting:
-            waiting.errback(error)
-
-    def _not_awaited(self, waiting: Deferred[None]) -> None:
-        if waiting in self._awaiting:
-            self._awaiting.remove(waiting)
-
-    def _tell(self, event: RegistrationEvent) -> None:
-        if self._watch is not None:
-            self._watch(event)
-
     # --- the way to the registrar ---------------------------------------------------------------------------
 
-    async def _ask(self, place: _Place, expires: int) -> Response:
+    async def _send(self, place: _Place, expires: int) -> Response:
         """Send one REGISTER to a registrar, wherever that is, and give its final response.
 
         Raises:
@@ -364,7 +265,7 @@ class Registration:
             self.flow.send(PING)
             self._keep_alive()
         else:
-            self.retry()
+            self.refresh()
 
 
 def _dialog(aor: SipUri, uri: SipUri, call_id: str, tag: str) -> Dialog:

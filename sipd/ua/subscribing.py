@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
@@ -12,15 +11,14 @@ from zope.interface import implementer
 from sipd.errors import LocalError, RemoteError, SubscriptionError
 from sipd.interfaces import IServerTransaction
 from sipd.sip import resubscriber
-from sipd.sip.machine import StartTimer, StopTimers
 from sipd.sip.message import Response
 from sipd.sip.refer import EventValue, SubscriptionState
-from sipd.sip.registrant import Bound, Effect, Event, Failure, Lost, Over, Register, State, Unregister
+from sipd.sip.registrant import Bound, Effect, Event, Failure, Register, State
 from sipd.sip.registrant import Failed as InVain
 from sipd.sip.resubscriber import Resubscriber, wait_after
-from sipd.ua.effects import EffectQueue
 from sipd.ua.fetching import fetch
 from sipd.ua.interfaces import IOutgoingSubscriptionUser
+from sipd.ua.lease import Lease
 from sipd.ua.notices import (
     Ended,
     Failed,
@@ -37,7 +35,6 @@ from sipd.ua.outgoing_subscription import OutgoingSubscription
 from sipd.ua.outside import Place
 from sipd.ua.registering import read_failure
 from sipd.ua.subscription_settings import SubscriptionSettings, granted_expires
-from sipd.ua.timers import Timers
 
 if TYPE_CHECKING:
     from twisted.python import failure
@@ -51,7 +48,7 @@ _TOLERANCE = 2.0
 
 
 @implementer(IOutgoingSubscriptionUser)
-class Subscription:
+class Subscription(Lease[SubscriptionEvent]):
     """Keeps one subscription up until it is stopped, or the notifier ends it for good.
 
     Performs the effects of a `Resubscriber`, which knows when to ask; each SUBSCRIBE that is not a refresh makes an
@@ -73,45 +70,24 @@ class Subscription:
 
     def __init__(self, agent: UserAgent, settings: SubscriptionSettings, watch: Watcher | None = None) -> None:
         EventValue.parse(settings.event)
+        super().__init__(agent, Resubscriber(replace(settings.timing, expires=settings.expires), agent.entropy), watch)
         self.settings = settings
-        self.failure: Failure | None = None
-        self._agent = agent
-        self._watch = watch
-        self._machine = Resubscriber(replace(settings.timing, expires=settings.expires), agent.entropy)
-        self._effects: EffectQueue[Effect | resubscriber.Ended] = EffectQueue(self._perform)
-        self._timers = Timers(agent.clock, self._feed)
         self._notices = Notices(settings.kept)
         self._nonce_counts: dict[str, int] = {}
         self._outgoing: OutgoingSubscription | None = None
-        self._asking: Deferred[Response] | None = None
         self._is_refresh = False
-        self._leaving: Deferred[Response] | None = None
         #: How it ended while a SUBSCRIBE was under way, and why, for a person.
         self._early_end: tuple[SubscriptionState, str] | None = None
-        self._lasts_until = 0.0
         self._told_until: float | None = None
         self._text = ""
         self._error: SubscriptionError | None = None
-        self._is_confirmed = True
-        self._awaiting: list[Deferred[None]] = []
-        self._ending: list[Deferred[None]] = []
 
     # --- for the application --------------------------------------------------------------------------------
 
     @property
-    def state(self) -> State:
-        """Where it stands; ``REGISTERED`` is subscribed."""
-        return self._machine.state
-
-    @property
     def is_active(self) -> bool:
         """Whether the notifier has accepted it."""
-        return self._machine.bound is not None
-
-    @property
-    def expires(self) -> float:
-        """Seconds that it lasts yet if it is not refreshed; 0 where there is none."""
-        return max(0.0, self._lasts_until - self._agent.clock.seconds()) if self.is_active else 0.0
+        return self._is_held
 
     @property
     def newest(self) -> Notified | None:
@@ -120,14 +96,6 @@ class Subscription:
 
     def __aiter__(self) -> NotificationIterator:
         return self._notices.read()
-
-    def start(self) -> None:
-        """Subscribe. Idempotent; what is over does not begin again."""
-        self._feed(Event.START)
-
-    def refresh(self) -> None:
-        """Ask now, and not when it is due: the state is told again, and the network may be another one."""
-        self._feed(Event.HURRY)
 
     def fetch(self) -> Deferred[Notified]:
         """Ask for the state once, beside the subscription that is kept up: see `sipd.ua.fetching.fetch`."""
@@ -141,26 +109,7 @@ class Subscription:
         """
         if self.is_active:
             return succeed(None)
-        waiting: Deferred[None] = Deferred(self._not_awaited)
-        self._awaiting.append(waiting)
-        if self.state is State.STOPPED:
-            self._disappoint(self._error or SubscriptionError("The subscription has been stopped"))
-        return waiting
-
-    def stop(self) -> Deferred[None]:
-        """Unsubscribe; the Deferred fires when the last NOTIFY has come, or ``leave_limit`` of the timing is over."""
-        if self.state is State.STOPPED:
-            return succeed(None)
-        ending: Deferred[None] = Deferred()
-        self._ending.append(ending)
-        self._feed(Event.STOP)
-        return ending
-
-    def close(self) -> None:
-        """Stop at once, without a word to the notifier. Idempotent."""
-        self._effects.clear()
-        self._feed(Event.CLOSE)
-        self._end()
+        return self._await()
 
     # --- what comes -----------------------------------------------------------------------------------------
 
@@ -183,7 +132,7 @@ class Subscription:
         if state.is_terminated:
             self._outgoing = None
             self._is_confirmed = True
-            self._over(state, f"the notifier has ended it: {state.reason or 'no reason given'}")
+            self._ended_there(state, f"the notifier has ended it: {state.reason or 'no reason given'}")
         elif state.expires is not None:
             self._limit(state.expires)
 
@@ -194,7 +143,7 @@ class Subscription:
         self._outgoing = None
         # Before it is accepted the answer says what there is to be said.
         if self._asking is None or self._is_refresh:
-            self._over(SubscriptionState(state="terminated"), text)
+            self._ended_there(SubscriptionState(state="terminated"), text)
 
     def _limit(self, seconds: int) -> None:
         """Take what a NOTIFY says about the time: it may be shorter than before, not longer (section 4.2.1.1)."""
@@ -204,7 +153,7 @@ class Subscription:
             self._lasts_until = self._told_until
             self._feed(resubscriber.Event.SHORTENED, float(seconds))
 
-    def _over(self, state: SubscriptionState, text: str) -> None:
+    def _ended_there(self, state: SubscriptionState, text: str) -> None:
         """It is over, by the notifier or since it is silent."""
         if self._asking is not None:
             self._early_end = state, text
@@ -222,34 +171,15 @@ class Subscription:
 
     # --- what the machine wants -----------------------------------------------------------------------------
 
-    def _feed(self, event: Enum, argument: object = None) -> None:
-        self._effects.add(self._machine.feed(event, argument))
-
     def _perform(self, effect: Effect | resubscriber.Ended) -> None:
-        match effect:
-            case StartTimer(timer, duration):
-                self._timers.start(timer, duration)
-            case StopTimers():
-                self._timers.stop()
-            case Register():
-                self._ask(effect.expires)
-            case Unregister():
-                self._unsubscribe()
-            case Bound():
-                self._bound(effect)
-            case InVain():
-                self._refused(effect)
-            case Lost():
-                self._drop()
-                self._tell(Lapsed(text="it was not refreshed in time", next_try=0.0))
-            case resubscriber.Ended(wait):
-                self._drop()
-                self._tell(Lapsed(text=self._text, next_try=wait))
-            case Over():
-                self._tell(Ended(is_confirmed=self._is_confirmed, error=self._error))
-                self._end()
+        if isinstance(effect, resubscriber.Ended):
+            self._drop()
+            self._tell(Lapsed(text=self._text, next_try=effect.wait))
+        else:
+            super()._perform(effect)
 
-    def _ask(self, expires: int) -> None:
+    def _ask(self, effect: Register) -> None:
+        expires = effect.expires
         self._told_until = None
         outgoing = self._outgoing
         self._is_refresh = outgoing is not None and outgoing.is_established
@@ -259,7 +189,7 @@ class Subscription:
             self._drop()
             asking = Deferred.fromCoroutine(self._subscribe(expires))
         self._asking = asking
-        asking.addCallbacks(self._answered, self._failed, (expires,), errbackArgs=(expires,))
+        asking.addCallbacks(self._answered, self._unanswered, (expires,), errbackArgs=(expires,))
 
     async def _subscribe(self, expires: int) -> Response:
         """Send a SUBSCRIBE that makes a dialog, and give its final response.
@@ -285,7 +215,7 @@ class Subscription:
         self._asking = None
         early, self._early_end = self._early_end, None
         if early is not None:
-            self._over(*early)
+            self._ended_there(*early)
         elif response.is_success:
             self._granted(granted_expires(response, asked))
         elif response.status == _BAD_EVENT:
@@ -295,12 +225,12 @@ class Subscription:
             has_credentials = self.settings.credentials is not None
             self._fail(read_failure(response, has_credentials=has_credentials))
 
-    def _failed(self, reason: failure.Failure, asked: int) -> None:
+    def _unanswered(self, reason: failure.Failure, asked: int) -> None:
         reason.trap(RemoteError, LocalError, CancelledError)
         self._asking = None
         early, self._early_end = self._early_end, None
         if early is not None:
-            self._over(*early)
+            self._ended_there(*early)
         elif self._told_until is not None and self._outgoing is not None and self._outgoing.is_established:
             # A NOTIFY says as much as the 2xx that is lost (section 4.1.2.4).
             self._granted(asked)
@@ -328,9 +258,7 @@ class Subscription:
     def _bound(self, effect: Bound) -> None:
         kind = Subscribed if effect.is_new else Resubscribed
         self._tell(kind(expires=effect.expires))
-        awaiting, self._awaiting = self._awaiting, []
-        for waiting in awaiting:
-            waiting.callback(None)
+        self._satisfy()
 
     def _refused(self, effect: InVain) -> None:
         reason = self.failure = effect.failure
@@ -338,7 +266,11 @@ class Subscription:
         if effect.is_refusal:
             self._disappoint(SubscriptionError(reason.text, status=reason.status))
 
-    def _unsubscribe(self) -> None:
+    def _lost(self) -> None:
+        self._drop()
+        self._tell(Lapsed(text="it was not refreshed in time", next_try=0.0))
+
+    def _leave(self) -> None:
         outgoing = self._outgoing
         self._is_confirmed = outgoing is None
         if outgoing is None or not outgoing.is_established:
@@ -355,39 +287,19 @@ class Subscription:
         if not response.is_success or self._outgoing is None:
             self._feed(Event.GONE)
 
-    def _not_left(self, reason: failure.Failure) -> None:
-        reason.trap(RemoteError, LocalError, CancelledError)
-        self._leaving = None
-        self._feed(Event.GONE)
-
     def _drop(self) -> None:
         """Forget the present dialog: what comes in it is answered with 481, which ends it there."""
         outgoing, self._outgoing = self._outgoing, None
         if outgoing is not None:
             outgoing.close()
 
-    def _end(self) -> None:
-        """Nothing more will happen; whoever waits for something hears of that."""
+    def _over(self) -> None:
+        self._tell(Ended(is_confirmed=self._is_confirmed, error=self._error))
+
+    def _forget(self) -> None:
         self._drop()
-        under_way = [one for one in (self._asking, self._leaving) if one is not None]
-        self._asking = self._leaving = self._early_end = None
-        for one in under_way:
-            one.cancel()
+        self._early_end = None
         self._notices.end(self._error)
-        self._disappoint(self._error or SubscriptionError("The subscription has been stopped"))
-        ending, self._ending = self._ending, []
-        for waiting in ending:
-            waiting.callback(None)
 
-    def _disappoint(self, error: SubscriptionError) -> None:
-        awaiting, self._awaiting = self._awaiting, []
-        for waiting in awaiting:
-            waiting.errback(SubscriptionError(error.reason, status=error.status))
-
-    def _not_awaited(self, waiting: Deferred[None]) -> None:
-        if waiting in self._awaiting:
-            self._awaiting.remove(waiting)
-
-    def _tell(self, event: SubscriptionEvent) -> None:
-        if self._watch is not None:
-            self._watch(event)
+    def _end_error(self) -> SubscriptionError:
+        return self._error or SubscriptionError("The subscription has been stopped")

@@ -225,7 +225,7 @@ class AnswerTests(RegistrationCase):
         ):
             self.grant(headers=[("Service-Route", value) for value in values])
             self.assertEqual(registration.service_route, expected)
-            registration.retry()
+            registration.refresh()
             self.clock.advance(0.1)
 
 
@@ -296,8 +296,8 @@ class RefreshTests(RegistrationCase):
         registration = self.registration()
         self.respond(500)
         self.them.take()
-        registration.retry()
-        registration.retry()
+        registration.refresh()
+        registration.refresh()
         self.clock.advance(0.1)
         self.assertEqual(self.them.kinds(), ["REGISTER"])
 
