@@ -2,40 +2,20 @@
 
 from __future__ import annotations
 
-import os
-
 from tests.interop.case import InteropTestCase
+from tests.interop.kamailio_program import KamailioProgram
 from tests.interop.ports import HOST
-from tests.interop.programs import Program, find_program
 
 #: The domain that it serves, and the account that everybody has.
 DOMAIN, USER, PASSWORD = "carrier.test", "4930123", "carriers-secret"
 #: Seconds that a binding lasts, and a nonce: it grows old between refreshes.
 EXPIRES, NONCE_EXPIRES = 4, 1
-_START_LIMIT = 40.0
-_STOP_LIMIT = 10.0
 
 _CONFIGURATION = """\
-debug=2
-log_stderror=yes
-children=2
-tcp_children=1
-auto_aliases=no
 alias="{domain}"
 listen=udp:{host}:{port}
 listen=tcp:{host}:{port}
 enable_tls=no
-
-loadmodule "tm.so"
-loadmodule "sl.so"
-loadmodule "rr.so"
-loadmodule "pv.so"
-loadmodule "textops.so"
-loadmodule "siputils.so"
-loadmodule "xlog.so"
-loadmodule "usrloc.so"
-loadmodule "registrar.so"
-loadmodule "auth.so"
 
 modparam("usrloc", "db_mode", 0)
 modparam("usrloc", "timer_interval", 1)
@@ -43,10 +23,6 @@ modparam("registrar", "max_expires", {expires})
 modparam("registrar", "min_expires", 2)
 modparam("registrar", "default_expires", {expires})
 modparam("auth", "nonce_expire", {nonce_expires})
-
-event_route[core:worker-one-init] {{
-    xlog("L_NOTICE", "ready to serve\\n");
-}}
 
 request_route {{
     if (is_method("CANCEL")) {{
@@ -97,7 +73,7 @@ request_route {{
 """
 
 
-class Kamailio:
+class Kamailio(KamailioProgram):
     """A Kamailio of one test, on UDP and TCP. Its bindings are in memory: a restart forgets them.
 
     Args:
@@ -106,13 +82,8 @@ class Kamailio:
     """
 
     def __init__(self, case: InteropTestCase, callee_port: int = 9) -> None:
-        self.port = case.ports.take()
-        self._case = case
-        self._path = find_program("kamailio", {"PATH": f"{os.environ.get('PATH', '')}:/usr/sbin"})
-        self._directory = case.directory / "kamailio"
-        self._directory.mkdir()
-        self._file = self._directory / "kamailio.cfg"
-        self._file.write_text(
+        super().__init__(case, ("usrloc", "registrar", "auth"))
+        self.configure(
             _CONFIGURATION.format(
                 host=HOST,
                 port=self.port,
@@ -124,20 +95,6 @@ class Kamailio:
                 callee_port=callee_port,
             )
         )
-        self.program: Program | None = None
-
-    async def start(self) -> None:
-        """Start it, and wait until it serves."""
-        self.program = self._case.start(
-            self._path, "-f", str(self._file), "-DD", "-E", "-m", "32", "-M", "4", "-Y", str(self._directory)
-        )
-        await self.program.says("ready to serve", _START_LIMIT)
-
-    async def stop(self) -> None:
-        """Stop it: it is gone, and what it knew is, too."""
-        assert self.program is not None
-        self.program.send_signal("TERM")
-        await self.program.ends(_STOP_LIMIT)
 
     async def saved(self, count: int, limit: float = 20.0) -> list[str]:
         """Wait until it has saved so many bindings, or removals, since its start; give a line of each.
@@ -148,9 +105,3 @@ class Kamailio:
         assert self.program is not None
         await self.program.says(rf"(?s)(register saved.*?){{{count}}}\n", limit)
         return self.lines("register saved")
-
-    def lines(self, words: str) -> list[str]:
-        """Give the lines of its log since its start that have these words."""
-        assert self.program is not None
-        lines = self.program.output.decode(errors="replace").splitlines()
-        return [line.partition(words)[2].strip() for line in lines if words in line]
