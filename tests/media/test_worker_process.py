@@ -63,6 +63,8 @@ class PoolCase(TestCase):
     kernel: tuple[str, ...] = ()
 
     def setUp(self) -> None:
+        # A worker on a machine with other work is not one that hangs.
+        self.patch(worker_engine, "PATIENCE", _PATIENCE)
         self.ports = PortAllocator(clock=reactor, low=LOW, high=HIGH)
         self.relay = MediaRelay(engine=ReactorEngine(reactor), addresses=[IP4], ports=self.ports, latch_window=0.2)
         self.pool = WorkerPool(
