@@ -1,7 +1,11 @@
 """Calls between phones as people would make them, with ears at both ends."""
 
+from typing import Any
+
 from tests.interop.baresip import Phone
 from tests.interop.case import InteropTestCase
+from tests.interop.ports import HOST
+from tests.interop.server import Server
 from tests.interop.tones import RATE_HZ, share_of_tone
 
 TALK = 1.5
@@ -37,6 +41,22 @@ async def talk(case: InteropTestCase, caller: Phone, callee: Phone, target: str,
     await case.pause(0.2)
     for phone, other in ((caller, callee), (callee, caller)):
         assert_heard(case, phone, other.tone_hz)
+
+
+async def talk_as_each(case: InteropTestCase, server: Server, alice: Phone, bob: Phone) -> list[dict[str, Any]]:
+    """Let two phones register, and each call the other one; alice hangs up. Stop all; give the server's records."""
+    for phone in (alice, bob):
+        await phone.registered()
+    await talk(case, alice, bob, f"sip:bob@{HOST}", hangs_up=alice)
+    await talk(case, bob, alice, f"sip:alice@{HOST}", hangs_up=alice)
+    for phone in (alice, bob):
+        await phone.stop()
+    records = await server.finish()
+    case.assertEqual(
+        [(record["user"], record["status"], record["ended_by"]) for record in records if record["answered_at"]],
+        [("alice", 200, "caller"), ("bob", 200, "callee")],
+    )
+    return records
 
 
 def assert_heard(case: InteropTestCase, phone: Phone, tone_hz: float, rate_hz: int = RATE_HZ) -> None:

@@ -1,7 +1,7 @@
 """Two baresip phones register at sipd and call each other: over each transport, with sound in both directions."""
 
 from tests.interop.baresip import Account, Phone
-from tests.interop.calls import talk
+from tests.interop.calls import talk_as_each
 from tests.interop.case import InteropTestCase
 from tests.interop.ports import HOST
 from tests.interop.programs import ProgramError
@@ -35,17 +35,7 @@ class PhoneTests(InteropTestCase):
         await server.start()
         alice = await self.phone(server, "alice", caller_transport)
         bob = await self.phone(server, "bob", callee_transport)
-        for phone in (alice, bob):
-            await phone.registered()
-        await talk(self, alice, bob, f"sip:bob@{HOST}", hangs_up=alice)
-        await talk(self, bob, alice, f"sip:alice@{HOST}", hangs_up=alice)
-        for phone in (alice, bob):
-            await phone.stop()
-        records = await server.finish()
-        self.assertEqual(
-            [(record["user"], record["status"], record["ended_by"]) for record in records if record["answered_at"]],
-            [("alice", 200, "caller"), ("bob", 200, "callee")],
-        )
+        records = await talk_as_each(self, server, alice, bob)
         for record in records:
             self.assertTrue(all(stream["packets"] for stream in record["media"]), record)
 

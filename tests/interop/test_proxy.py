@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from tests.interop.baresip import Account, Phone
-from tests.interop.calls import talk
+from tests.interop.calls import talk, talk_as_each
 from tests.interop.case import InteropTestCase
 from tests.interop.pairs import TALK
 from tests.interop.ports import HOST
@@ -181,17 +181,7 @@ class PhoneTests(ExampleCase):
         port = await self.start_example("proxy", f"sip:{server.address};transport={transport}")
         alice = await self.phone("alice", 440.0, port, transport, USERS["alice"])
         bob = await self.phone("bob", 1000.0, port, transport, USERS["bob"])
-        for phone in (alice, bob):
-            await phone.registered()
-        await talk(self, alice, bob, f"sip:bob@{HOST}", hangs_up=alice)
-        await talk(self, bob, alice, f"sip:alice@{HOST}", hangs_up=alice)
-        for phone in (alice, bob):
-            await phone.stop()
-        records = await server.finish()
-        self.assertEqual(
-            [(record["user"], record["status"], record["ended_by"]) for record in records if record["answered_at"]],
-            [("alice", 200, "caller"), ("bob", 200, "callee")],
-        )
+        await talk_as_each(self, server, alice, bob)
 
     async def test_sipd_over_udp(self) -> None:
         """To sipd over UDP: the challenges pass as they are."""

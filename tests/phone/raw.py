@@ -74,6 +74,32 @@ class RawPeer(DatagramProtocol):
         response = builders.response(request, status, to_tag=tag, contact=contact, headers=tuple(headers), body=body)
         self.port.write(response.to_bytes(), self._from)
 
+    def ask_in_call(self, method: str, **more: Any) -> Request:
+        """Send a request in the call that the first INVITE has begun; give it.
+
+        Args:
+            method: of the request.
+            more: for `builders.request`.
+        """
+        invite = self.requests[0]
+        number = len(self.responses) + self.count(method) + 1
+        request = builders.request(
+            method,
+            str(invite.contacts[0].uri),
+            caller=str(invite.to.uri),
+            callee=str(invite.from_.uri),
+            from_tag="raw",
+            to_tag=invite.from_.tag,
+            call_id=invite.call_id,
+            cseq=number,
+            via=f"{self.address}:5060",
+            branch=f"z9hG4bK-{method}-{number}",
+            contact=f"<sip:raw@{self.address}:5060>",
+            **more,
+        )
+        self.send(request)
+        return request
+
     def send(self, request: Request, destination: Address | None = None) -> None:
         """Send a request."""
         self.port.write(request.to_bytes(), destination or self._from)

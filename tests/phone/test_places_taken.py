@@ -12,7 +12,6 @@ from sipd.phone.errors import DialError
 from sipd.phone.incoming import IncomingCall
 from sipd.phone.transfers import Referred
 from sipd.sip.refer import Replaces
-from sipd.testing import builders
 from tests.phone.raw import RAW, RawCase
 from tests.phone.support import ALICE, BOB, CAROL, PhoneCase, answering
 
@@ -22,24 +21,7 @@ class TransferTests(RawCase):
 
     def refer(self, call: Call, refer_to: str, *fields: tuple[str, str]) -> None:
         """Let the peer ask for a transfer."""
-        invite = self.raw.requests[0]
-        number = self.raw.count("REFER") + len(self.raw.responses) + 1
-        self.raw.send(
-            builders.request(
-                "REFER",
-                str(invite.contacts[0].uri),
-                caller=f"sip:raw@{RAW}",
-                callee=f"sip:alice@{ALICE}",
-                from_tag="raw",
-                to_tag=invite.from_.tag,
-                call_id=invite.call_id,
-                cseq=number,
-                via=f"{RAW}:5060",
-                branch=f"z9hG4bK-refer-{number}",
-                contact=f"<sip:raw@{RAW}:5060>",
-                headers=(("Refer-To", refer_to), *fields),
-            )
-        )
+        self.raw.ask_in_call("REFER", headers=(("Refer-To", refer_to), *fields))
         self.clock.advance(0.1)
 
     def test_ended_meanwhile(self) -> None:

@@ -8,10 +8,9 @@ from sipd.errors import CallFailedError, InvalidStateError, ParseError
 from sipd.phone.dialing import OutgoingCall
 from sipd.phone.errors import DialError
 from sipd.phone.progress import DialProgress
-from sipd.sip.message import Response
+from sipd.sip.message import Request, Response
 from sipd.testing import builders
 from tests.phone.raw import RAW, RawCase
-from tests.phone.support import ALICE
 
 #: An answer that nobody who has offered G.711 can use.
 UNUSABLE = builders.sdp(RAW, 40000).replace(b"RTP/AVP 0 8 101", b"RTP/AVP 18")
@@ -77,6 +76,20 @@ class EarlyMediaTests(RawCase):
 class ChangeTests(RawCase):
     """Changes that the peer answers badly, late, or crosses."""
 
+    def give_up_holding(self) -> tuple[OutgoingCall, Request]:
+        """Give a call that was to be held, and the INVITE for it, which was cancelled before its answer."""
+        call = self.established()
+        holding = call.hold()
+        self.clock.advance(0.1)
+        invite = self.raw.last("INVITE")
+        self.raw.respond(invite, 100)
+        self.clock.advance(0.1)
+        holding.cancel()
+        self.failureResultOf(holding, CancelledError)
+        self.clock.advance(0.1)
+        self.raw.respond(self.raw.last("CANCEL"), 200)
+        return call, invite
+
     def test_answer_without_a_description(self) -> None:
         """A change that is answered without a description has failed, and the next one is tried."""
         call = self.established()
@@ -97,16 +110,7 @@ class ChangeTests(RawCase):
 
     def test_cancelled(self) -> None:
         """A change that nobody waits for any more is cancelled; what the peer has agreed to before that holds."""
-        call = self.established()
-        holding = call.hold()
-        self.clock.advance(0.1)
-        invite = self.raw.last("INVITE")
-        self.raw.respond(invite, 100)
-        self.clock.advance(0.1)
-        holding.cancel()
-        self.failureResultOf(holding, CancelledError)
-        self.clock.advance(0.1)
-        self.raw.respond(self.raw.last("CANCEL"), 200)
+        call, invite = self.give_up_holding()
         self.raw.respond(invite, 200, self.answer().replace(b"sendrecv", b"recvonly"))
         self.clock.advance(0.1)
         self.assertEqual(self.raw.last("ACK").cseq.number, invite.cseq.number)
@@ -122,16 +126,7 @@ class ChangeTests(RawCase):
 
     def test_cancelled_in_time(self) -> None:
         """A change that is cancelled in time changes nothing."""
-        call = self.established()
-        holding = call.hold()
-        self.clock.advance(0.1)
-        invite = self.raw.last("INVITE")
-        self.raw.respond(invite, 100)
-        self.clock.advance(0.1)
-        holding.cancel()
-        self.failureResultOf(holding, CancelledError)
-        self.clock.advance(0.1)
-        self.raw.respond(self.raw.last("CANCEL"), 200)
+        call, invite = self.give_up_holding()
         self.raw.respond(invite, 487)
         self.clock.advance(0.1)
         self.assertFalse(call.is_held)
@@ -188,24 +183,7 @@ class PeerChangeTests(RawCase):
 
     def ask(self, call: OutgoingCall, body: bytes, content_type: str = "application/sdp") -> Response:
         """Let the peer send an INVITE inside the call; give its last response."""
-        first = self.raw.requests[0]
-        number = len(self.raw.responses) + 1
-        invite = builders.request(
-            "INVITE",
-            str(first.contacts[0].uri),
-            caller=f"sip:raw@{RAW}",
-            callee=f"sip:alice@{ALICE}",
-            from_tag="raw",
-            to_tag=first.from_.tag,
-            call_id=first.call_id,
-            cseq=number,
-            via=f"{RAW}:5060",
-            branch=f"z9hG4bK-again-{number}",
-            contact=f"<sip:raw@{RAW}:5060>",
-            body=body,
-            content_type=content_type,
-        )
-        self.raw.send(invite)
+        invite = self.raw.ask_in_call("INVITE", body=body, content_type=content_type)
         self.clock.advance(0.1)
         response = self.raw.responses[-1]
         self.raw.send(builders.ack(invite, response))

@@ -140,21 +140,7 @@ class ReferTests(StrangerCase):
         self.stranger.respond(invite, 200, builders.sdp_answer(invite.body, STRANGER))
         self.clock.advance(0.1)
         self.successResultOf(dialling)
-        self.stranger.send(
-            builders.request(
-                "REFER",
-                str(invite.contacts[0].uri),
-                caller=f"sip:x@{STRANGER}",
-                callee=f"sip:alice@{HOME}",
-                from_tag="raw",
-                to_tag=invite.from_.tag,
-                call_id=invite.call_id,
-                cseq=1,
-                via=f"{STRANGER}:5060",
-                contact=f"<sip:x@{STRANGER}:5060>",
-                headers=(("Refer-To", to),),
-            )
-        )
+        self.stranger.ask_in_call("REFER", headers=(("Refer-To", to),))
         self.clock.advance(0.1)
         return invite
 

@@ -14,20 +14,7 @@ from sipd.sip.machine import StartTimer, StopTimers
 from sipd.sip.refer import SubscriptionState
 from sipd.sip.registrant import Event, Failure, Over, Register, RegistrationTiming, State
 from sipd.sip.resubscriber import Ended, Resubscriber, wait_after
-
-PATHS: dict[State, tuple[tuple[Event, object], ...]] = {
-    State.IDLE: (),
-    State.TRYING: ((Event.START, None),),
-    State.REGISTERED: ((Event.START, None), (Event.GRANTED, 600.0)),
-    State.REFRESHING: ((Event.START, None), (Event.GRANTED, 600.0), (Event.DUE, None)),
-    State.LEAVING: ((Event.START, None), (Event.GRANTED, 600.0), (Event.STOP, None)),
-    State.STOPPED: ((Event.STOP, None),),
-}
-
-
-def no_chance(size_octets: int) -> bytes:
-    """Give the middle."""
-    return b"\x80" + bytes(size_octets - 1)
+from tests.sip.test_registrant import PATHS, no_chance
 
 
 def machine_in(state: State) -> Resubscriber:
