@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -23,6 +24,21 @@ if TYPE_CHECKING:
     from sipd.ua.core import UserAgent
 
 Told = TypeVar("Told")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """It was asked for in vain: refused, or not answered.
+
+    Args:
+        status: of the response, or 0 if there is none.
+        text: why, for a person.
+        next_try: in so many seconds.
+    """
+
+    status: int
+    text: str
+    next_try: float
 
 
 class Lease(ABC, Generic[Told]):

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from sipd.errors import SubscriptionError
 from sipd.sip.message import Request
 from sipd.sip.refer import SubscriptionState
+from sipd.ua.lease import Failed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,21 +40,6 @@ class Notified:
     content_type: str
     state: SubscriptionState
     request: Request = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
-    """A SUBSCRIBE was refused, or not answered.
-
-    Args:
-        status: of its response, or 0 if there is none.
-        text: why, for a person.
-        next_try: in so many seconds.
-    """
-
-    status: int
-    text: str
-    next_try: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

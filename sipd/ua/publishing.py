@@ -18,7 +18,7 @@ from sipd.sip.refer import EventValue
 from sipd.sip.registrant import Bound, Event, Failure, Register, Registrant, RegistrationTiming, State
 from sipd.sip.registrant import Failed as InVain
 from sipd.sip.uri import Uri
-from sipd.ua.lease import Lease
+from sipd.ua.lease import Failed, Lease
 from sipd.ua.outside import Place, Way
 from sipd.ua.registering import read_failure
 from sipd.ua.subscription_settings import granted_expires
@@ -66,21 +66,6 @@ class Published:
     """The state is published, for the first time, refreshed, or another one; it lasts for so many seconds."""
 
     expires: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
-    """A PUBLISH was refused, or not answered.
-
-    Args:
-        status: of its response, or 0 if there is none.
-        text: why, for a person.
-        next_try: in so many seconds.
-    """
-
-    status: int
-    text: str
-    next_try: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

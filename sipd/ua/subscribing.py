@@ -18,10 +18,9 @@ from sipd.sip.registrant import Failed as InVain
 from sipd.sip.resubscriber import Resubscriber, wait_after
 from sipd.ua.fetching import fetch
 from sipd.ua.interfaces import IOutgoingSubscriptionUser
-from sipd.ua.lease import Lease
+from sipd.ua.lease import Failed, Lease
 from sipd.ua.notices import (
     Ended,
-    Failed,
     Lapsed,
     Notices,
     NotificationIterator,

@@ -11,7 +11,8 @@ from sipd.sip.message import Request
 from sipd.sip.registrant import RegistrationTiming, State
 from sipd.sip.uri import SipUri
 from sipd.testing import builders
-from sipd.ua.publishing import Expired, Failed, Publication, PublicationEvent, PublicationSettings, Unpublished
+from sipd.ua.lease import Failed
+from sipd.ua.publishing import Expired, Publication, PublicationEvent, PublicationSettings, Unpublished
 from tests.ua.support import THEM, US, AgentCase
 
 TIMING = RegistrationTiming(retry_base=20.0, retry_limit=100.0)

@@ -10,7 +10,8 @@ from sipd.sip.message import Request
 from sipd.sip.registrant import State
 from sipd.sip.uri import SipUri
 from sipd.ua.interfaces import IOutgoingSubscriptionUser
-from sipd.ua.notices import Failed, Lapsed
+from sipd.ua.lease import Failed
+from sipd.ua.notices import Lapsed
 from sipd.ua.subscribing import Subscription
 from tests.ua.subscribing import PIDF, SubscribingCase
 from tests.ua.support import THEM, US
