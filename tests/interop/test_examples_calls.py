@@ -18,7 +18,7 @@ from tests.interop.calls import TALK, assert_heard
 from tests.interop.case import InteropTestCase
 from tests.interop.ports import HOST, are_free
 from tests.interop.programs import Program
-from tests.interop.server import USERS
+from tests.interop.server import USERS, Server
 
 ROOT = Path(__file__).resolve().parents[2]
 TONES_HZ = {"alice": 440.0, "bob": 1000.0}
@@ -59,7 +59,7 @@ class ExampleCase(InteropTestCase):
 
 
 class BaresipTests(ExampleCase):
-    """Two baresip phones without a server are called."""
+    """Two baresip phones are called, without a server and through sipd."""
 
     programs: ClassVar = ("baresip",)
 
@@ -70,12 +70,17 @@ class BaresipTests(ExampleCase):
             await phone.start()
         return alice, bob
 
-    async def test_click_to_dial(self) -> None:
-        """Both are called, one after the other; they hear each other, and when one hangs up both calls are over."""
-        alice, bob = await self.phones()
-        program = self.example(
-            "click_to_dial", *(f"sip:{one.account.user}@{HOST}:{one.port}" for one in (alice, bob)), f"udp:{HOST}:0"
-        )
+    async def serve(self, *phones: Phone) -> Server:
+        """Start sipd, which lets everybody through to these phones."""
+        server = Server(self)
+        for phone in phones:
+            server.add_route(phone.account.user, phone.account.user, phone.port)
+        await server.start()
+        return server
+
+    async def click_to_dial(self, alice: Phone, bob: Phone, first: str, second: str) -> None:
+        """Let them be connected by the example: they hear each other, and when one hangs up both calls are over."""
+        program = self.example("click_to_dial", first, second, f"udp:{HOST}:0")
         for phone in (alice, bob):
             await phone.event("CALL_INCOMING")
             phone.send("accept")
@@ -89,12 +94,27 @@ class BaresipTests(ExampleCase):
         await self.pause(0.2)
         assert_heard(self, bob, alice.tone_hz)
 
-    async def test_page(self) -> None:
-        """The page calls one phone, which calls the other as it is told; then those two hear each other."""
+    async def test_click_to_dial(self) -> None:
+        """Both are called, one after the other."""
         alice, bob = await self.phones()
+        await self.click_to_dial(alice, bob, *(f"sip:{one.account.user}@{HOST}:{one.port}" for one in (alice, bob)))
+
+    async def test_click_to_dial_through_sipd(self) -> None:
+        """Both are called through sipd, which has a record of each call."""
+        alice, bob = await self.phones()
+        server = await self.serve(alice, bob)
+        await self.click_to_dial(alice, bob, *(f"sip:{user}@{HOST}:{server.port}" for user in TONES_HZ))
+        for phone in (alice, bob):
+            await phone.stop()
+        records = await server.finish()
+        self.assertEqual(
+            sorted((record["status"], record["ended_by"]) for record in records), [(200, "callee"), (200, "caller")]
+        )
+
+    async def place(self, alice: Phone, bob: Phone, first: str, second: str) -> None:
+        """Let the page call alice, who is sent on to bob; then those two hear each other."""
         program = self.example("page", "0", f"udp:{HOST}:0")
         port = int((await program.says(r"http://127\.0\.0\.1:(\d+)/call places calls"))[1])
-        first, second = (f"sip:{one.account.user}@{HOST}:{one.port}" for one in (alice, bob))
         posting = await self.post(port, f"from={first}&to={second}")
         await alice.event("CALL_INCOMING")
         alice.send("accept")
@@ -109,6 +129,22 @@ class BaresipTests(ExampleCase):
         await bob.event("CALL_CLOSED")
         await self.pause(0.2)
         assert_heard(self, bob, alice.tone_hz)
+
+    async def test_page(self) -> None:
+        """The page calls one phone, which calls the other as it is told."""
+        alice, bob = await self.phones()
+        await self.place(alice, bob, *(f"sip:{one.account.user}@{HOST}:{one.port}" for one in (alice, bob)))
+
+    async def test_page_through_sipd(self) -> None:
+        """The page calls one phone through sipd, which then connects it with the other itself."""
+        alice, bob = await self.phones()
+        server = await self.serve(alice, bob)
+        await self.place(alice, bob, *(f"sip:{user}@{HOST}:{server.port}" for user in TONES_HZ))
+        for phone in (alice, bob):
+            await phone.stop()
+        records = await server.finish()
+        self.assertTrue(records)
+        self.assertEqual({record["status"] for record in records}, {200}, self.explain())
 
     async def post(self, port: int, form: str) -> _Fetch:
         """Post a form to the page, as curl would."""
