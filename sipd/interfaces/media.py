@@ -150,6 +150,13 @@ class IMediaEndpoint(Interface):
     One offer at a time: each that `make_offer` makes is followed by `take_answer` or `offer_rejected`.
     """
 
+    def prepare() -> Deferred[None]:
+        """Get ready to make the first offer or answer; fires when that is so, soon in any case, and never fails.
+
+        Raises:
+            LocalError: there are no ports.
+        """
+
     def make_offer(direction: Direction = Direction.SENDRECV) -> SessionDescription:
         """Make an offer of what there is; the first one opens sockets.
 

@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, maybeDeferred
+from twisted.python.failure import Failure
 
 from sipd.errors import CallFailedError, InvalidStateError, LocalError, ParseError, SdpError
 from sipd.interfaces import IMediaEndpoint
@@ -142,18 +143,29 @@ class IncomingCall(Call):
         status_in(status, 200, 299)
         if self._answering is not None or self.is_answered:
             return fail(InvalidStateError("The call is answered already"))
-        try:
-            body = self._describe(direction)
-        except ParseError as error:
-            self._refuse(error.status, error.reason)
-            return fail(error)
-        except LocalError as error:
-            self._refuse(500, "No Media")
-            return fail(error)
         answering: Deferred[None] = Deferred(lambda _: self._give_up())
         self._answering = answering
-        self.session.accept(fields, body, status=status, reason=reason)
+        preparing: Deferred[None] = maybeDeferred(lambda: self.media.prepare())
+        preparing.addCallback(lambda _: self._accept(status, reason, fields, direction))
+        preparing.addErrback(self._cannot_answer)
         return answering
+
+    def _accept(self, status: int, reason: str | None, fields: Sequence[tuple[str, str]], direction: Direction) -> None:
+        """Answer, now that the media can be described."""
+        if self.is_over or self._answering is None:
+            return
+        body = self._describe(direction)
+        self.session.accept(fields, body, status=status, reason=reason)
+
+    def _cannot_answer(self, failure: Failure) -> None:
+        failure.trap(ParseError, LocalError)
+        answering, self._answering = self._answering, None
+        if isinstance(failure.value, ParseError):
+            self._refuse(failure.value.status, failure.value.reason)
+        else:
+            self._refuse(500, "No Media")
+        if answering is not None and not answering.called:
+            answering.errback(failure)
 
     def reject(self, status: int = 486, reason: str | None = None, headers: HeaderFields = ()) -> None:
         """Refuse the call. Absorbed after an answer.

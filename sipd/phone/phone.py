@@ -14,6 +14,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
@@ -30,6 +31,7 @@ from sipd.interfaces import (
     IResolver,
     ListeningPoint,
 )
+from sipd.media.dtls.identity import make_identity
 from sipd.media.endpoint.endpoint import AudioEndpoint
 from sipd.media.endpoint.settings import EndpointSettings, Security
 from sipd.media.endpoint.verbatim import VerbatimEndpoint
@@ -142,6 +144,8 @@ class Phone(Line):
         has_threads: bool = IReactorFromThreads.providedBy(reactor)
         self._writer: Writer = WriterThread(reactor) if has_threads else ImmediateWriter()
         self._awaited: set[Deferred[Any]] = set()
+        #: The certificate that its media show, made when it is needed.
+        self._dtls_identity = cache(make_identity)
 
     # --- its life -------------------------------------------------------------------------------------------
 
@@ -344,6 +348,7 @@ class Phone(Line):
             sounds=self._sounds,
             entropy=self.entropy,
             writer=self._writer,
+            identity=self._dtls_identity,
         )
         return endpoint
 

@@ -125,6 +125,9 @@ async def _attempt(phone: Phone, wanted: Placement, uri: Uri) -> OutgoingCall:
     media = wanted.make_media(flow.point)
     session = None
     try:
+        await media.prepare()
+        if phone.agent is not agent or not phone.running:
+            raise InvalidStateError("The phone was stopped meanwhile")
         if not wanted.options.late_offer:
             request.body = media.make_offer().to_bytes()
             request.headers.set("Content-Type", SDP)

@@ -26,6 +26,12 @@ DEBIAN_PACKAGES = {
     "fail2ban-regex": "fail2ban",
     "node": "nodejs",
     "setpriv": "util-linux",
+    "openssl": "openssl",
+    "arecord": "alsa-utils",
+    "aplay": "alsa-utils",
+    "turnserver": "coturn",
+    "chromium": "chromium",
+    "chromedriver": "chromium-driver",
 }
 REQUIRED_VARIABLE = "SIPD_REQUIRE_INTEROP"
 _GRACE = 3.0

@@ -65,6 +65,27 @@ class PhoneCase(InteropTestCase):
             await bob.registered()
         return bob
 
+    async def talk(self, phone: Phone, bob: Baresip, target: str) -> Call:
+        """Call, and let both be heard."""
+        dialling = phone.dial(target)
+        await bob.event("CALL_INCOMING")
+        bob.send("accept")
+        call = await dialling
+        await self.talk_in(call, bob)
+        return call
+
+    async def talk_in(self, call: Call, bob: Baresip) -> None:
+        """Let both be heard, and hang up."""
+        ear = Ear()
+        call.connect(None, ear)
+        self.speak(call)
+        await self.pause(_TALK)
+        self.assert_hears(ear)
+        await call.hang_up()
+        await bob.event("CALL_CLOSED")
+        await self.pause(0.2)
+        assert_heard(self, bob, OURS_HZ)
+
     def speak(self, call: Call) -> None:
         """Play our tone until the call ends."""
         path = self.directory / "ours.wav"
@@ -195,23 +216,6 @@ class ThroughSipdTests(PhoneCase):
 
 class DirectTests(PhoneCase):
     """The phone and baresip without anybody between."""
-
-    async def talk(self, phone: Phone, bob: Baresip, target: str) -> Call:
-        """Call, and let both be heard."""
-        dialling = phone.dial(target)
-        await bob.event("CALL_INCOMING")
-        bob.send("accept")
-        call = await dialling
-        ear = Ear()
-        call.connect(None, ear)
-        self.speak(call)
-        await self.pause(_TALK)
-        self.assert_hears(ear)
-        await call.hang_up()
-        await bob.event("CALL_CLOSED")
-        await self.pause(0.2)
-        assert_heard(self, bob, OURS_HZ)
-        return call
 
     async def test_tcp(self) -> None:
         """Over TCP, since the address says so."""

@@ -72,7 +72,13 @@ class Agreement:
 
 
 def agree(
-    local: SessionDescription, remote: SessionDescription, index: int, *, prefers_local: bool, host: str
+    local: SessionDescription,
+    remote: SessionDescription,
+    index: int,
+    *,
+    prefers_local: bool,
+    host: str,
+    has_ice: bool = False,
 ) -> Agreement:
     """Find out what two descriptions come to.
 
@@ -82,6 +88,7 @@ def agree(
         index: of the media line.
         prefers_local: whose order of codecs says which one is sent: that of the answer.
         host: the address that is bound; the peer's must be of the same version of IP.
+        has_ice: whether ICE says where media go, and not the addresses of the description.
 
     Raises:
         SdpError: there is no stream any more, no codec, or no address.
@@ -101,7 +108,7 @@ def agree(
     events = [each for each in stream.codecs if each.name == EVENT_NAME]
     events.sort(key=lambda event: clock_rate_of(event.encoding) != rate)
     event = events[0] if events else None
-    rtp, rtcp = _addresses(remote, theirs, host)
+    rtp, rtcp = (None, None) if has_ice else _addresses(remote, theirs, host)
     return Agreement(
         index=index,
         direction=stream.direction,

@@ -5,14 +5,25 @@ A `Describer` knows what holds and what was offered. It touches no socket: it is
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from sipd.errors import InvalidStateError, MediaEngineError, SdpError
 from sipd.interfaces import CryptoPolicy, Entropy
 from sipd.media.endpoint.agreement import Agreement, agree
 from sipd.media.endpoint.codecs import CODECS, EVENT_NAME, EVENTS, EndpointCodec
-from sipd.media.endpoint.settings import EndpointSettings, Security
+from sipd.media.endpoint.connectivity import (
+    DTLS_PROFILES,
+    answer_path,
+    check_dtls,
+    is_dtls,
+    offer_path,
+    read_answer,
+    read_ice,
+    with_bundle,
+)
+from sipd.media.endpoint.path import PLAIN_PATH, Path, PathTerms
+from sipd.media.endpoint.settings import EndpointSettings, Ice, Security
 from sipd.media.keying import PLAIN_PROFILES, SECURE_PROFILES
 from sipd.media.libsrtp import available, usable_suites
 from sipd.media.securing import DEFAULT_SUITES, PLAIN, Keys, LegCrypto, TakenOffer
@@ -37,11 +48,23 @@ class Outcome:
 
     Args:
         agreement: of the stream.
-        keys: that protect it.
+        keys: that protect it; those that are had by DTLS come later.
+        path: how it goes.
     """
 
     agreement: Agreement
     keys: Keys
+    path: PathTerms = PLAIN_PATH
+
+
+class Place(Protocol):
+    """Where an endpoint is. Asked when nothing else can fail any more."""
+
+    def port(self) -> int:
+        """Give the port of RTP."""
+
+    def path(self) -> Path:
+        """Give the way of the stream, ready to be described."""
 
 
 class Describer:
@@ -66,6 +89,7 @@ class Describer:
         "_numbers",
         "_offer",
         "_origin",
+        "_path",
         "_settings",
     )
 
@@ -82,31 +106,38 @@ class Describer:
         self._is_offerer = False
         self._index = 0
         self._has_mux = False
+        self._path = PLAIN_PATH
         #: The offer that waits for its answer, and its line.
         self._offer: SessionDescription | None = None
         #: Payload types that mean something for the rest of the session (RFC 3264 section 8.3.2), by encoding.
         self._numbers: dict[str, str] = {}
 
-    def make_offer(self, direction: Direction, port: Callable[[], int]) -> SessionDescription:
+    def make_offer(self, direction: Direction, place: Place) -> SessionDescription:
         """See `IMediaEndpoint.make_offer`.
 
         Args:
             direction: what is wanted.
-            port: gives that of RTP; asked when nothing but that can fail.
+            place: where this side is.
         """
         if self._offer is not None:
             raise InvalidStateError("An offer waits for its answer already")
         codecs = [CODECS[name] for name in self._settings.codecs]
         formats = {self._number(codec.encoding, codec.payload_type): codec for codec in codecs}
         events = self._events({codec.clock_rate for codec in codecs})
-        crypto = self._crypto_for_offer()
-        stream = self._stream(formats, events, direction, port(), protocol=self._profile(), has_mux=self._has_mux)
+        protocol = self._profile()
+        has_dtls = protocol in DTLS_PROFILES
+        has_ice = self._settings.ice is Ice.OFFERED or self._path.ice is not None
+        crypto = None if has_dtls else self._crypto_for_offer()
+        has_mux = self._has_mux or has_dtls or has_ice
+        stream = self._stream(formats, events, direction, place.port(), protocol=protocol, has_mux=has_mux)
         before = () if self._local is None else self._local.media
         media = [reject_stream(each) for each in before] or [stream]
         media[self._index] = stream
         offer = self._session(media)
         if crypto is not None:
             offer = crypto.make_offer(offer)
+        if has_dtls or has_ice:
+            offer = offer_path(offer, self._index, place.path(), has_ice=has_ice)
         self._offer = self._origin.stamp(offer)
         return self._offer
 
@@ -120,25 +151,31 @@ class Describer:
         if offer is None:
             raise InvalidStateError("There is no offer that could be answered")
         check_answer(offer, answer)
-        agreement = agree(offer, answer, self._index, prefers_local=False, host=self._host)
-        if self._crypto is not None:
+        path = read_answer(offer, answer, self._index)
+        has_ice = path.ice is not None
+        agreement = agree(offer, answer, self._index, prefers_local=False, host=self._host, has_ice=has_ice)
+        if is_dtls(offer.media[self._index]):
+            if not is_dtls(answer.media[self._index]):
+                raise SdpError(f"answer with {answer.media[self._index].protocol} to an offer of DTLS-SRTP")
+        elif self._crypto is not None:
             self._crypto.policy = self._policy()
             self._crypto.take_answer(_only(answer, self._index))
         elif answer.media[self._index].protocol.upper() not in PLAIN_PROFILES:
             raise SdpError(f"answer with {answer.media[self._index].protocol} to a plain offer")
-        return self._settle(offer, agreement, is_offerer=True)
+        return self._settle(offer, agreement, path, is_offerer=True)
 
     def offer_rejected(self) -> None:
         """See `IMediaEndpoint.offer_rejected`."""
         self._offer = None
 
     def answer_offer(
-        self, offer: SessionDescription, direction: Direction, port: Callable[[], int]
+        self, offer: SessionDescription, direction: Direction, place: Place
     ) -> tuple[SessionDescription, Outcome]:
         """See `IMediaEndpoint.answer_offer`; arguments as for `make_offer`."""
         if self._offer is not None:
             raise InvalidStateError("An offer of this side waits for its answer")
         index, crypto, plain, taken = self._choose(offer)
+        ice = None if self._settings.ice is Ice.NONE else read_ice(offer, index)
         asked = plain.media[index]
         offered = encodings(asked)
         formats, events = self._answered(offered)
@@ -148,29 +185,35 @@ class Describer:
             formats,
             events,
             answer_direction(offer.direction_of(asked), direction),
-            port(),
+            place.port(),
             protocol=asked.protocol,
             has_mux=asked.has_rtcp_mux,
         )
         media = [reject_stream(each) for each in offer.media]
         media[index] = answer_stream
         answer = self._session(media)
-        agreement = agree(answer, plain, index, prefers_local=True, host=self._host)
+        has_ice = ice is not None
+        agreement = agree(answer, plain, index, prefers_local=True, host=self._host, has_ice=has_ice)
         if crypto is not None and taken is not None:
             answer = crypto.make_answer(taken, answer)
+        path = PLAIN_PATH
+        if has_ice or is_dtls(offer.media[index]):
+            answer, path = answer_path(answer, index, place.path(), offer, ice)
+        answer = with_bundle(answer, offer, index)
         for number in (*formats, *events):
             self._numbers.setdefault(offered[number], number)
         self._index = index
         answer = self._origin.stamp(answer)
-        return answer, self._settle(answer, agreement, is_offerer=False)
+        return answer, self._settle(answer, agreement, path, is_offerer=False)
 
-    def _settle(self, local: SessionDescription, agreement: Agreement, *, is_offerer: bool) -> Outcome:
+    def _settle(self, local: SessionDescription, agreement: Agreement, path: PathTerms, *, is_offerer: bool) -> Outcome:
         self._offer = None
         self._local = local
         self._is_offerer = is_offerer
         self._has_mux = agreement.has_mux
-        keys = PLAIN if self._crypto is None else self._crypto.keys(agreement.index)
-        return Outcome(agreement=agreement, keys=keys)
+        self._path = path
+        keys = PLAIN if self._crypto is None or path.fingerprints else self._crypto.keys(agreement.index)
+        return Outcome(agreement=agreement, keys=keys, path=path)
 
     # --- choosing
 
@@ -182,6 +225,12 @@ class Describer:
         reason = SdpError("There is no audio in the offer that could be used")
         for index in candidates:
             single = _only(offer, index)
+            if is_dtls(offer.media[index]):
+                unusable = self._why_no_dtls(offer, index)
+                if unusable is None:
+                    return index, None, single, None
+                reason = unusable
+                continue
             crypto = self._crypto_for_answer()
             if crypto is None:
                 if offer.media[index].protocol.upper() in PLAIN_PROFILES:
@@ -196,12 +245,24 @@ class Describer:
             return index, crypto, taken.description, taken
         raise reason
 
+    @staticmethod
+    def _why_no_dtls(offer: SessionDescription, index: int) -> SdpError | None:
+        """Say why a stream cannot be answered that has its keys by DTLS; ``None`` if it can."""
+        missing = available()
+        if missing is not None:
+            return SdpError(f"{offer.media[index].protocol} offered, but there is no SRTP here: {missing}")
+        try:
+            check_dtls(offer, index)
+        except SdpError as error:
+            return error
+        return None
+
     def _is_usable(self, stream: MediaDescription) -> bool:
         """Say whether a stream could be answered, keys aside."""
         return (
             stream.media.lower() == "audio"
             and not stream.is_disabled
-            and stream.protocol.upper() in (*PLAIN_PROFILES, *SECURE_PROFILES)
+            and stream.protocol.upper() in (*PLAIN_PROFILES, *SECURE_PROFILES, *DTLS_PROFILES)
             and bool(self._answered(encodings(stream))[0])
         )
 
@@ -245,7 +306,7 @@ class Describer:
     def _profile(self) -> str:
         """Give the profile of an offer, without encryption: what holds is kept."""
         if self._local is None:
-            return self._settings.profile
+            return DTLS_PROFILES[0] if self._settings.security is Security.DTLS else self._settings.profile
         protocol = self._local.media[self._index].protocol.upper()
         return SECURE_PROFILES.get(protocol, protocol)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 from twisted.internet.defer import Deferred, DeferredList, fail, succeed
@@ -18,6 +19,7 @@ from zope.interface import implementer
 from sipd.errors import ConfigurationError, InvalidStateError, LocalError
 from sipd.interfaces import Entropy, IMediaEndpoint
 from sipd.media.audio import all_decoders, all_encoders
+from sipd.media.dtls.identity import DtlsIdentity, make_identity
 from sipd.media.endpoint.agreement import Agreement, numeric
 from sipd.media.endpoint.collecting import DigitListener
 from sipd.media.endpoint.describing import Describer, Outcome
@@ -56,9 +58,12 @@ class AudioEndpoint:
         canonical_name: of this side in RTCP (RFC 3550 section 6.5.1); something random without it (RFC 7022).
         writer: writes recordings; to be shared, and stopped by who made it. Without one, the endpoint starts a thread
             of its own for its first recording.
+        identity: gives the certificate that is shown in DTLS, the same each time; by default it has one of its own.
 
     Attributes:
         on_digit: each of these is called with each digit that the peer sends.
+        on_lost: each of these is called, once, with why no media go any more where ICE or DTLS had to find a way: there
+            is none, the peer is not who its description says, or it has left.
 
     Raises:
         ConfigurationError: an address is not a numeric one, or none that anybody could send to.
@@ -78,6 +83,7 @@ class AudioEndpoint:
         entropy: Entropy,
         canonical_name: str = "",
         writer: Writer | None = None,
+        identity: Callable[[], DtlsIdentity] | None = None,
     ) -> None:
         advertised_host = advertised_host or host
         _check_hosts(host, advertised_host)
@@ -89,10 +95,13 @@ class AudioEndpoint:
         self._wire = Wire(
             reactor,
             host=host,
+            advertised_host=advertised_host,
             settings=settings,
             entropy=entropy,
             canonical_name=canonical_name or entropy(12).hex(),
             heard=self._packet_came,
+            lost=self._connection_lost,
+            identity=identity or cache(make_identity),
         )
         self._speaker = Speaker(
             sounds=sounds,
@@ -111,13 +120,19 @@ class AudioEndpoint:
         #: Who waits for the end; ``None`` once it is there.
         self._close_waiters: list[Deferred[None]] | None = []
         self.on_digit: list[Callable[[str], object]] = self._listener.callbacks
+        self.on_lost: list[Callable[[str], object]] = []
 
     # --- offers and answers
+
+    def prepare(self) -> Deferred[None]:
+        """See `IMediaEndpoint`. Asks the servers of `EndpointSettings.ice_servers`, for three seconds at most."""
+        self._check_open()
+        return self._wire.prepare()
 
     def make_offer(self, direction: Direction = Direction.SENDRECV) -> SessionDescription:
         """See `IMediaEndpoint`."""
         self._prepare()
-        return self._describer.make_offer(direction, self._wire.port)
+        return self._describer.make_offer(direction, self._wire)
 
     def take_answer(self, answer: SessionDescription) -> None:
         """See `IMediaEndpoint`.
@@ -134,7 +149,7 @@ class AudioEndpoint:
         those of the settings, in their order, with the payload types of the offer.
         """
         self._prepare()
-        answer, outcome = self._describer.answer_offer(offer, direction, self._wire.port)
+        answer, outcome = self._describer.answer_offer(offer, direction, self._wire)
         self._agreed(outcome)
         return answer
 
@@ -459,6 +474,12 @@ class AudioEndpoint:
         self._speaker.agreed(outcome.agreement)
         if is_first:
             self._pacer.add(self)
+
+    def _connection_lost(self, why: str) -> None:
+        self._log.warn("no media from or to {remote} any more: {why}", remote=self.remote, why=why)
+        for told in tuple(self.on_lost):
+            with self._log.failureHandler("who waits for the end of media failed"):
+                told(why)
 
     def _packet_came(self, packet: RtpPacket) -> None:
         """Take an RTP packet of the peer."""

@@ -16,17 +16,23 @@ class Protection:
 
     Attributes:
         is_secure: whether packets are encrypted, or were until it was closed.
+        is_waiting: whether there will be keys, and nothing may go out or come in before.
         refused: packets that came and were not protected as they should be.
     """
 
-    __slots__ = ("_inbound", "_outbound", "_seconds", "is_secure", "refused")
+    __slots__ = ("_inbound", "_outbound", "_seconds", "is_secure", "is_waiting", "refused")
 
     def __init__(self, seconds: Callable[[], float]) -> None:
         self._seconds = seconds
         self._inbound: InboundContext | None = None
         self._outbound: OutboundContext | None = None
         self.is_secure = False
+        self.is_waiting = False
         self.refused = 0
+
+    def wait(self) -> None:
+        """Let nothing go out or come in until there are keys."""
+        self.is_waiting = True
 
     def use(self, keys: Keys) -> None:
         """Use these keys from now on; those in use go on where they are.
@@ -34,6 +40,7 @@ class Protection:
         Raises:
             MediaEngineError: libsrtp gives no context.
         """
+        self.is_waiting = False
         if keys == PLAIN or keys.inbound is None or keys.outbound is None:
             self.is_secure = False
             self.close()
@@ -46,22 +53,26 @@ class Protection:
 
     def protect(self, packet: bytes) -> bytes | None:
         """Give what goes out for RTP."""
-        return packet if self._outbound is None else self._outbound.protect(packet)
+        if self._outbound is None:
+            return None if self.is_waiting else packet
+        return self._outbound.protect(packet)
 
     def protect_rtcp(self, packet: bytes) -> bytes | None:
         """Give what goes out for RTCP."""
-        return packet if self._outbound is None else self._outbound.protect_rtcp(packet)
+        if self._outbound is None:
+            return None if self.is_waiting else packet
+        return self._outbound.protect_rtcp(packet)
 
     def unprotect(self, packet: bytes) -> bytes | None:
         """Give the RTP packet that came; ``None`` if it is not one of the peer's."""
         if self._inbound is None:
-            return packet
+            return self._checked(None) if self.is_waiting else packet
         return self._checked(self._inbound.unprotect(packet))
 
     def unprotect_rtcp(self, packet: bytes) -> bytes | None:
         """Give the RTCP packet that came; ``None`` if it is not one of the peer's."""
         if self._inbound is None:
-            return packet
+            return self._checked(None) if self.is_waiting else packet
         return self._checked(self._inbound.unprotect_rtcp(packet))
 
     def close(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from sipd.media.endpoint.codecs import CODECS
@@ -10,18 +10,50 @@ from sipd.media.keying import PLAIN_PROFILES
 
 
 class Security(Enum):
-    """What an endpoint does about SRTP with keys in the description (RFC 4568).
+    """What an endpoint does about SRTP, with keys in the description (RFC 4568) or by DTLS (RFC 5763).
 
-    An offer of RTP/SAVP is answered in any case, if the extra ``srtp`` is installed, and one of RTP/AVP is answered
-    with RTP/AVP. What is encrypted stays so in later offers.
+    An offer of either is answered as it is in any case, if the extra ``srtp`` is installed, and one of RTP/AVP is
+    answered with RTP/AVP. What is encrypted stays so in later offers.
     """
 
     #: What is offered is plain.
     NONE = "none"
     #: What is offered is RTP/SAVP, and nothing else is accepted in the answer.
     OFFERED = "offered"
+    #: What is offered has its keys by DTLS (RFC 5763), and nothing else is accepted in the answer.
+    DTLS = "dtls"
 
     __hash__ = object.__hash__
+
+
+class Ice(Enum):
+    """What an endpoint does about ICE (RFC 8445)."""
+
+    #: It is not spoken.
+    NONE = "none"
+    #: An offer that speaks of it is answered by a full agent; offers of this side do not.
+    ANSWERED = "answered"
+    #: Offers of this side speak of it, too.
+    OFFERED = "offered"
+    #: As `ANSWERED`, by a lite agent: for who has an address that everybody can reach, and wants to send no checks.
+    LITE = "lite"
+
+    __hash__ = object.__hash__
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IceServer:
+    """A server that is asked for addresses, over UDP.
+
+    Args:
+        uri: ``stun:host:port`` or ``turn:host:port`` (RFC 7064, RFC 7065).
+        user: for TURN.
+        password: for TURN; never in the text of this object.
+    """
+
+    uri: str
+    user: str = ""
+    password: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +66,11 @@ class EndpointSettings:
             this range, beginning anywhere in it; (0, 0) for any pair that the system gives.
         telephone_events: whether digits are sent and received as RFC 4733 says, if the peer does so.
         security: see `Security`.
+        ice: see `Ice`. It needs RTCP on the port of RTP (RFC 5761); where the peer wants another one, RTCP goes there
+            without.
+        ice_servers: whom a full agent asks for addresses beyond NATs before it describes itself.
         profile: of the first offer: ``RTP/AVP``, or ``RTP/AVPF`` (RFC 4585); with SRTP ``RTP/SAVP`` or ``RTP/SAVPF``.
-            Any of them is answered as it is offered, and stays for the rest of the call.
+            With DTLS it is not looked at. Any of them is answered as it is offered, and stays for the rest of the call.
         detect_inband: whether digits are also found in the sound, as tones.
         rtcp_interval: seconds between two reports on average (RFC 3550 section 6.2); 0 for none.
         advertised_port: for RTP, in descriptions, where another one leads here; RTCP is then expected at the next one.
@@ -53,6 +88,8 @@ class EndpointSettings:
     ports: tuple[int, int] = (0, 0)
     telephone_events: bool = True
     security: Security = Security.NONE
+    ice: Ice = Ice.ANSWERED
+    ice_servers: tuple[IceServer, ...] = ()
     profile: str = "RTP/AVP"
     detect_inband: bool = False
     rtcp_interval: float = 5.0

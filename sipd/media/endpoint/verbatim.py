@@ -41,6 +41,10 @@ class VerbatimEndpoint:
         self._is_closed = False
         self._offer: SessionDescription | None = None
 
+    def prepare(self) -> Deferred[None]:
+        """See `IMediaEndpoint`. There is nothing to do."""
+        return succeed(None)
+
     def make_offer(self, direction: Direction = Direction.SENDRECV) -> SessionDescription:
         """See `IMediaEndpoint`. The description verbatim; of another direction than both ways it says that, too."""
         if self._is_closed:

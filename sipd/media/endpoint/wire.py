@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime, IReactorUDP
 from twisted.logger import Logger
 
-from sipd.errors import ParseError
+from sipd.errors import MediaEngineError, ParseError
 from sipd.interfaces import Entropy
 from sipd.media.audio import all_decoders
+from sipd.media.dtls.identity import DtlsIdentity
 from sipd.media.endpoint.agreement import Agreement
 from sipd.media.endpoint.describing import Outcome
+from sipd.media.endpoint.gathering import Reachability
+from sipd.media.endpoint.path import Path
 from sipd.media.endpoint.protection import Protection
 from sipd.media.endpoint.queues import DroppingQueue
 from sipd.media.endpoint.receiving import RtpReceiver
 from sipd.media.endpoint.reports import Reporter, compose
 from sipd.media.endpoint.sending import RtpSender
-from sipd.media.endpoint.settings import EndpointSettings
+from sipd.media.endpoint.settings import EndpointSettings, Ice
 from sipd.media.endpoint.sockets import SocketPair
 from sipd.media.latch import Address, Verdict
+from sipd.media.securing import Keys
 from sipd.rtp.packet import RtpPacket
 from sipd.rtp.rtcp import RtcpPacket, is_rtcp, parse_compound
 
@@ -42,10 +47,13 @@ class Wire:
     Args:
         reactor: has them.
         host: the numeric address to bind.
+        advertised_host: the one that descriptions name.
         settings: of the endpoint.
         entropy: for ports and reports.
         canonical_name: for reports.
         heard: called with each RTP packet of the peer.
+        lost: called once if ICE or DTLS fails, or ends; with why.
+        identity: gives what is shown in DTLS.
 
     Attributes:
         receiver: takes what comes.
@@ -64,13 +72,21 @@ class Wire:
         reactor: EndpointReactor,
         *,
         host: str,
+        advertised_host: str,
         settings: EndpointSettings,
         entropy: Entropy,
         canonical_name: str,
         heard: Callable[[RtpPacket], object],
+        lost: Callable[[str], object],
+        identity: Callable[[], DtlsIdentity],
     ) -> None:
         self._reactor = reactor
         self._host = host
+        self._advertised_host = advertised_host
+        self._lost: Callable[[str], object] | None = lost
+        self._identity = identity
+        self._path: Path | None = None
+        self._reachability: Reachability | None = None
         self._settings = settings
         self._entropy = entropy
         self._heard: Callable[[RtpPacket], object] | None = heard
@@ -107,6 +123,9 @@ class Wire:
     @property
     def remote(self) -> Address | None:
         """Where RTP goes; ``None`` if nobody knows."""
+        if self._path is not None and self._path.has_ice:
+            way = self._path.remote()
+            return None if way is None else way[1]
         return None if self._agreement is None else self.receiver.latch.remote
 
     @property
@@ -132,15 +151,54 @@ class Wire:
             self._sockets = sockets
         return self._settings.advertised_port or self._sockets.port
 
+    def prepare(self) -> Deferred[None]:
+        """Open the sockets, and ask who can say how they are reached; fires when that is done, and never fails.
+
+        Raises:
+            ResourcesExhaustedError: there are no ports.
+        """
+        if self._settings.ice is Ice.NONE or not self._settings.ice_servers or self._path is not None:
+            return succeed(None)
+        return self._reach().ask(self._settings.ice_servers)
+
+    def path(self) -> Path:
+        """Give the way of the stream, ready to be described; the first time it takes all addresses that are known.
+
+        Raises:
+            ResourcesExhaustedError: there are no ports.
+        """
+        if self._path is None:
+            self._path = Path(
+                self._reactor,
+                self._entropy,
+                latching=self._settings.latching,
+                send=self._send_directly,
+                identity=self._identity,
+                keyed=self._keyed,
+                moved=self._moved,
+                lost=self._lose,
+            )
+            if self._settings.ice is not Ice.NONE:
+                reachability = self._reach()
+                is_lite = self._settings.ice is Ice.LITE
+                self._path.use_ice(reachability.candidates, reachability.ways, is_lite=is_lite)
+        return self._path
+
     def agreed(self, outcome: Outcome) -> None:
         """Take note of what holds from now on.
 
         Raises:
-            MediaEngineError: there is no context for the keys.
+            MediaEngineError: there is no context for the keys, or no DTLS here.
         """
-        self.protection.use(outcome.keys)
+        has_dtls = bool(outcome.path.fingerprints)
+        if not has_dtls:
+            self.protection.use(outcome.keys)
+        elif not self.protection.is_secure:
+            self.protection.wait()
         self._agreement = outcome.agreement
         self.receiver.agreed(outcome.agreement)
+        if self._path is not None:
+            self._path.agreed(outcome.path, outcome.agreement.remote)
 
     def send_rtp(self, packet: RtpPacket) -> bool:
         """Send a packet; say whether it left.
@@ -153,7 +211,7 @@ class Wire:
         if remote is None or self._sockets is None or self._is_closed:
             return False
         protected = self.protection.protect(data)
-        if protected is None or not self._sockets.rtp.send(protected, remote):
+        if protected is None or not self._send(protected, remote):
             return False
         self.packets_sent += 1
         self.octets_sent += len(packet.payload)
@@ -171,11 +229,10 @@ class Wire:
         agreement, sockets = self._agreement, self._sockets
         if agreement is None or sockets is None or self._is_closed:
             return
-        socket, latch = sockets.rtcp, self.receiver.rtcp_latch
-        if agreement.has_mux:
-            socket, latch = sockets.rtp, self.receiver.latch
+        remote = self.remote if agreement.has_mux else self.receiver.rtcp_latch.remote
+        send = self._send if agreement.has_mux else sockets.rtcp.send
         protected = self.protection.protect_rtcp(data)
-        if latch.remote is None or protected is None or not socket.send(protected, latch.remote):
+        if remote is None or protected is None or not send(protected, remote):
             return
         self._tell(self.on_rtcp, packets, was_sent=True)
 
@@ -185,7 +242,7 @@ class Wire:
             return
         self._sent_at = now
         if self.remote is not None and self._sockets is not None:
-            self._sockets.rtp.send(b"", self.remote)
+            self._send(b"", self.remote)
 
     def report(self, sender: RtpSender, now: float) -> None:
         """Send a report if one is due."""
@@ -219,10 +276,76 @@ class Wire:
         for queue in (self._rtp, self._rtcp):
             if queue is not None:
                 queue.end()
+        self._lost = None
+        path, self._path = self._path, None
+        if path is not None:
+            path.close()
+        if self._reachability is not None:
+            return self._reachability.close().addCallback(lambda _: self._close_sockets())
+        return self._close_sockets()
+
+    def _close_sockets(self) -> Deferred[None]:
+        self._reachability = None
         return succeed(None) if self._sockets is None else self._sockets.close()
+
+    def _reach(self) -> Reachability:
+        if self._reachability is None:
+            port = self.port()
+            assert self._sockets is not None
+            self._reachability = Reachability(
+                self._reactor,
+                self._send_directly,
+                base=(self._host, self._sockets.port),
+                advertised=(self._advertised_host, port),
+                entropy=self._entropy,
+                relayed=self._take,
+            )
+        return self._reachability
+
+    def _send(self, data: bytes, remote: Address) -> bool:
+        """Send a datagram of media."""
+        if self._path is not None and self._path.has_ice:
+            return self._path.send(data)
+        return self._send_directly(data, remote)
+
+    def _send_directly(self, data: bytes, to: Address) -> bool:
+        return self._sockets is not None and self._sockets.rtp.send(data, to)
+
+    def _keyed(self, keys: Keys) -> None:
+        """Take the keys that DTLS gave."""
+        try:
+            self.protection.use(keys)
+        except MediaEngineError as error:
+            self._lose(str(error))
+
+    def _lose(self, why: str) -> None:
+        if self._lost is not None:
+            self._lost(why)
+
+    def _moved(self, base: Address, remote: Address) -> None:
+        """Take packets from where ICE says that the peer is."""
+        if self._reachability is not None:
+            self._reachability.settle(base, remote)
+        if self._agreement is not None:
+            self.receiver.agreed(replace(self._agreement, remote=remote))
 
     def _rtp_came(self, data: bytes, source: Address) -> None:
         """Take a datagram on the port of RTP."""
+        if self._reachability is not None and self._reachability.datagram_received(data, source):
+            return
+        self._take(data, source, (self._host, 0 if self._sockets is None else self._sockets.port))
+
+    def _take(self, data: bytes, source: Address, base: Address) -> None:
+        """Take a datagram that came to the port of RTP, or by a relay."""
+        if self._path is not None and self._path.takes(data):
+            self._path.datagram_received(data, source, base)
+            return
+        if self._path is not None and self._path.has_ice:
+            if not self._path.accepts(source):
+                self.receiver.foreign += 1
+                return
+            # Of the ways that work the peer may choose another one than we.
+            source = self.remote or source
         agreement = self._agreement
         if agreement is None or self._heard is None or not data:
             return

@@ -10,6 +10,7 @@ from sipd.errors import InvalidStateError, LocalError, SdpError
 from sipd.media.endpoint import describing
 from sipd.media.endpoint.agreement import Agreement
 from sipd.media.endpoint.describing import Describer
+from sipd.media.endpoint.path import Path
 from sipd.media.endpoint.settings import EndpointSettings, Security
 from sipd.sdp.codecs import encodings
 from sipd.sdp.description import Direction, SessionDescription, parse_description
@@ -29,6 +30,18 @@ OFFER = (
 _KEY = "inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz"
 
 
+class FixedPlace:
+    """A socket that nobody has opened."""
+
+    def port(self) -> int:
+        """See `Place`."""
+        return PORT
+
+    def path(self) -> Path:
+        """See `Place`."""
+        raise AssertionError("nothing here speaks of ICE or DTLS")
+
+
 class DescribingTestCase(SynchronousTestCase):
     """A describer whose port is 4000."""
 
@@ -41,13 +54,13 @@ class DescribingTestCase(SynchronousTestCase):
 
     def offer(self, describer: Describer, direction: Direction = Direction.SENDRECV) -> SessionDescription:
         """Let it offer."""
-        return parse_description(describer.make_offer(direction, lambda: PORT).to_bytes())
+        return parse_description(describer.make_offer(direction, FixedPlace()).to_bytes())
 
     def answer(
         self, describer: Describer, offer: SessionDescription, direction: Direction = Direction.SENDRECV
     ) -> tuple[SessionDescription, Agreement]:
         """Let it answer."""
-        answer, outcome = describer.answer_offer(offer, direction, lambda: PORT)
+        answer, outcome = describer.answer_offer(offer, direction, FixedPlace())
         return parse_description(answer.to_bytes()), outcome.agreement
 
 

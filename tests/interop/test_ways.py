@@ -1,0 +1,40 @@
+"""The phone and baresip where the way is found by ICE, and keys are had by DTLS."""
+
+from __future__ import annotations
+
+from sipd.media.endpoint.settings import EndpointSettings, Ice, Security
+from tests.interop.ports import HOST
+from tests.interop.test_phone_api import PhoneCase
+
+
+class WayTests(PhoneCase):
+    """Without a server between them."""
+
+    async def call_each_other(self, audio: EndpointSettings, media: tuple[str, ...], parameters: str) -> None:
+        """Let the phone call baresip, and baresip the phone; both are heard each time."""
+        bob = await self.baresip(media=media, parameters=parameters)
+        phone = self.phone(audio=audio)
+        call = await self.talk(phone, bob, f"sip:bob@{HOST}:{bob.port}")
+        self.assertEqual(call.statistics.is_secure, "srtp" in parameters)
+        answering = phone.answer()
+        bob.send("dial", f"sip:phone@{HOST}:{phone.points[0].port}")
+        call = await answering
+        await bob.event("CALL_ESTABLISHED")
+        await self.talk_in(call, bob)
+        self.assertEqual(call.statistics.is_secure, "srtp" in parameters)
+        await bob.stop()
+
+    async def test_dtls(self) -> None:
+        """Keys by DTLS: who calls offers it."""
+        audio = EndpointSettings(security=Security.DTLS)
+        await self.call_each_other(audio, ("dtls_srtp", "srtp"), ";mediaenc=dtls_srtp;rtcp_mux=yes")
+
+    async def test_ice(self) -> None:
+        """The way by ICE."""
+        await self.call_each_other(EndpointSettings(ice=Ice.OFFERED), ("ice",), ";medianat=ice;rtcp_mux=yes")
+
+    async def test_both(self) -> None:
+        """Both."""
+        audio = EndpointSettings(security=Security.DTLS, ice=Ice.OFFERED)
+        parameters = ";mediaenc=dtls_srtp;medianat=ice;rtcp_mux=yes"
+        await self.call_each_other(audio, ("dtls_srtp", "srtp", "ice"), parameters)

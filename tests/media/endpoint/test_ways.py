@@ -1,0 +1,359 @@
+"""Endpoints that find their way by ICE, and have their keys by DTLS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.protocol import DatagramProtocol
+
+from sipd.errors import SdpError
+from sipd.media.dtls.identity import make_identity
+from sipd.media.endpoint.endpoint import AudioEndpoint
+from sipd.media.endpoint.settings import EndpointSettings, Ice, IceServer, Security
+from sipd.sdp.candidates import CandidateKind, IceDescription
+from sipd.sdp.description import Direction, MediaDescription, SessionDescription, parse_description
+from sipd.sdp.fingerprints import Fingerprint, Setup, read_setup, with_dtls
+from sipd.testing.nat import Dependence, Nat
+from tests.media.endpoint.support import ALICE, BOB, MALLORY, EndpointTestCase
+from tests.media.traversal.server import CLIENT, PASSWORD, RELAYED, SERVER, USER, FakeServer
+
+_TONE = "tone:440"
+_DTLS = EndpointSettings(security=Security.DTLS)
+_ICE = EndpointSettings(ice=Ice.OFFERED)
+_PRIVATE, _PUBLIC = "10.0.0.5", "203.0.113.5"
+
+
+def ice_of(description: SessionDescription) -> IceDescription:
+    """Give what a description says of ICE."""
+    found = IceDescription.read(description.media[0], description)
+    assert found is not None
+    return found
+
+
+class WayTestCase(EndpointTestCase):
+    """Two endpoints that talk."""
+
+    def check_talk(self, *pairs: tuple[AudioEndpoint, AudioEndpoint]) -> None:
+        """Check that each first one is heard by the second one."""
+        for speaking, listening in pairs:
+            ear = self.ear(listening)
+            speaking.play(_TONE, times=None)
+            self.run_for(3.0)
+            self.assertTone(ear, 440)
+            speaking.stop_playing()
+
+    def open_text(self) -> list[bytes]:
+        """Give the datagrams so far that are RTP of G.711 in the clear, as far as that can be seen."""
+        return [event.data for event in self.network.log if len(event.data) == 172 and event.data[0] == 0x80]
+
+
+class DtlsTests(WayTestCase):
+    """Keys by DTLS (RFC 5763)."""
+
+    def test_talk(self) -> None:
+        """What is offered has its keys by DTLS; both hear each other, and nothing goes out in the clear."""
+        alice, bob = self.pair(_DTLS, EndpointSettings())
+        self.check_talk((alice, bob), (bob, alice))
+        self.assertTrue(alice.statistics.is_secure and bob.statistics.is_secure)
+        self.assertEqual(self.open_text(), [])
+        self.assertEqual((alice.statistics.refused, bob.statistics.refused), (0, 0))
+        self.assertIsNotNone(alice.statistics.round_trip)
+
+    def handshakes(self) -> int:
+        """Count the datagrams so far that are of a handshake."""
+        return sum(event.data[:1] == b"\x16" for event in self.network.log)
+
+    def test_described(self) -> None:
+        """The offer leaves the roles open, the answer waits; RTCP goes with RTP."""
+        alice, bob = self.endpoint(ALICE, _DTLS), self.endpoint(BOB)
+        offer, answer = self.agree(alice, bob)
+        for description, setup in ((offer, Setup.ACTPASS), (answer, Setup.PASSIVE)):
+            (stream,) = description.media
+            self.assertEqual(stream.protocol, "UDP/TLS/RTP/SAVPF")
+            self.assertEqual(read_setup(description, stream), setup)
+            self.assertTrue(stream.has_rtcp_mux)
+            self.assertIsNone(IceDescription.read(stream, description))
+
+    def test_change(self) -> None:
+        """Who began stays who began, whoever asks for a change; the keys hold."""
+        alice, bob = self.pair(_DTLS, EndpointSettings())
+        self.check_talk((alice, bob))
+        before = self.handshakes()
+        for offerer, answerer, role in ((bob, alice, Setup.ACTIVE), (alice, bob, Setup.PASSIVE)):
+            _, answer = self.agree(offerer, answerer)
+            self.assertEqual(read_setup(answer, answer.media[0]), role)
+            self.check_talk((alice, bob), (bob, alice))
+        self.assertEqual(self.handshakes(), before)
+
+    def test_somebody_else(self) -> None:
+        """Whose certificate is another one than the description says is not heard, and that is told."""
+        alice, bob = self.endpoint(ALICE, _DTLS), self.endpoint(BOB)
+        lost: list[str] = []
+        alice.on_lost.append(lost.append)
+        offer = parse_description(alice.make_offer().to_bytes())
+        answer = bob.answer_offer(offer)
+        false = with_dtls(answer.media[0], [Fingerprint("sha-256", bytes(32))], Setup.PASSIVE)
+        alice.take_answer(SessionDescription(answer.text, (false,)))
+        ear = self.ear(alice)
+        bob.play(_TONE, times=None)
+        self.run_for(5.0)
+        self.assertEqual(ear.level(440), 0.0)
+        self.assertEqual(len(lost), 1)
+        self.assertIn("certificate", lost[0])
+        self.assertEqual(self.open_text(), [])
+
+    def test_nobody(self) -> None:
+        """Where nobody does DTLS, that is told after a while, and nothing was sent in the clear."""
+        alice, bob = self.endpoint(ALICE, _DTLS), self.endpoint(BOB)
+        lost: list[str] = []
+        alice.on_lost.append(lost.append)
+        alice.take_answer(bob.answer_offer(parse_description(alice.make_offer().to_bytes())))
+        self.successResultOf(bob.close())
+        self.run_for(25.0)
+        self.assertEqual(len(lost), 1)
+        self.assertEqual(self.open_text(), [])
+
+    def test_the_peer_leaves(self) -> None:
+        """The end of the association is told."""
+        alice, bob = self.pair(_DTLS, EndpointSettings())
+        self.check_talk((alice, bob))
+        lost: list[str] = []
+        alice.on_lost.append(lost.append)
+        self.successResultOf(bob.close())
+        self.run_for(0.5)
+        self.assertEqual(lost, ["the peer has left"])
+
+    def test_behind_a_nat(self) -> None:
+        """A peer that cannot say where it is, since it is behind a NAT, is found where it begins from."""
+        self.hosts[_PRIVATE] = self.network.host_behind(Nat(_PUBLIC, self.clock.seconds), _PRIVATE)
+        alice, bob = self.endpoint(_PRIVATE, _DTLS), self.endpoint(BOB)
+        self.agree(alice, bob)
+        self.check_talk((alice, bob), (bob, alice))
+        self.assertEqual(bob.remote and bob.remote[0], _PUBLIC)
+
+    def test_strangers(self) -> None:
+        """DTLS that comes from elsewhere is not answered."""
+        alice, bob = self.pair(_DTLS, EndpointSettings())
+        hello = next(event.data for event in self.network.log if event.data[:1] == b"\x16")
+        stranger = DatagramProtocol()
+        port = self.host(MALLORY).listenUDP(0, stranger, MALLORY)
+        self.addCleanup(port.stopListening)
+        before = len(self.network.log)
+        assert bob.local is not None
+        port.write(hello, bob.local)
+        self.run_for(0.2)
+        self.assertEqual([event for event in self.network.log[before:] if event.destination[0] == MALLORY], [])
+        self.check_talk((alice, bob))
+
+    def test_incomplete(self) -> None:
+        """An offer without a fingerprint, or with RTCP elsewhere, and an answer without DTLS are refused."""
+        alice, bob = self.endpoint(ALICE, _DTLS), self.endpoint(BOB)
+        offer = parse_description(alice.make_offer().to_bytes())
+        for name in ("fingerprint", "rtcp-mux"):
+            without = SessionDescription(offer.text, (offer.media[0].without_attributes((name,)),))
+            self.assertRaises(SdpError, bob.answer_offer, without)
+        answer = bob.answer_offer(offer)
+        for text in (
+            answer.media[0].without_attributes(("fingerprint",)).text,
+            answer.media[0].text.replace("UDP/TLS/RTP/SAVPF", "RTP/AVP"),
+            answer.media[0].text.replace("a=setup:passive", "a=setup:actpass"),
+        ):
+            with self.subTest(text):
+                media = (MediaDescription(text),)
+                self.assertRaises(SdpError, alice.take_answer, SessionDescription(answer.text, media))
+        alice.take_answer(answer)
+        self.check_talk((alice, bob))
+
+    def test_one_certificate(self) -> None:
+        """Endpoints may share one certificate."""
+        identity = make_identity()
+        offers = [self.endpoint(ALICE, _DTLS, identity=lambda: identity).make_offer() for _ in "12"]
+        fingerprints = {offer.media[0].attribute("fingerprint") for offer in offers}
+        self.assertEqual(fingerprints, {str(identity.fingerprint)})
+
+
+class IceTests(WayTestCase):
+    """The way by ICE (RFC 8445)."""
+
+    def test_talk(self) -> None:
+        """Offered and answered, checks find the way, and both hear each other."""
+        alice, bob = self.pair(_ICE, EndpointSettings())
+        self.check_talk((alice, bob), (bob, alice))
+        self.assertEqual(alice.remote, bob.local)
+        self.assertIsNotNone(alice.statistics.round_trip)
+
+    def test_lite(self) -> None:
+        """A lite agent says so, sends no checks, and is found."""
+        alice, bob = self.endpoint(ALICE, _ICE), self.endpoint(BOB, EndpointSettings(ice=Ice.LITE))
+        _, answer = self.agree(alice, bob)
+        self.assertTrue(ice_of(answer).is_lite)
+        self.check_talk((alice, bob), (bob, alice))
+        requests = [event for event in self.network.log if event.data[:2] == b"\x00\x01"]
+        self.assertEqual({event.source[0] for event in requests}, {ALICE})
+
+    def test_not_spoken(self) -> None:
+        """Who does not speak it is talked with as ever; offers say nothing of it unless that is wanted."""
+        alice, bob = self.endpoint(ALICE, _ICE), self.endpoint(BOB, EndpointSettings(ice=Ice.NONE))
+        _, answer = self.agree(alice, bob)
+        self.assertIsNone(answer.media[0].attribute("ice-ufrag"))
+        self.check_talk((alice, bob), (bob, alice))
+        offer = self.endpoint(BOB).make_offer()
+        self.assertIsNone(offer.media[0].attribute("ice-ufrag"))
+
+    def test_addresses_were_changed(self) -> None:
+        """Where something on the way has changed the address and knows nothing of ICE, media go where it says."""
+        alice, bob = self.endpoint(ALICE, _ICE), self.endpoint(BOB)
+        offer = alice.make_offer().to_bytes().replace(f"c=IN IP4 {ALICE}".encode(), f"c=IN IP4 {MALLORY}".encode())
+        answer = bob.answer_offer(parse_description(offer))
+        self.assertIsNone(answer.media[0].attribute("ice-ufrag"))
+        self.assertEqual(bob.remote and bob.remote[0], MALLORY)
+
+    def test_change(self) -> None:
+        """A change keeps the way, and what both said of it."""
+        alice, bob = self.pair(_ICE, EndpointSettings())
+        self.check_talk((alice, bob))
+        offer, answer = self.agree(bob, alice, Direction.SENDONLY)
+        again, _ = self.agree(bob, alice)
+        self.assertFalse(ice_of(again).is_restart_of(ice_of(offer)))
+        self.assertEqual(ice_of(answer).candidates[0].address, alice.local)
+        self.check_talk((alice, bob), (bob, alice))
+
+    def test_restart(self) -> None:
+        """A peer that begins anew, from elsewhere, is answered with something new, and found."""
+        alice, bob = self.pair(EndpointSettings(security=Security.DTLS, ice=Ice.OFFERED), EndpointSettings())
+        self.check_talk((alice, bob))
+        first = ice_of(bob.answer_offer(alice.make_offer()))
+        alice.offer_rejected()
+        other = self.endpoint(MALLORY, EndpointSettings(security=Security.DTLS, ice=Ice.OFFERED))
+        answer = bob.answer_offer(parse_description(other.make_offer().to_bytes()))
+        self.assertTrue(ice_of(answer).is_restart_of(first))
+        other.take_answer(answer)
+        self.check_talk((other, bob), (bob, other))
+
+    def test_nobody(self) -> None:
+        """Where no way is found, that is told."""
+        alice, bob = self.endpoint(ALICE, _ICE), self.endpoint(BOB)
+        lost: list[str] = []
+        alice.on_lost.append(lost.append)
+        alice.take_answer(bob.answer_offer(alice.make_offer()))
+        self.successResultOf(bob.close())
+        self.run_for(120.0)
+        self.assertEqual(len(lost), 1)
+
+    def test_other_sources(self) -> None:
+        """Media from who was neither named nor checked are not taken."""
+        alice, bob = self.pair(_ICE, EndpointSettings())
+        self.check_talk((alice, bob))
+        rtp = next(event.data for event in self.network.log if len(event.data) == 172 and event.source[0] == ALICE)
+        port = self.host(MALLORY).listenUDP(0, DatagramProtocol(), MALLORY)
+        self.addCleanup(port.stopListening)
+        before = bob.statistics.foreign
+        assert bob.local is not None
+        port.write(rtp, bob.local)
+        self.run_for(0.2)
+        self.assertEqual(bob.statistics.foreign, before + 1)
+
+    def test_bundle(self) -> None:
+        """The name of the stream and its group are those of the offer."""
+        alice, bob = self.endpoint(ALICE, _ICE), self.endpoint(BOB)
+        offer = alice.make_offer()
+        named = SessionDescription(
+            offer.with_attribute("group", "BUNDLE a1").text, (offer.media[0].with_attribute("mid", "a1"),)
+        )
+        answer = bob.answer_offer(named)
+        self.assertEqual((answer.attribute("group"), answer.media[0].attribute("mid")), ("BUNDLE a1", "a1"))
+
+
+class _Socket(DatagramProtocol):
+    """Gives what comes to somebody."""
+
+    def __init__(self, take: Callable[[bytes, tuple[str, int]], None]) -> None:
+        self._take = take
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        """See `DatagramProtocol`."""
+        self._take(datagram, addr)
+
+
+class ServerTests(WayTestCase):
+    """Alice is behind a NAT, and knows a server that helps."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.server = FakeServer()
+        host = self.host(SERVER[0])
+        self.front = host.listenUDP(SERVER[1], _Socket(self.asked), SERVER[0])
+        self.back = host.listenUDP(RELAYED[1], _Socket(self.relay), RELAYED[0])
+        self.addCleanup(self.front.stopListening)
+        self.addCleanup(self.back.stopListening)
+        self.client = ("", 0)
+
+    def asked(self, data: bytes, source: tuple[str, int]) -> None:
+        """Take what a client of the server sends."""
+        self.client = source
+        for answer in self.server.receive(data):
+            self.front.write(answer, source)
+        sent, self.server.sent = self.server.sent, []
+        for octets, peer in sent:
+            self.back.write(octets, peer)
+
+    def relay(self, data: bytes, source: tuple[str, int]) -> None:
+        """Take what a peer sends to the relayed address."""
+        if source[0] in self.server.permissions:
+            self.front.write(self.server.relay(data, source), self.client)
+
+    def alice(self, *servers: IceServer, mapping: Dependence = Dependence.ENDPOINT_INDEPENDENT) -> AudioEndpoint:
+        """Make her, ready to describe herself."""
+        nat = Nat(_PUBLIC, self.clock.seconds, mapping=mapping)
+        self.hosts[_PRIVATE] = self.network.host_behind(nat, _PRIVATE)
+        alice = self.endpoint(_PRIVATE, EndpointSettings(ice=Ice.OFFERED, ice_servers=servers))
+        preparing = self.outcome(alice.prepare())
+        self.run_for(4.0)
+        self.assertTrue(preparing.is_there)
+        return alice
+
+    def kinds(self, description: SessionDescription) -> list[CandidateKind]:
+        """Give the kinds of candidates that a description names, the best first."""
+        return [candidate.kind for candidate in ice_of(description).candidates]
+
+    def test_stun(self) -> None:
+        """A STUN server says which address is hers beyond the NAT; there she is called."""
+        alice = self.alice(IceServer(uri=f"stun:{SERVER[0]}"))
+        bob = self.endpoint(BOB)
+        offer, _ = self.agree(alice, bob)
+        self.assertEqual(self.kinds(offer), [CandidateKind.HOST, CandidateKind.SERVER_REFLEXIVE])
+        self.assertEqual(ice_of(offer).candidates[1].address, CLIENT)
+        self.check_talk((alice, bob), (bob, alice))
+        self.assertEqual(bob.remote, CLIENT)
+
+    def test_turn(self) -> None:
+        """By a TURN server she is reached where nothing else goes; in the end the address is given back."""
+        alice = self.alice(IceServer(uri=f"turn:{SERVER[0]}", user=USER, password=PASSWORD))
+        bob = self.endpoint(BOB)
+        self.network.meddler = lambda source, destination, data: (
+            None if {source[0], destination[0]} & {_PUBLIC} and BOB in (source[0], destination[0]) else 0.0
+        )
+        offer, _ = self.agree(alice, bob)
+        self.assertIn(CandidateKind.RELAYED, self.kinds(offer))
+        self.check_talk((alice, bob), (bob, alice))
+        self.assertEqual(bob.remote, RELAYED)
+        self.assertTrue(self.server.channels)
+        closing = self.outcome(alice.close())
+        self.run_for(1.0)
+        self.assertTrue(closing.is_there)
+        self.assertFalse(self.server.has)
+
+    def test_no_help(self) -> None:
+        """Servers that refuse, are silent, or are none delay the call for a moment, and no more."""
+        alice = self.alice(
+            IceServer(uri=f"turn:{SERVER[0]}", user=USER, password="wrong"),
+            IceServer(uri=f"stun:{MALLORY}"),
+            IceServer(uri="stun:nowhere.example"),
+            IceServer(uri="http://example.com/"),
+        )
+        bob = self.endpoint(BOB)
+        offer, _ = self.agree(alice, bob)
+        self.assertEqual(self.kinds(offer), [CandidateKind.HOST])
+        # He hears of her by her checks.
+        self.check_talk((alice, bob), (bob, alice))
