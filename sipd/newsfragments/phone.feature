@@ -1,1 +1,1 @@
-`sipd phone` is a telephone on the command line: it calls, answers, registers, sends messages and asks by OPTIONS, plays, records, echoes and says digits, draws each SIP message as it passes, and says at the end how the media fared.
+`sipd phone` is a telephone on the command line: it calls, answers, registers, sends messages and asks by OPTIONS, plays, records, echoes and says digits, lets you talk by a sound card, draws each SIP message as it passes, and says at the end how the media fared.

@@ -126,6 +126,7 @@ class AccountTests(OptionCase):
         self.assertIsNone(self.account(*user).password)
         self.patch(os, "environ", {**os.environ, PASSWORD_VARIABLE: "from the environment"})
         self.assertEqual(self.account(*user).password, "from the environment")
+        self.assertNotIn(PASSWORD_VARIABLE, os.environ)
         errors = io.StringIO()
         self.patch(sys, "stderr", errors)
         self.assertEqual(self.account(*user, "--password", HIDDEN).password, HIDDEN)

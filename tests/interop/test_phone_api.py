@@ -55,11 +55,18 @@ class PhoneCase(InteropTestCase):
         self.addCleanup(phone.stopService)
         return phone
 
-    async def baresip(self, server: Server | None = None, *, media: tuple[str, ...] = (), **more: Any) -> Baresip:
+    async def baresip(
+        self,
+        server: Server | None = None,
+        *,
+        media: tuple[str, ...] = (),
+        settings: tuple[str, ...] = (),
+        **more: Any,
+    ) -> Baresip:
         """Start baresip as bob, registered if there is a server."""
         if server is not None:
             more |= {"server": f"{HOST}:{server.port}", "password": USERS["bob"]}
-        bob = Baresip(self, BaresipAccount(user="bob", **more), THEIRS_HZ, media=media)
+        bob = Baresip(self, BaresipAccount(user="bob", **more), THEIRS_HZ, media=media, settings=settings)
         await bob.start()
         if server is not None:
             await bob.registered()

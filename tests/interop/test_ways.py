@@ -6,13 +6,18 @@ from sipd.media.endpoint.settings import EndpointSettings, Ice, Security
 from tests.interop.ports import HOST
 from tests.interop.test_phone_api import PhoneCase
 
+#: Of baresip: RTCP goes with RTP.
+_MUX = "rtcp_mux yes"
+
 
 class WayTests(PhoneCase):
     """Without a server between them."""
 
-    async def call_each_other(self, audio: EndpointSettings, media: tuple[str, ...], parameters: str) -> None:
+    async def call_each_other(
+        self, audio: EndpointSettings, media: tuple[str, ...], parameters: str, *settings: str
+    ) -> None:
         """Let the phone call baresip, and baresip the phone; both are heard each time."""
-        bob = await self.baresip(media=media, parameters=parameters)
+        bob = await self.baresip(media=media, parameters=parameters, settings=settings)
         phone = self.phone(audio=audio)
         call = await self.talk(phone, bob, f"sip:bob@{HOST}:{bob.port}")
         self.assertEqual(call.statistics.is_secure, "srtp" in parameters)
@@ -27,14 +32,18 @@ class WayTests(PhoneCase):
     async def test_dtls(self) -> None:
         """Keys by DTLS: who calls offers it."""
         audio = EndpointSettings(security=Security.DTLS)
-        await self.call_each_other(audio, ("dtls_srtp", "srtp"), ";mediaenc=dtls_srtp;rtcp_mux=yes")
+        await self.call_each_other(audio, ("dtls_srtp", "srtp"), ";mediaenc=dtls_srtp", _MUX)
 
     async def test_ice(self) -> None:
-        """The way by ICE."""
-        await self.call_each_other(EndpointSettings(ice=Ice.OFFERED), ("ice",), ";medianat=ice;rtcp_mux=yes")
+        """The way by ICE, where RTCP has a port of its own."""
+        await self.call_each_other(EndpointSettings(ice=Ice.OFFERED), ("ice",), ";medianat=ice")
+
+    async def test_ice_with_one_port(self) -> None:
+        """The way by ICE, where RTCP goes with RTP."""
+        await self.call_each_other(EndpointSettings(ice=Ice.OFFERED), ("ice",), ";medianat=ice", _MUX)
 
     async def test_both(self) -> None:
         """Both."""
         audio = EndpointSettings(security=Security.DTLS, ice=Ice.OFFERED)
-        parameters = ";mediaenc=dtls_srtp;medianat=ice;rtcp_mux=yes"
-        await self.call_each_other(audio, ("dtls_srtp", "srtp", "ice"), parameters)
+        parameters = ";mediaenc=dtls_srtp;medianat=ice"
+        await self.call_each_other(audio, ("dtls_srtp", "srtp", "ice"), parameters, _MUX)

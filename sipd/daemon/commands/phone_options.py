@@ -246,7 +246,8 @@ class PhoneOptions(Command):
                 raise ValueError(f"--password-file: {error.strerror}") from None
             except UnicodeDecodeError:
                 raise ValueError("--password-file: not a text in UTF-8") from None
-        return os.environ.get(PASSWORD_VARIABLE)
+        # Programs that are started, as of a sound card, have no business with it.
+        return os.environ.pop(PASSWORD_VARIABLE, None)
 
 
 class RequestOptions(PhoneOptions):
@@ -270,6 +271,9 @@ class TalkOptions(RequestOptions):
     optParameters: ClassVar[Parameters] = (
         ("play", None, None, "Play this WAVE file once, or tone:440 or tone:de:ringback for ever, or silence:2.0."),
         ("record", None, None, "Record what is heard to this WAVE file."),
+        ("sound", None, None, "Talk by this sound device of ALSA: default, plughw:1,0; or by --microphone, --speaker."),
+        ("microphone", None, None, 'Say what this device hears, a name of ALSA, or "|COMMAND" that writes samples.'),
+        ("speaker", None, None, 'Give what is heard to this device, or "|COMMAND" that reads samples.'),
         ("dtmf", None, None, "Say these digits; a comma is a pause of 2 s."),
         ("dtmf-by", None, "rfc4733", "How digits are said: rfc4733, info or inband."),
         ("hangup-after", None, None, "Hang up after so many seconds."),
@@ -329,6 +333,11 @@ class TalkOptions(RequestOptions):
             _check_sound(play)
         if self["hangup-when-done"] and (not (play or digits) or (play and (is_tone or self["loop"]))):
             raise ValueError("--hangup-when-done needs --play with an end, or --dtmf")
+        microphone, loudspeaker = self._devices()
+        if microphone and self["echo"]:
+            raise ValueError("either --echo or --microphone, or --sound, which means that, too")
+        if microphone and (is_tone or (play and self["loop"])):
+            raise ValueError("--play has no end here: nothing would ever be heard of the --microphone")
         return Talk(
             play=play,
             times=None if is_tone or self["loop"] else 1,
@@ -343,7 +352,22 @@ class TalkOptions(RequestOptions):
             hangup_after=self.seconds_or_none("hangup-after"),
             hangs_up_when_done=bool(self["hangup-when-done"]),
             follows=bool(self["follow"]),
+            microphone=microphone,
+            loudspeaker=loudspeaker,
         )
+
+    def _devices(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Give the commands of microphone and loudspeaker, each empty for none. Raises as `act` does."""
+        from sipd.daemon.telephone.handset import loudspeaker_command, microphone_command
+
+        found = []
+        for option, read in (("microphone", microphone_command), ("speaker", loudspeaker_command)):
+            used = option if self[option] is not None else "sound"
+            try:
+                found.append(() if self[used] is None else read(self[used]))
+            except ValueError as error:
+                raise ValueError(f"--{used}: {error}") from None
+        return found[0], found[1]
 
 
 def _check_sound(play: str) -> None:

@@ -11,6 +11,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from sipd.daemon.telephone.handset import Handset
 from sipd.daemon.telephone.keys import Keys
 from sipd.daemon.telephone.report import end_line, end_values, media_line, media_values
 from sipd.daemon.telephone.screen import Screen
@@ -37,7 +38,8 @@ class Conversation:
         talk: what to do.
         screen: shows what happens.
         keys: has it as a call that is up for as long as it is.
-        reactor: tells time.
+        reactor: tells time, and runs the programs of a microphone and a loudspeaker.
+        handset: these, if the call has come out of another one that has them; else they are made and ended here.
 
     Attributes:
         has_failed: whether something that was to be done could not be.
@@ -45,7 +47,9 @@ class Conversation:
 
     _log = Logger()
 
-    def __init__(self, call: Call, talk: Talk, *, screen: Screen, keys: Keys, reactor: Any) -> None:
+    def __init__(
+        self, call: Call, talk: Talk, *, screen: Screen, keys: Keys, reactor: Any, handset: Handset | None = None
+    ) -> None:
         self._call = call
         self._talk = talk
         self._screen = screen
@@ -54,6 +58,10 @@ class Conversation:
         self._doing: set[Deferred[None]] = set()
         self._recording: Recording | None = None
         self._is_muted = False
+        self._has_borrowed = handset is not None
+        self._handset = handset or Handset(
+            reactor, microphone=talk.microphone, loudspeaker=talk.loudspeaker, screen=screen, failed=self._fail
+        )
         self._successors: list[tuple[Conversation, Deferred[None]]] = []
         self.has_failed = False
 
@@ -67,8 +75,19 @@ class Conversation:
         self._keys.calls.append(self)
         self._begin()
         try:
+            await self._last()
+        finally:
+            if not self._has_borrowed:
+                await self._handset.close()
+
+    async def _last(self) -> None:
+        """Wait for the end."""
+        call = self._call
+        try:
             await call.ended
         except CancelledError:
+            # A signal from the terminal may have ended its programs as well.
+            self._handset.begin_to_close()
             await call.hang_up().addTimeout(PATIENCE, self._reactor, onTimeoutCancel=lambda _, __: None)
             await self._finish(await call.ended)
             raise
@@ -81,7 +100,9 @@ class Conversation:
     def go_on_in(self, call: Call) -> None:
         """Do in another call what goes on in this one: it has come out of it by a transfer."""
         talk = replace(self._talk, digits="", hold_after=None, transfer_to="")
-        other = Conversation(call, talk, screen=self._screen, keys=self._keys, reactor=self._reactor)
+        other = Conversation(
+            call, talk, screen=self._screen, keys=self._keys, reactor=self._reactor, handset=self._handset
+        )
         self._screen.show(
             "moved", f"the call goes on with {call.remote}", call_id=call.call_id, uri=str(call.remote.uri)
         )
@@ -111,6 +132,7 @@ class Conversation:
                 self._recording = call.record(talk.record, both=talk.records_both)
             except LocalError as error:
                 self._fail(f"nothing is recorded: {error}")
+        self._handset.connect(call)
         if talk.echoes:
             call.echo()
         self._do(self._speak())
@@ -279,6 +301,7 @@ class Conversation:
             else:
                 path = str(recording.path)
                 self._screen.show("recorded", f"recorded {seconds:.1f} s in {path}", path=path, duration=seconds)
+        self._handset.show()
         statistics = self._statistics()
         values = end_values(end, statistics)
         self._screen.show("end", end_line(end, statistics), call_id=self._call.call_id, **values)

@@ -76,6 +76,8 @@ class Talk:
         hangup_after: when it is hung up; ``None`` for not at all.
         hangs_up_when_done: whether it is hung up when everything is played and said.
         follows: whether a transfer that the other side asks for is done.
+        microphone: the command that gives what is said where nothing is played; empty for none.
+        loudspeaker: the command that takes what is heard; empty for none.
     """
 
     play: str = ""
@@ -91,6 +93,8 @@ class Talk:
     hangup_after: float | None = None
     hangs_up_when_done: bool = False
     follows: bool = False
+    microphone: tuple[str, ...] = ()
+    loudspeaker: tuple[str, ...] = ()
 
 
 def places_of(account: Account | None, recipient: str = "") -> list[Uri]:

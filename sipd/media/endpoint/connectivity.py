@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sipd.errors import SdpError
-from sipd.media.endpoint.path import Path, PathTerms
+from sipd.media.endpoint.path import RTP, Path, PathTerms
 from sipd.sdp.candidates import IceDescription, agrees_with_default
 from sipd.sdp.description import MediaDescription, SessionDescription
 from sipd.sdp.fingerprints import (
@@ -89,7 +91,15 @@ def answer_path(
         if offered is Setup.ACTPASS and path.terms.fingerprints == fingerprints and path.terms.is_client:
             # Who began stays who began: it is the same association (RFC 8842 section 5.5).
             setup = Setup.ACTIVE
-    terms = PathTerms(ice=None if own is None else ice, fingerprints=fingerprints, is_client=setup is Setup.ACTIVE)
+    terms = PathTerms(
+        ice=None if own is None else ice,
+        fingerprints=fingerprints,
+        is_client=setup is Setup.ACTIVE,
+        has_mux=answer.media[index].has_rtcp_mux,
+    )
+    if own is not None and terms.has_mux:
+        # The answer decides on that: there is no other component any more.
+        own = replace(own, candidates=tuple([each for each in own.candidates if each.component == RTP]))
     return _with_path(answer, index, path, setup, own), terms
 
 
@@ -102,7 +112,7 @@ def read_answer(offer: SessionDescription, answer: SessionDescription, index: in
     stream = answer.media[index]
     ice = read_ice(answer, index) if IceDescription.read(offer.media[index], offer) is not None else None
     if not is_dtls(offer.media[index]):
-        return PathTerms(ice=ice, is_offerer=True)
+        return PathTerms(ice=ice, is_offerer=True, has_mux=stream.has_rtcp_mux)
     check_dtls(answer, index)
     setup = offerer_setup(read_setup(answer, stream))
     return PathTerms(

@@ -12,7 +12,7 @@ from sipd.errors import ConfigurationError, RemoteError, ResourcesExhaustedError
 from sipd.ice.candidates import Gathering, LocalCandidate, canonical
 from sipd.ice.requests import Credentials
 from sipd.interfaces import Entropy
-from sipd.media.endpoint.path import COMPONENT, Way
+from sipd.media.endpoint.path import Way
 from sipd.media.endpoint.settings import IceServer
 from sipd.media.latch import Address
 from sipd.media.traversal.gathering import Gatherer, RelayedAddress
@@ -31,6 +31,7 @@ class Reachability:
         reactor: gives time, and resolves names of servers.
         send: sends from the socket.
         base: where the socket is.
+        component: that it is for.
         advertised: what leads there from outside; the same address where nothing is between.
         entropy: for requests.
         relayed: called with each datagram that comes through a relay, its source, and the relayed address.
@@ -47,6 +48,7 @@ class Reachability:
         send: Way,
         *,
         base: Address,
+        component: int,
         advertised: Address,
         entropy: Entropy,
         relayed: Callable[[bytes, Address, Address], object],
@@ -55,12 +57,13 @@ class Reachability:
         self.ways: dict[Address, Way] = {base: send}
         self._reactor = reactor
         self._base = base
+        self._component = component
         self._relayed = relayed
         self._gathering = Gathering()
-        self._gathering.add_host(base, COMPONENT)
+        self._gathering.add_host(base, self._component)
         if canonical(advertised) != base:
             # What leads here from outside is as good as what a server has seen.
-            self._gathering.add_server_reflexive(canonical(advertised), COMPONENT, base=base, server="")
+            self._gathering.add_server_reflexive(canonical(advertised), self._component, base=base, server="")
         self._gatherer = Gatherer(reactor, send, entropy=entropy)
         self._relays: dict[Address, RelayedAddress] = {}
 
@@ -100,7 +103,7 @@ class Reachability:
             address = await find_address(self._reactor, found, version=version)
             if found.kind is ServerKind.STUN:
                 mapped = await self._gatherer.ask_address(address, timeout=PATIENCE)
-                self._gathering.add_server_reflexive(mapped, COMPONENT, base=self._base, server=address[0])
+                self._gathering.add_server_reflexive(mapped, self._component, base=self._base, server=address[0])
             else:
                 await self._allocate(address, Credentials(server.user, server.password))
         except (ConfigurationError, RemoteError, ResourcesExhaustedError) as error:
@@ -112,9 +115,9 @@ class Reachability:
         self._relays[base] = relay
         relay.on_data = lambda data, peer: self._relayed(data, peer, base)
         self.ways[base] = lambda data, to: _through(relay, data, to)
-        self._gathering.add_relayed(base, COMPONENT, mapped=relay.mapped, server=server[0])
+        self._gathering.add_relayed(base, self._component, mapped=relay.mapped, server=server[0])
         if relay.mapped is not None:
-            self._gathering.add_server_reflexive(relay.mapped, COMPONENT, base=self._base, server=server[0])
+            self._gathering.add_server_reflexive(relay.mapped, self._component, base=self._base, server=server[0])
 
 
 def _through(relay: RelayedAddress, data: bytes, to: Address) -> bool:

@@ -3,13 +3,14 @@
 Datagrams of three kinds come to one port (RFC 7983): STUN and DTLS are for the path, everything else is media. Nothing
 of ICE and DTLS is begun before the peer's description is known.
 
-DTLS is taken from where media go alone: by ICE, or by the peer's description; before either says so, from nobody
-(`sipd.media.dtls.handshake`). Without ICE, a peer behind a NAT cannot say where it is: so for a while the first one who
+DTLS is taken from where media go alone: by ICE, or by the peer's description (`sipd.media.dtls.handshake`); what comes
+before either says so waits. Without ICE, a peer behind a NAT cannot say where it is: so for a while the first one who
 begins with DTLS from elsewhere is taken for it. If that is somebody else, there are no keys, by its fingerprint.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -37,11 +38,13 @@ from sipd.ua.timers import Timers
 #: Sends a datagram from one place of this side; says whether it left.
 Way: TypeAlias = Callable[[bytes, Address], bool]
 
-#: RTCP goes with RTP.
-COMPONENT = 1
+#: Components of a stream (RFC 8445 section 13); where RTCP goes with RTP there is the first one alone.
+RTP, RTCP = 1, 2
 #: First octets of STUN and DTLS (RFC 7983 section 7).
 _STUN = range(4)
 _DTLS = range(20, 64)
+#: Datagrams of DTLS that are kept until there is a handshake: those of one flight.
+_EARLY_LIMIT = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,12 +56,14 @@ class PathTerms:
         is_offerer: whether the offer was ours.
         fingerprints: of the peer's certificate; none where there is no DTLS.
         is_client: whether we begin with DTLS.
+        has_mux: whether RTCP goes with RTP.
     """
 
     ice: IceDescription | None = None
     is_offerer: bool = False
     fingerprints: tuple[Fingerprint, ...] = ()
     is_client: bool = False
+    has_mux: bool = True
 
 
 #: Neither ICE nor DTLS.
@@ -75,7 +80,7 @@ class Path:
         send: sends from the port of this side.
         identity: gives what is shown in DTLS.
         keyed: called with the keys of SRTP, again where the peer has another certificate.
-        moved: called with from where and to where media go from now on by ICE.
+        moved: called with from where and to where a component goes from now on.
         lost: called once if the peer cannot be reached, is not who it should be, or has left; with why.
 
     Attributes:
@@ -91,7 +96,7 @@ class Path:
         send: Way,
         identity: Callable[[], DtlsIdentity],
         keyed: Callable[[Keys], object],
-        moved: Callable[[Address, Address], object],
+        moved: Callable[[int, Address, Address], object],
         lost: Callable[[str], object],
     ) -> None:
         self.terms = PLAIN_PATH
@@ -106,6 +111,8 @@ class Path:
         self._directly = send
         self._ways: Mapping[Address, Way] = {}
         self._handshake: DtlsHandshake | None = None
+        #: Of DTLS, what came before there was somebody to take it: a peer may begin before its answer is here.
+        self._early: deque[tuple[bytes, Address, Address]] = deque(maxlen=_EARLY_LIMIT)
         self._peer: Address | None = None
         self._latching = latching
         #: Until when the peer may turn out to be elsewhere.
@@ -161,13 +168,13 @@ class Path:
         """Whether keys are had by DTLS."""
         return bool(self.terms.fingerprints)
 
-    def remote(self) -> tuple[Address, Address] | None:
-        """Give from where to where media go now by ICE; ``None`` if nowhere."""
-        return None if self._agent is None else self._agent.path(COMPONENT)
+    def way(self, component: int = RTP) -> tuple[Address, Address] | None:
+        """Give from where to where a component goes now by ICE; ``None`` if nowhere."""
+        return None if self._agent is None else self._agent.path(component)
 
-    def send(self, data: bytes) -> bool:
+    def send(self, data: bytes, component: int = RTP) -> bool:
         """Send a datagram of media where ICE says; say whether it left."""
-        way = self.remote()
+        way = self.way(component)
         return way is not None and self._send(data, *way)
 
     def agreed(self, terms: PathTerms, remote: Address | None) -> None:
@@ -202,7 +209,7 @@ class Path:
             self._perform(agent.restart(now=now, role=role, credentials=agent.credentials))
         if agent.state is State.NEW:
             agent.role = role
-            self._perform(agent.start(terms.ice, now=now, components=COMPONENT))
+            self._perform(agent.start(terms.ice, now=now, components=RTP if terms.has_mux else RTCP))
         elif agent.state is not State.CLOSED:
             self._perform(agent.add_remote(terms.ice.candidates, now=now))
 
@@ -221,6 +228,10 @@ class Path:
         handshake.on_closed = lambda: self._lose("the peer has left")
         self._handshake = handshake
         handshake.start()
+        early = tuple(self._early)
+        self._early.clear()
+        for data, source, base in early:
+            self.datagram_received(data, source, base)
 
     # --- datagrams
 
@@ -228,19 +239,21 @@ class Path:
         """Say whether a datagram is one of STUN or DTLS."""
         return bool(data) and (data[0] in _STUN or data[0] in _DTLS)
 
-    def accepts(self, source: Address) -> bool:
+    def accepts(self, source: Address, component: int) -> bool:
         """Say whether media may come from there by ICE."""
-        return self._agent is not None and self._agent.has_candidate(COMPONENT, source)
+        return self._agent is not None and self._agent.has_candidate(component, source)
 
     def datagram_received(self, data: bytes, source: Address, base: Address) -> None:
         """Take one of these."""
         if data[0] in _STUN:
             if self._agent is not None:
                 self._perform(self._agent.datagram_received(data, source, base, now=self._clock.seconds()))
-        elif self._handshake is not None:
+        elif self._handshake is None:
+            self._early.append((data, source, base))
+        else:
             if source != self._to() and self._turns_out_elsewhere(data):
                 self._peer = source
-                self._moved(base, source)
+                self._moved(RTP, base, source)
             if source == self._to():
                 self._latches_until = 0.0
                 self._handshake.datagram_received(data)
@@ -248,6 +261,7 @@ class Path:
     def close(self) -> None:
         """End both. Idempotent."""
         self._lost = None
+        self._early.clear()
         self._end_dtls()
         if self._agent is not None:
             self._perform(self._agent.close(now=self._clock.seconds()))
@@ -259,7 +273,7 @@ class Path:
         """Give where DTLS goes."""
         if not self.has_ice:
             return self._peer
-        way = self.remote()
+        way = self.way()
         return None if way is None else way[1]
 
     def _turns_out_elsewhere(self, data: bytes) -> bool:
@@ -268,7 +282,7 @@ class Path:
         return is_handshake and not self.has_ice and self._clock.seconds() < self._latches_until
 
     def _send_dtls(self, data: bytes) -> None:
-        way, to = self.remote(), self._to()
+        way, to = self.way(), self._to()
         if self.has_ice and way is not None:
             self._send(data, *way)
         elif to is not None:
@@ -291,17 +305,17 @@ class Path:
                     self._timers.start(event, duration)
                 case StopTimers():
                     self._timers.stop()
-                case Selected():
-                    self._selected()
+                case Selected(component):
+                    self._selected(component)
                 case Failed(text):
                     self._lose(text)
                 case Learned() | Completed():
                     pass
 
-    def _selected(self) -> None:
-        way = self.remote()
+    def _selected(self, component: int) -> None:
+        way = self.way(component)
         if way is not None:
-            self._moved(*way)
+            self._moved(component, *way)
             self._begin_dtls()
 
     def _secured(self, keys: Keys) -> None:

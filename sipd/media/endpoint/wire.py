@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IReactorTime, IReactorUDP
 from twisted.logger import Logger
 
@@ -17,7 +17,7 @@ from sipd.media.dtls.identity import DtlsIdentity
 from sipd.media.endpoint.agreement import Agreement
 from sipd.media.endpoint.describing import Outcome
 from sipd.media.endpoint.gathering import Reachability
-from sipd.media.endpoint.path import Path
+from sipd.media.endpoint.path import RTCP, RTP, Path
 from sipd.media.endpoint.protection import Protection
 from sipd.media.endpoint.queues import DroppingQueue
 from sipd.media.endpoint.receiving import RtpReceiver
@@ -86,7 +86,8 @@ class Wire:
         self._lost: Callable[[str], object] | None = lost
         self._identity = identity
         self._path: Path | None = None
-        self._reachability: Reachability | None = None
+        #: Of the sockets of RTP and RTCP, where ICE is spoken.
+        self._reachable: tuple[Reachability, Reachability] | None = None
         self._settings = settings
         self._entropy = entropy
         self._heard: Callable[[RtpPacket], object] | None = heard
@@ -124,7 +125,7 @@ class Wire:
     def remote(self) -> Address | None:
         """Where RTP goes; ``None`` if nobody knows."""
         if self._path is not None and self._path.has_ice:
-            way = self._path.remote()
+            way = self._path.way()
             return None if way is None else way[1]
         return None if self._agreement is None else self.receiver.latch.remote
 
@@ -159,7 +160,8 @@ class Wire:
         """
         if self._settings.ice is Ice.NONE or not self._settings.ice_servers or self._path is not None:
             return succeed(None)
-        return self._reach().ask(self._settings.ice_servers)
+        asking = [one.ask(self._settings.ice_servers) for one in self._reach()]
+        return DeferredList(asking).addCallback(lambda _: None)
 
     def path(self) -> Path:
         """Give the way of the stream, ready to be described; the first time it takes all addresses that are known.
@@ -179,9 +181,9 @@ class Wire:
                 lost=self._lose,
             )
             if self._settings.ice is not Ice.NONE:
-                reachability = self._reach()
+                rtp, rtcp = self._reach()
                 is_lite = self._settings.ice is Ice.LITE
-                self._path.use_ice(reachability.candidates, reachability.ways, is_lite=is_lite)
+                self._path.use_ice((*rtp.candidates, *rtcp.candidates), {**rtp.ways, **rtcp.ways}, is_lite=is_lite)
         return self._path
 
     def agreed(self, outcome: Outcome) -> None:
@@ -230,9 +232,16 @@ class Wire:
         if agreement is None or sockets is None or self._is_closed:
             return
         remote = self.remote if agreement.has_mux else self.receiver.rtcp_latch.remote
-        send = self._send if agreement.has_mux else sockets.rtcp.send
         protected = self.protection.protect_rtcp(data)
-        if remote is None or protected is None or not send(protected, remote):
+        if remote is None or protected is None:
+            return
+        if agreement.has_mux:
+            has_left = self._send(protected, remote)
+        elif self._path is not None and self._path.way(RTCP) is not None:
+            has_left = self._path.send(protected, RTCP)
+        else:
+            has_left = sockets.rtcp.send(protected, remote)
+        if not has_left:
             return
         self._tell(self.on_rtcp, packets, was_sent=True)
 
@@ -280,27 +289,38 @@ class Wire:
         path, self._path = self._path, None
         if path is not None:
             path.close()
-        if self._reachability is not None:
-            return self._reachability.close().addCallback(lambda _: self._close_sockets())
+        if self._reachable is not None:
+            leaving = DeferredList([one.close() for one in self._reachable])
+            return leaving.addCallback(lambda _: self._close_sockets())
         return self._close_sockets()
 
     def _close_sockets(self) -> Deferred[None]:
-        self._reachability = None
+        self._reachable = None
         return succeed(None) if self._sockets is None else self._sockets.close()
 
-    def _reach(self) -> Reachability:
-        if self._reachability is None:
+    def _reach(self) -> tuple[Reachability, Reachability]:
+        """Give what is known of how the sockets are reached."""
+        if self._reachable is None:
             port = self.port()
-            assert self._sockets is not None
-            self._reachability = Reachability(
-                self._reactor,
-                self._send_directly,
-                base=(self._host, self._sockets.port),
-                advertised=(self._advertised_host, port),
-                entropy=self._entropy,
-                relayed=self._take,
-            )
-        return self._reachability
+            sockets = self._sockets
+            assert sockets is not None
+            rtp, rtcp = [
+                Reachability(
+                    self._reactor,
+                    socket.send,
+                    base=(self._host, sockets.port + offset),
+                    component=component,
+                    advertised=(self._advertised_host, port + offset),
+                    entropy=self._entropy,
+                    relayed=take,
+                )
+                for component, offset, socket, take in (
+                    (RTP, 0, sockets.rtp, self._take),
+                    (RTCP, 1, sockets.rtcp, self._take_control),
+                )
+            ]
+            self._reachable = rtp, rtcp
+        return self._reachable
 
     def _send(self, data: bytes, remote: Address) -> bool:
         """Send a datagram of media."""
@@ -322,30 +342,65 @@ class Wire:
         if self._lost is not None:
             self._lost(why)
 
-    def _moved(self, base: Address, remote: Address) -> None:
-        """Take packets from where ICE says that the peer is."""
-        if self._reachability is not None:
-            self._reachability.settle(base, remote)
-        if self._agreement is not None:
-            self.receiver.agreed(replace(self._agreement, remote=remote))
+    def _moved(self, component: int, base: Address, remote: Address) -> None:
+        """Take packets from where ICE, or DTLS, says that the peer is."""
+        for one in self._reachable or ():
+            one.settle(base, remote)
+        agreement = self._agreement
+        if agreement is not None:
+            is_rtp = component == RTP
+            moved = replace(agreement, remote=remote) if is_rtp else replace(agreement, remote_rtcp=remote)
+            self._agreement = moved
+            self.receiver.agreed(moved)
+
+    def _base(self, offset: int = 0) -> Address:
+        return self._host, 0 if self._sockets is None else self._sockets.port + offset
+
+    def _by_ice(self, source: Address, component: int) -> Address | None:
+        """Give whom a datagram of media counts as one of, where ICE says who may send; ``None`` if he may not.
+
+        Of the ways that work the peer may choose another one than we.
+        """
+        path = self._path
+        if path is None or not path.has_ice:
+            return source
+        way = path.way(component)
+        if way is None:
+            # A peer that knows nothing of a second component sends RTCP as ever.
+            return source if component == RTCP else None
+        return way[1] if path.accepts(source, component) else None
 
     def _rtp_came(self, data: bytes, source: Address) -> None:
         """Take a datagram on the port of RTP."""
-        if self._reachability is not None and self._reachability.datagram_received(data, source):
+        if self._reachable is None or not self._reachable[0].datagram_received(data, source):
+            self._take(data, source, self._base())
+
+    def _rtcp_came(self, data: bytes, source: Address) -> None:
+        """Take a datagram on the port of RTCP."""
+        if self._reachable is None or not self._reachable[1].datagram_received(data, source):
+            self._take_control(data, source, self._base(1))
+
+    def _take_control(self, data: bytes, source: Address, base: Address) -> None:
+        """Take a datagram that came to the port of RTCP, or by a relay."""
+        if self._path is not None and self._path.takes(data):
+            self._path.datagram_received(data, source, base)
             return
-        self._take(data, source, (self._host, 0 if self._sockets is None else self._sockets.port))
+        peer = self._by_ice(source, RTCP)
+        if peer is None:
+            self.receiver.foreign += 1
+        elif self._agreement is not None and self._heard is not None:
+            self._take_rtcp(data, peer)
 
     def _take(self, data: bytes, source: Address, base: Address) -> None:
         """Take a datagram that came to the port of RTP, or by a relay."""
         if self._path is not None and self._path.takes(data):
             self._path.datagram_received(data, source, base)
             return
-        if self._path is not None and self._path.has_ice:
-            if not self._path.accepts(source):
-                self.receiver.foreign += 1
-                return
-            # Of the ways that work the peer may choose another one than we.
-            source = self.remote or source
+        peer = self._by_ice(source, RTP)
+        if peer is None:
+            self.receiver.foreign += 1
+            return
+        source = peer
         agreement = self._agreement
         if agreement is None or self._heard is None or not data:
             return
@@ -363,11 +418,6 @@ class Wire:
             self._rtp.put(packet)
         if self._heard is not None:  # nobody has closed the endpoint meanwhile
             self._heard(packet)
-
-    def _rtcp_came(self, data: bytes, source: Address) -> None:
-        """Take a datagram on the port of RTCP."""
-        if self._agreement is not None and self._heard is not None:
-            self._take_rtcp(data, source)
 
     def _tell(self, hook: Callable[[T, bool], object] | None, what: T, *, was_sent: bool) -> None:
         """Tell who looks on; what he raises is his."""
