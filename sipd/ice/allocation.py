@@ -107,7 +107,7 @@ class Allocation:
         relayed: the address of the server that peers send to, once there is one.
         mapped: this socket's address as the server sees it.
         dropped: datagrams that were not sent: too long, too many before the permission, to a host that is refused or
-            of the other version of IP, or beyond `max_peers`.
+            of the other version of IP, or beyond ``max_peers``.
     """
 
     def __init__(
@@ -186,7 +186,7 @@ class Allocation:
 
         Raises:
             InvalidStateError: there is no allocation.
-            ResourcesExhaustedError: there are `max_peers` hosts already.
+            ResourcesExhaustedError: there are ``max_peers`` hosts already.
             ValueError: it is no such address.
         """
         host = self._check_peer(host)
@@ -205,7 +205,7 @@ class Allocation:
 
         Raises:
             InvalidStateError: there is no allocation.
-            ResourcesExhaustedError: there are `max_peers` channels, or hosts, already.
+            ResourcesExhaustedError: there are ``max_peers`` channels, or hosts, already.
             ValueError: it is no address that can be a peer.
         """
         peer = (self._check_peer(peer[0]), peer[1])

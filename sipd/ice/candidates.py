@@ -29,7 +29,7 @@ class LocalCandidate:
     Args:
         candidate: what the other side is told.
         base: the address that datagrams are sent from: that of the socket, or the relayed one of an allocation. It is
-            what the effect `Send` names, and what a datagram has come to.
+            what the effect `sipd.ice.effects.Send` names, and what a datagram has come to.
     """
 
     candidate: Candidate
@@ -107,7 +107,7 @@ class Gathering:
         server: str,
         local_preference: int = MAX_LOCAL_PREFERENCE,
     ) -> None:
-        """Add the address that a TURN server, known by its numeric host, has allocated to who it saw as `mapped`."""
+        """Add the address that a TURN server, known by its numeric host, has allocated to who it saw as ``mapped``."""
         self._add(CandidateKind.RELAYED, address, component, address, mapped, server, local_preference)
 
     def _add(

@@ -73,7 +73,7 @@ class Party(ABC):
         role: `Role.CONTROLLING` for the side whose offer starts ICE. What the other side can do may change it.
         local: candidates, which are sorted and of which 64 are taken; each component from 1 on has at least one.
         entropy: gives octets that nobody can guess.
-        credentials: of this side; made from `entropy` if they are not given.
+        credentials: of this side; made from ``entropy`` if they are not given.
         timing: when things are done.
 
     Raises:

@@ -62,7 +62,10 @@ class Allocated:
 
 @dataclass(slots=True)
 class PeerRefused:
-    """An effect: the server gives no permission for a host. What is sent there is dropped until `permit` asks anew."""
+    """An effect: the server gives no permission for a host.
+
+    What is sent there is dropped until `sipd.ice.allocation.Allocation.permit` asks anew.
+    """
 
     host: str
     text: str
@@ -81,7 +84,7 @@ class Failed:
 
 @dataclass(slots=True)
 class Over:
-    """An effect: the allocation was given back, as `close` asked. Nothing comes after it."""
+    """An effect: the allocation was given back, as `sipd.ice.allocation.Allocation.close` asked. Nothing follows."""
 
 
 Effect: TypeAlias = Send | StartTimer | StopTimer | StopTimers | Deliver | Allocated | PeerRefused | Failed | Over

@@ -60,7 +60,7 @@ class Candidate:
         component: 1 to 256: 1 is RTP, 2 is RTCP.
         transport: in lower case; ``udp`` is the only one that RFC 8445 knows.
         priority: 1 to 2**31 - 1; higher is better.
-        host: a numeric address, without brackets and as `ipaddress` prints it; or a name, such as one of mDNS.
+        host: a numeric address, without brackets and as ``ipaddress`` prints it; or a name, such as one of mDNS.
         port: 0 to 65535.
         kind: how it was found.
         related: the base of a reflexive candidate, the mapped address of a relayed one; for people.

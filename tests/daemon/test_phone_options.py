@@ -22,7 +22,7 @@ from sipd.daemon.telephone.settings import (
     needs_certificate,
     places_of,
 )
-from sipd.media.endpoint.settings import Security
+from sipd.media.endpoint.settings import Ice, Security
 from sipd.phone.account import Account
 from sipd.sip.locate import Transport
 from sipd.sip.uri import Uri, parse_uri
@@ -169,6 +169,25 @@ class TalkTests(OptionCase):
         self.assertEqual((audio.codecs, audio.ports), (("g722", "pcmu", "pcma"), (10000, 10100)))
         self.assertIs(audio.security, Security.OFFERED)
         self.assertTrue(audio.detect_inband and not audio.telephone_events)
+        self.assertIs(audio.ice, Ice.ANSWERED)
+
+    def test_ways(self) -> None:
+        """Keys by DTLS, ICE and its servers are those that are wanted; what cannot be is said."""
+        file = self.directory / "password"
+        file.write_text(f"{HIDDEN}\n")
+        servers = ["--ice-server", "stun:192.0.2.7", "--ice-server", "turn:turn.example.org:3479"]
+        audio = self.parsed(
+            Answer(), "--dtls", *servers, "--turn-user", "al", "--turn-password-file", str(file)
+        ).audio()
+        self.assertEqual((audio.security, audio.ice), (Security.DTLS, Ice.OFFERED))
+        self.assertEqual(
+            [(one.uri, one.user, one.password) for one in audio.ice_servers],
+            [("stun:192.0.2.7:3478", "al", HIDDEN), ("turn:turn.example.org:3479", "al", HIDDEN)],
+        )
+        self.assertIs(self.parsed(Answer(), "--ice").audio().ice, Ice.OFFERED)
+        self.assert_misused("either --srtp or --dtls", "answer", "--srtp", "--dtls")
+        self.assert_misused("stun:host:port", "answer", "--ice-server", "http://example.org/")
+        self.assert_misused("--turn-password-file: ", "answer", "--turn-password-file", str(self.directory / "none"))
 
 
 class ListeningTests(SynchronousTestCase):
@@ -196,6 +215,8 @@ class ListeningTests(SynchronousTestCase):
         self.assertEqual(self.points(to="sip:bob@[2001:db8::2]"), ["udp ::", "tcp ::"])
         for words, to in ((["-t", "tls"], _TO), ([], "sips:bob@example.org"), ([], f"{_TO};transport=tls")):
             self.assertEqual(self.points(*words, to=to)[2:], ["tls 0.0.0.0"])
+        self.assertEqual(self.points("-t", "ws")[2:], ["ws 0.0.0.0"])
+        self.assertEqual(self.points(to=f"{_TO};transport=wss")[2:], ["wss 0.0.0.0"])
         self.assertEqual(self.points("--listen", "tcp:192.0.2.1:5060"), ["tcp 192.0.2.1"])
 
     def test_certificate(self) -> None:
@@ -206,6 +227,7 @@ class ListeningTests(SynchronousTestCase):
         self.assertEqual(line.tls, TlsSettings())
         self.assertFalse(self.parsed_tls("-t", "tls", "--tls-insecure").verify_server)
         self.assertTrue(needs_certificate(line, listening(line, places_of(None, _TO))))
+        self.assertTrue(needs_certificate(line, [parse_listen("wss:0.0.0.0:0")]))
         self.assertFalse(needs_certificate(line, [parse_listen("tls:0.0.0.0:0:cert=a.pem")]))
         self.assertFalse(needs_certificate(line, [parse_listen("udp:0.0.0.0:0")]))
 

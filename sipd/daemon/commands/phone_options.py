@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     # A telephone takes a while to import, and the other commands need none.
     from sipd.daemon.telephone.desk import Desk
     from sipd.daemon.telephone.settings import LineWanted, Talk
-    from sipd.media.endpoint.settings import EndpointSettings
+    from sipd.media.endpoint.settings import EndpointSettings, IceServer
     from sipd.phone.account import Account
 
 #: The environment variable that has the password.
 PASSWORD_VARIABLE = "SIPD_PASSWORD"
 
-_TRANSPORTS = ("udp", "tcp", "tls")
+_TRANSPORTS = ("udp", "tcp", "tls", "ws", "wss")
 _DIGIT_WAYS = ("rfc4733", "info", "inband")
 _LARGEST = 10**6
 #: What a shell makes of SIGINT.
@@ -53,7 +53,7 @@ class PhoneOptions(Command):
         ("auth-name", None, None, "The user name for digest. Not given: the user of the account."),
         ("proxy", "p", None, "Where every request goes first: a host or a URI."),
         ("registrar", None, None, "Where to register. Not given: the domain of the account."),
-        ("transport", "t", None, "udp, tcp or tls, where no URI says one."),
+        ("transport", "t", None, "udp, tcp, tls, ws or wss, where no URI says one."),
         ("tls-ca", None, None, "A file of certificates that are trusted, instead of the system's."),
         ("tls-cert", None, None, "Our own certificate. Not given: one that is made for the moment."),
         ("tls-key", None, None, "Its key."),
@@ -74,6 +74,8 @@ class PhoneOptions(Command):
     def __init__(self) -> None:
         super().__init__()
         self._listen: list[str] = []
+        # Taken away: programs that are started, as of a sound card, have no business with it.
+        self._password_of_environment = os.environ.pop(PASSWORD_VARIABLE, None)
 
     def opt_listen(self, text: str) -> None:
         """Listen there: udp:0.0.0.0:5060, tcp:[::]:0, tls:...:cert=FILE; may be given several times. Not given: any."""
@@ -206,6 +208,19 @@ class PhoneOptions(Command):
             raise ValueError(f"--{option}: a number expected")
         return int(text)
 
+    def first_line(self, option: str) -> str:
+        """Give the first line of the file that an option names.
+
+        Raises:
+            ValueError: it cannot be read.
+        """
+        try:
+            return Path(self[option]).read_text().partition("\n")[0].rstrip("\r")
+        except OSError as error:
+            raise ValueError(f"--{option}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise ValueError(f"--{option}: not a text in UTF-8") from None
+
     def _draws(self) -> bool:
         if self["ladder"] or self["no-ladder"]:
             return bool(self["ladder"])
@@ -240,14 +255,8 @@ class PhoneOptions(Command):
             )
             return str(self["password"])
         if self["password-file"]:
-            try:
-                return Path(self["password-file"]).read_text().partition("\n")[0].rstrip("\r")
-            except OSError as error:
-                raise ValueError(f"--password-file: {error.strerror}") from None
-            except UnicodeDecodeError:
-                raise ValueError("--password-file: not a text in UTF-8") from None
-        # Programs that are started, as of a sound card, have no business with it.
-        return os.environ.pop(PASSWORD_VARIABLE, None)
+            return self.first_line("password-file")
+        return self._password_of_environment
 
 
 class RequestOptions(PhoneOptions):
@@ -280,10 +289,14 @@ class TalkOptions(RequestOptions):
         ("hold-after", None, None, "Put the other side on hold after so many seconds."),
         ("transfer-to", None, None, "Send the other side to this address."),
         ("transfer-after", None, "1", "When, in seconds."),
+        ("turn-user", None, None, "Who we are to TURN servers."),
+        ("turn-password-file", None, None, "A file whose first line is the password for them."),
         ("ports", None, None, "Ports for media: 10000-10100. Not given: any."),
     )
     optFlags: ClassVar[Flags] = (
         ("srtp", None, "Encrypt media: keys in the description (SDES)."),
+        ("dtls", None, "Encrypt media: keys by DTLS."),
+        ("ice", None, "Find the way of media by ICE."),
         ("echo", None, "Send back what is heard."),
         ("loop", None, "Play the file for ever."),
         ("record-both", None, "Record what is said, too, on a second channel."),
@@ -294,6 +307,11 @@ class TalkOptions(RequestOptions):
     def __init__(self) -> None:
         super().__init__()
         self._codecs: list[str] = []
+        self._ice_servers: list[str] = []
+
+    def opt_ice_server(self, uri: str) -> None:
+        """Ask this server for addresses beyond NATs: stun:HOST:PORT or turn:HOST:PORT; may be given several times."""
+        self._ice_servers.append(uri)
 
     def opt_codec(self, names: str) -> None:
         """Offer this codec: pcmu, pcma, g722, opus; may be given several times, in the order of preference."""
@@ -301,18 +319,34 @@ class TalkOptions(RequestOptions):
 
     def audio(self) -> EndpointSettings:
         """Give what calls can. Raises as `act` does."""
-        from sipd.media.endpoint.settings import EndpointSettings, Security
+        from sipd.media.endpoint.settings import EndpointSettings, Ice, Security
 
         low, dash, high = str(self["ports"] or "0-0").partition("-")
         if not (dash and all(part.isascii() and part.isdigit() and len(part) < 6 for part in (low, high))):
             raise ValueError("--ports: two numbers such as 10000-10100 expected")
+        if self["srtp"] and self["dtls"]:
+            raise ValueError("either --srtp or --dtls")
+        security = Security.DTLS if self["dtls"] else Security.OFFERED if self["srtp"] else Security.NONE
         is_inband = self["dtmf-by"] == "inband"
         return EndpointSettings(
             codecs=tuple(self._codecs) or EndpointSettings().codecs,
             ports=(int(low), int(high)),
-            security=Security.OFFERED if self["srtp"] else Security.NONE,
+            security=security,
+            ice=Ice.OFFERED if self["ice"] or self._ice_servers else Ice.ANSWERED,
+            ice_servers=self._servers(),
             telephone_events=not is_inband,
             detect_inband=is_inband,
+        )
+
+    def _servers(self) -> tuple[IceServer, ...]:
+        from sipd.media.endpoint.settings import IceServer
+        from sipd.media.traversal.servers import TraversalServer
+
+        user, password = self["turn-user"] or "", ""
+        if self["turn-password-file"]:
+            password = self.first_line("turn-password-file")
+        return tuple(
+            [IceServer(uri=str(TraversalServer.parse(uri)), user=user, password=password) for uri in self._ice_servers]
         )
 
     def talk(self) -> Talk:

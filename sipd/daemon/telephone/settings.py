@@ -142,15 +142,18 @@ def listening(wanted: LineWanted, places: Sequence[Uri]) -> list[ListenSpec]:
     host = "[::]" if uris and _is_ipv6(uris[0].host) else "0.0.0.0"
     names = ["udp", "tcp"]
     named = {(uri.transport or "").lower() for uri in uris}
-    if wanted.transport is Transport.TLS or "tls" in named or any(uri.is_secure for uri in uris):
+    if wanted.transport is not None:
+        named.add(wanted.transport.value.lower())
+    if "tls" in named or any(uri.is_secure for uri in uris):
         names.append("tls")
+    names += [name for name in ("ws", "wss") if name in named]
     return [parse_listen(f"{name}:{host}:0") for name in names]
 
 
 def needs_certificate(wanted: LineWanted, points: Sequence[ListenSpec]) -> bool:
-    """Say whether there is TLS without a certificate of our own."""
+    """Say whether there is TLS, or WebSocket over it, without a certificate of our own."""
     is_there = bool(wanted.tls.certificate)
-    return not is_there and any(one.point.transport is Transport.TLS and one.tls is None for one in points)
+    return not is_there and any(one.point.transport.is_secure and one.tls is None for one in points)
 
 
 def facing(points: Sequence[ListenSpec], host: str, reactor: object) -> list[ListenSpec]:
