@@ -15,10 +15,10 @@ from sipd.sip.invite import AnswerMachine, Event, State
 from sipd.sip.machine import StartTimer, StopTimers
 from sipd.sip.message import Request, Response
 from sipd.sip.reliable import reliability
+from sipd.timers import Timers
 from sipd.ua.ending import send_bye
 from sipd.ua.events import Acknowledged, Cancelled, Ended, EndedBy
 from sipd.ua.provisional import ProvisionalResponses
-from sipd.ua.timers import Timers
 
 if TYPE_CHECKING:
     from sipd.ua.session import Session

@@ -18,9 +18,9 @@ from sipd.sip.message import Request, Response
 from sipd.sip.notifier import Effects, Event, Gone, Notifier, Notify
 from sipd.sip.refer import EventValue, SubscriptionState
 from sipd.sip.subscriber import ENDING
+from sipd.timers import Timers
 from sipd.ua.flows import is_behind_nat
 from sipd.ua.interfaces import IDialogUser, IIncomingSubscriptionUser
-from sipd.ua.timers import Timers
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure

@@ -15,8 +15,8 @@ from sipd.sip.machine import StartTimer, StopTimers
 from sipd.sip.message import Response
 from sipd.sip.registrant import Bound, Effect, Event, Failure, Lost, Over, Register, Registrant, State, Unregister
 from sipd.sip.registrant import Failed as InVain
+from sipd.timers import Timers
 from sipd.ua.effects import EffectQueue
-from sipd.ua.timers import Timers
 
 if TYPE_CHECKING:
     from twisted.python import failure

@@ -14,7 +14,7 @@ from sipd.sip.machine import StartTimer, StopTimers
 from sipd.sip.message import Response
 from sipd.sip.refer import SIPFRAG, EventValue
 from sipd.sip.subscription import Effects, Event, Notify, ReferNotifier, State
-from sipd.ua.timers import Timers
+from sipd.timers import Timers
 
 if TYPE_CHECKING:
     from sipd.ua.referring import Referrals

@@ -17,9 +17,9 @@ from sipd.sip.machine import StartTimer, StopTimers
 from sipd.sip.message import Request, Response
 from sipd.sip.refer import EventValue, SubscriptionState
 from sipd.sip.subscriber import ENDING, Effects, Event, Over, State, Subscriber, Unsubscribe
+from sipd.timers import Timers
 from sipd.ua.flows import is_behind_nat
 from sipd.ua.interfaces import IDialogUser, IOutgoingSubscriptionUser
-from sipd.ua.timers import Timers
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure

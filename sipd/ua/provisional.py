@@ -12,8 +12,8 @@ from sipd.sip import reliable
 from sipd.sip.machine import StartTimer, StopTimers
 from sipd.sip.message import Response
 from sipd.sip.reliable import Effects, Event, Reliability, ReliableAnswerMachine, State, first_rseq
+from sipd.timers import Timers
 from sipd.ua.events import ProgressAcknowledged
-from sipd.ua.timers import Timers
 
 if TYPE_CHECKING:
     from sipd.ua.answering import Answering

@@ -11,8 +11,8 @@ from sipd.sip.glare import other_delay, owner_delay
 from sipd.sip.machine import StartTimer, StopTimers
 from sipd.sip.message import Request, Response
 from sipd.sip.session_timer import Effects, Event, Fields, SessionTimer, SessionTimerPolicy
+from sipd.timers import Timers
 from sipd.ua.ending import expire
-from sipd.ua.timers import Timers
 
 if TYPE_CHECKING:
     from sipd.ua.session import Session

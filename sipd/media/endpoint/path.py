@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import TypeAlias
 
 from twisted.internet.defer import CancelledError
@@ -33,7 +34,7 @@ from sipd.media.securing import Keys
 from sipd.sdp.candidates import IceDescription
 from sipd.sdp.fingerprints import Fingerprint
 from sipd.sip.machine import StartTimer, StopTimers
-from sipd.ua.timers import Timers
+from sipd.timers import Timers
 
 #: Sends a datagram from one place of this side; says whether it left.
 Way: TypeAlias = Callable[[bytes, Address], bool]
@@ -107,13 +108,15 @@ class Path:
         self._moved = moved
         self._lost: Callable[[str], object] | None = lost
         self._agent: IceAgent | LiteAgent | None = None
-        self._timers = Timers(clock, lambda _: self._due())
+        self._timers: Timers[Enum] = Timers(clock, lambda _: self._due())
         self._directly = send
         self._ways: Mapping[Address, Way] = {}
         self._handshake: DtlsHandshake | None = None
         #: Of DTLS, what came before there was somebody to take it: a peer may begin before its answer is here.
         self._early: deque[tuple[bytes, Address, Address]] = deque(maxlen=_EARLY_LIMIT)
+        #: Where media go without ICE: as described, or as it turned out.
         self._peer: Address | None = None
+        self._described: Address | None = None
         self._latching = latching
         #: Until when the peer may turn out to be elsewhere.
         self._latches_until = 0.0
@@ -189,8 +192,8 @@ class Path:
         """
         before, self.terms = self.terms, terms
         self._agree_on_ice(before.ice, terms)
-        if not self.has_ice:
-            self._peer = remote
+        if not self.has_ice and (self._described != remote or self._peer is None):
+            self._described = self._peer = remote
             self._latches_until = self._clock.seconds() + self._latching
         if (before.fingerprints, before.is_client) != (terms.fingerprints, terms.is_client):
             self._end_dtls()
@@ -254,7 +257,8 @@ class Path:
             if source != self._to() and self._turns_out_elsewhere(data):
                 self._peer = source
                 self._moved(RTP, base, source)
-            if source == self._to():
+            # Of the ways that work by ICE the peer may choose another one than we.
+            if source == self._to() or (self.has_ice and self.accepts(source, RTP)):
                 self._latches_until = 0.0
                 self._handshake.datagram_received(data)
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TypeAlias
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -30,6 +30,7 @@ from sipd.ice.requests import (
 from sipd.interfaces import Entropy
 from sipd.media.traversal.errors import TraversalError
 from sipd.rtp.stun import Method, StunMessage, is_stun
+from sipd.timers import Timers
 
 #: Sends a datagram to an address.
 SendDatagram: TypeAlias = Callable[[bytes, Address], object]
@@ -39,35 +40,6 @@ Receive: TypeAlias = Callable[[bytes, Address], object]
 DEFAULT_TIMEOUT = 5.0
 #: Questions, and allocations, of one socket at a time.
 MAX_QUESTIONS = 16
-
-
-class _Timers:
-    """The timers of one machine, by name."""
-
-    def __init__(self, clock: IReactorTime, fired: Callable[[Hashable], None]) -> None:
-        self._clock = clock
-        self._fired = fired
-        self._running: dict[Hashable, IDelayedCall] = {}
-
-    def start(self, name: Hashable, duration: float) -> None:
-        """Start a timer, anew if it runs."""
-        self.stop(name)
-        self._running[name] = self._clock.callLater(duration, self._fire, name)
-
-    def stop(self, name: Hashable) -> None:
-        """Stop a timer, if it runs."""
-        call = self._running.pop(name, None)
-        if call is not None:
-            call.cancel()
-
-    def stop_all(self) -> None:
-        """Stop them all."""
-        for name in list(self._running):
-            self.stop(name)
-
-    def _fire(self, name: Hashable) -> None:
-        del self._running[name]
-        self._fired(name)
 
 
 class RelayedAddress:
@@ -89,7 +61,7 @@ class RelayedAddress:
         self.on_end: Callable[[TraversalError], object] | None = None
         self._gatherer = gatherer
         self._machine = machine
-        self._timers = _Timers(gatherer.clock, self._timer_fired)
+        self._timers = Timers(gatherer.clock, self._timer_fired)
         self._ready: Deferred[RelayedAddress] | None = None
         self._closed: list[Deferred[None]] = []
 
@@ -174,9 +146,9 @@ class RelayedAddress:
                 case StartTimer(name, duration):
                     self._timers.start(name, duration)
                 case StopTimer(name):
-                    self._timers.stop(name)
+                    self._timers.cancel(name)
                 case relaying.StopTimers():
-                    self._timers.stop_all()
+                    self._timers.stop()
                 case relaying.Deliver(peer, data):
                     if self.on_data is not None:
                         self.on_data(data, peer)
@@ -213,7 +185,7 @@ class RelayedAddress:
         self._tell_closed()
 
     def _leave(self) -> None:
-        self._timers.stop_all()
+        self._timers.stop()
         self._gatherer._left(self)
 
     def _tell_closed(self) -> None:
@@ -339,7 +311,7 @@ class _Question:
     def __init__(self, gatherer: Gatherer, server: Address, entropy: Entropy) -> None:
         self._gatherer = gatherer
         self._requests = Requests(server, entropy=entropy)
-        self._timers = _Timers(gatherer.clock, self._timer_fired)
+        self._timers = Timers(gatherer.clock, self._timer_fired)
         self._name = f"STUN server {shown(server)}"
         self._deferred: Deferred[Address] = Deferred(self._cancelled)
 
@@ -371,7 +343,7 @@ class _Question:
                 case StartTimer(name, duration):
                     self._timers.start(name, duration)
                 case StopTimer(name):
-                    self._timers.stop(name)
+                    self._timers.cancel(name)
                 case Answered(_, message):
                     self._answered(message)
                 case Refused(text=text):
@@ -389,7 +361,7 @@ class _Question:
         self._leave()
 
     def _leave(self) -> None:
-        self._timers.stop_all()
+        self._timers.stop()
         self._gatherer._answered(self)
 
 

@@ -131,6 +131,14 @@ class DtlsTests(WayTestCase):
         self.agree(alice, bob)
         self.check_talk((alice, bob), (bob, alice))
         self.assertEqual(bob.remote and bob.remote[0], _PUBLIC)
+        # A change does not send it back to where it cannot be.
+        self.agree(alice, bob)
+        self.check_talk((alice, bob), (bob, alice))
+        lost: list[str] = []
+        bob.on_lost.append(lost.append)
+        self.successResultOf(alice.close())
+        self.run_for(0.2)
+        self.assertEqual(lost, ["the peer has left"])
 
     def test_begun_early(self) -> None:
         """A peer that begins before its answer is here is not made wait."""
