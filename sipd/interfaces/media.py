@@ -151,7 +151,7 @@ class IMediaEndpoint(Interface):
     """
 
     def prepare() -> Deferred[None]:
-        """Get ready to make the first offer or answer; fires when that is so, soon in any case, and never fails.
+        """Get ready to make the first offer or answer; fires when that is so, soon in any case. Can be cancelled.
 
         Raises:
             LocalError: there are no ports.

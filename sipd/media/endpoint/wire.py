@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IReactorTime, IReactorUDP
 from twisted.logger import Logger
 
@@ -153,15 +153,22 @@ class Wire:
         return self._settings.advertised_port or self._sockets.port
 
     def prepare(self) -> Deferred[None]:
-        """Open the sockets, and ask who can say how they are reached; fires when that is done, and never fails.
+        """Open the sockets, and ask who can say how they are reached; fires when that is done. Can be cancelled.
 
         Raises:
             ResourcesExhaustedError: there are no ports.
         """
         if self._settings.ice is Ice.NONE or not self._settings.ice_servers or self._path is not None:
             return succeed(None)
-        asking = [one.ask(self._settings.ice_servers) for one in self._reach()]
-        return DeferredList(asking).addCallback(lambda _: None)
+        asking = DeferredList([one.ask(self._settings.ice_servers) for one in self._reach()])
+
+        def give_up(waiting: Deferred[None]) -> None:
+            waiting.errback(CancelledError())
+            asking.cancel()
+
+        prepared: Deferred[None] = Deferred(give_up)
+        asking.addCallback(lambda _: None if prepared.called else prepared.callback(None))
+        return prepared
 
     def path(self) -> Path:
         """Give the way of the stream, ready to be described; the first time it takes all addresses that are known.
