@@ -38,7 +38,7 @@ def as_secure(media: MediaDescription) -> MediaDescription:
 
 def with_crypto(media: MediaDescription, attributes: Sequence[CryptoAttribute]) -> MediaDescription:
     """Give a stream with crypto attributes, of which it has none yet, at its end."""
-    return MediaDescription(media.text + "".join([f"a=crypto:{attribute}\r\n" for attribute in attributes]))
+    return media.with_more_attributes([f"crypto:{attribute}" for attribute in attributes])
 
 
 def with_streams(description: SessionDescription, media: Sequence[MediaDescription]) -> SessionDescription:

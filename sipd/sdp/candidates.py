@@ -207,8 +207,7 @@ class IceDescription:
         lines += [f"candidate:{candidate}" for candidate in self.candidates]
         if self.is_ended:
             lines.append("end-of-candidates")
-        bare = media.without_attributes(_NAMES)
-        return MediaDescription(bare.text + "".join([f"a={line}\r\n" for line in lines]))
+        return media.without_attributes(_NAMES).with_more_attributes(lines)
 
     def write_session(self, session: SessionDescription) -> SessionDescription:
         """Give a copy of a description whose session part says whether this side is lite."""

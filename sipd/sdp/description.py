@@ -200,6 +200,10 @@ class Section:
             return self._with_text(f"{self.text[:-2]}{line}\r\n")
         return self._with_text(self.text[: first.start()] + line + lines.sub("", self.text[first.end() :]))
 
+    def with_more_attributes(self, attributes: Iterable[str]) -> Self:
+        """Give a copy with more attributes at its end, each as it stands after ``a=``."""
+        return self._with_text(self.text + "".join([f"a={attribute}\r\n" for attribute in attributes]))
+
     def without_attributes(self, names: Iterable[str]) -> Self:
         """Give a copy without the attributes of those names."""
         lines = _attribute_lines(tuple(names))

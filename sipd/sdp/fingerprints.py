@@ -15,7 +15,7 @@ from enum import Enum
 from typing import TypeVar
 
 from sipd.errors import SdpError
-from sipd.sdp.description import MediaDescription, SessionDescription
+from sipd.sdp.description import MediaDescription, Section, SessionDescription
 
 #: Hash functions that are looked at, and octets of what they give; strongest first. Others never match.
 ALGORITHMS = {"sha-512": 64, "sha-384": 48, "sha-256": 32}
@@ -26,7 +26,7 @@ _LONGEST = 256
 
 _VALUE = re.compile(r"([!#$%&'*+\-.^_`{|}~0-9A-Za-z]{1,32}) +([0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2})*)")
 
-T = TypeVar("T", MediaDescription, SessionDescription)
+T = TypeVar("T", bound=Section)
 
 
 class Setup(Enum):
@@ -178,14 +178,10 @@ def with_dtls(section: T, fingerprints: Iterable[Fingerprint], setup: Setup | No
         fingerprints: in order; none to have none.
         setup: ``None`` to say nothing.
     """
-    lines = [f"a=fingerprint:{fingerprint}\r\n" for fingerprint in fingerprints]
+    attributes = [f"fingerprint:{fingerprint}" for fingerprint in fingerprints]
     if setup is not None:
-        lines.append(f"a=setup:{setup.value}\r\n")
-    bare = section.without_attributes(("fingerprint", "setup"))
-    text = bare.text + "".join(lines)
-    if isinstance(bare, SessionDescription):
-        return SessionDescription(text, bare.media)
-    return MediaDescription(text)
+        attributes.append(f"setup:{setup.value}")
+    return section.without_attributes(("fingerprint", "setup")).with_more_attributes(attributes)
 
 
 def _parse_all(values: Sequence[str]) -> Iterable[Fingerprint]:

@@ -133,6 +133,18 @@ class ThroughSipdTests(ExampleCase):
         records = await server.finish()
         self.assertEqual([(record["status"], record["ended_by"]) for record in records], [(200, "caller")] * 20)
 
+    async def test_load_on_a_phone(self) -> None:
+        """Baresip, which answers by itself, has one call after the other."""
+        bob = Phone(self, Account(user="bob", parameters=";answermode=auto"), BOB_HZ)
+        await bob.start()
+        program = self.example("load", f"sip:bob@{HOST}:{bob.port}", "3", "1", "0.5", f"udp:{HOST}:0")
+        for _ in range(3):
+            await bob.event("CALL_ESTABLISHED")
+            await bob.event("CALL_CLOSED")
+        self.assertEqual(await program.ends(15.0), 0, program.explain())
+        self.assertEqual(program.output.decode().splitlines(), ["3 answered"])
+        await bob.stop()
+
     async def test_register(self) -> None:
         """It registers at sipd; bob calls it, and hears its tone; Ctrl-C unregisters it."""
         server = Server(self)

@@ -14,7 +14,7 @@ from twisted.internet.protocol import Protocol
 
 from sipd.testing.peer import Peer
 from tests.interop.baresip import Account, Phone
-from tests.interop.calls import TALK, assert_heard
+from tests.interop.calls import TALK, assert_heard, talk
 from tests.interop.case import InteropTestCase
 from tests.interop.ports import HOST, are_free
 from tests.interop.programs import Program
@@ -159,8 +159,10 @@ class BaresipTests(ExampleCase):
 class SwitchboardTests(ExampleCase):
     """The B2BUA inside of a program."""
 
-    async def talk(self, hour: int) -> list[int | None]:
-        """Let alice call the office, bob, and nobody, at that time of the day; give what becomes of that."""
+    programs: ClassVar = ("baresip",)
+
+    async def open(self, hour: int) -> tuple[int, Program]:
+        """Start it, at that time of the day; give its port."""
         port, first = self.ports.take(), self.ports.take_range(40)[0]
         users = "".join(f'[[users]]\nname = "{name}"\npassword = "{USERS[name]}"\n' for name in TONES_HZ)
         (self.directory / "sipd.toml").write_text(
@@ -172,6 +174,11 @@ class SwitchboardTests(ExampleCase):
         zone = f"XXX{datetime.now(UTC).hour - hour:+d}"
         program = self.example("switchboard", "sipd.toml", TZ=zone)
         await program.says("the switchboard is open")
+        return port, program
+
+    async def talk(self, hour: int) -> list[int | None]:
+        """Let alice call the office, bob, and nobody, at that time of the day; give what becomes of that."""
+        port, program = await self.open(hour)
         alice, bob = (self.peer(user, port) for user in TONES_HZ)
         for phone in (alice, bob):
             registered = await phone.register()
@@ -191,6 +198,20 @@ class SwitchboardTests(ExampleCase):
     async def test_by_night(self) -> None:
         """By night the office is closed."""
         self.assertEqual(await self.talk(2), [480, 486, 404])
+
+    async def test_phones(self) -> None:
+        """Two baresip phones: who calls the office by day talks with who is there."""
+        port, _ = await self.open(12)
+        phones = []
+        for user, tone_hz in TONES_HZ.items():
+            account = Account(user=user, server=f"{HOST}:{port}", password=USERS[user])
+            phones.append(Phone(self, account, tone_hz))
+            await phones[-1].start()
+            await phones[-1].registered()
+        alice, bob = phones
+        await talk(self, alice, bob, f"sip:office@{HOST}", hangs_up=bob)
+        for phone in phones:
+            await phone.stop()
 
     def peer(self, user: str, server: int) -> Peer:
         """Put a phone on a port of its own."""

@@ -174,11 +174,11 @@ class PhoneTests(ExampleCase):
         """Through a stateless proxy."""
         await self.call_directly("stateless", "udp")
 
-    async def register_and_call(self, transport: str) -> None:
+    async def register_and_call(self, transport: str, example: str = "proxy") -> None:
         """Let two phones register at sipd through a proxy, and call each other."""
         server = Server(self, media_ports=40)
         await server.start()
-        port = await self.start_example("proxy", f"sip:{server.address};transport={transport}")
+        port = await self.start_example(example, f"sip:{server.address};transport={transport}")
         alice = await self.phone("alice", 440.0, port, transport, USERS["alice"])
         bob = await self.phone("bob", 1000.0, port, transport, USERS["bob"])
         await talk_as_each(self, server, alice, bob)
@@ -186,6 +186,10 @@ class PhoneTests(ExampleCase):
     async def test_sipd_over_udp(self) -> None:
         """To sipd over UDP: the challenges pass as they are."""
         await self.register_and_call("udp")
+
+    async def test_sipd_through_a_stateless_one(self) -> None:
+        """To sipd through a stateless proxy."""
+        await self.register_and_call("udp", "stateless")
 
     async def test_sipd_over_tcp(self) -> None:
         """To sipd over TCP."""
@@ -195,7 +199,25 @@ class PhoneTests(ExampleCase):
 class RedirectTests(ExampleCase):
     """Calls that are told to go elsewhere."""
 
-    programs = ("sipp",)
+    programs = ("sipp", "baresip")
+
+    async def test_phones(self) -> None:
+        """Baresip calls sipd, which is told where baresip is; both are heard."""
+        bob = Phone(self, Account(user="bob"), 1000.0)
+        await bob.start()
+        port = await self.start_example("redirect", f"bob=sip:bob@{HOST}:{bob.port}")
+        server = Server(self, media_ports=40)
+        server.add_route("redirected", "bob", port, timeout=5)
+        server.configure("redirects = 1\n")
+        await server.start()
+        alice = Phone(self, Account(user="alice", server=server.address, password=USERS["alice"]), 440.0)
+        await alice.start()
+        await alice.registered()
+        await talk(self, alice, bob, f"sip:bob@{HOST}", hangs_up=bob)
+        for phone in (alice, bob):
+            await phone.stop()
+        (record,) = await server.finish()
+        self.assertEqual((record["status"], record["ended_by"]), (200, "callee"))
 
     async def test_sipp(self) -> None:
         """SIPp is told where the callee is, over UDP and TCP."""
