@@ -168,6 +168,8 @@ class SwitchboardTests(ExampleCase):
         (self.directory / "sipd.toml").write_text(
             f'domains = ["{HOST}"]\nstate_directory = "state"\n'
             f'[[listen]]\nname = "udp"\ntransport = "udp"\naddress = "{HOST}"\nport = {port}\n'
+            # baresip 1.0 refuses to choose.
+            f'[authentication]\nalgorithms = ["MD5"]\n'
             f"[media]\nfirst_port = {first}\nlast_port = {first + 39}\n{users}"
         )
         # A zone in which it is that late.
