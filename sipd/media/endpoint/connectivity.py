@@ -63,7 +63,7 @@ def offer_path(offer: SessionDescription, index: int, path: Path, *, has_ice: bo
         MediaEngineError: there is no DTLS here.
     """
     setup = Setup.ACTPASS if is_dtls(offer.media[index]) else None
-    return _with_path(offer, index, path, setup, path.ice if has_ice else None)
+    return _with_path(offer, index, path, setup, path.ice_for_offer() if has_ice else None)
 
 
 def answer_path(

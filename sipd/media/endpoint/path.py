@@ -27,6 +27,7 @@ from sipd.ice.lite import LiteAgent
 from sipd.interfaces import Entropy
 from sipd.media.dtls.errors import DtlsError
 from sipd.media.dtls.handshake import DtlsHandshake
+from sipd.media.dtls.handshake import State as DtlsState
 from sipd.media.dtls.identity import DtlsIdentity
 from sipd.media.dtls.records import ContentType
 from sipd.media.latch import Address
@@ -124,11 +125,6 @@ class Path:
     # --- what this side says
 
     @property
-    def ice(self) -> IceDescription | None:
-        """What descriptions say of this side's ICE; ``None`` before `use_ice`."""
-        return None if self._agent is None else self._agent.description
-
-    @property
     def fingerprint(self) -> Fingerprint:
         """Of this side's certificate.
 
@@ -152,12 +148,26 @@ class Path:
         self._ways = ways
         self._agent = kind(role=Role.CONTROLLED, local=candidates, entropy=self._entropy, credentials=credentials)
 
+    def ice_for_offer(self) -> IceDescription | None:
+        """Give what an offer says of ICE; ``None`` before `use_ice`."""
+        agent = self._agent
+        if agent is None:
+            return None
+        if self.terms.ice is None and agent.state is State.NEW:
+            # A peer may begin with checks before its answer is here.
+            agent.role = Role.CONTROLLING
+        return agent.description
+
     def ice_for_answer(self, offered: IceDescription) -> IceDescription | None:
         """Give what the answer to an offer says of ICE: something new where the offer begins anew (RFC 8839 4.4.3)."""
         agent, before = self._agent, self.terms.ice
-        if agent is not None and before is not None and offered.is_restart_of(before):
+        if agent is None:
+            return None
+        if before is not None and offered.is_restart_of(before):
             self._perform(agent.restart(now=self._clock.seconds(), role=Role.CONTROLLED))
-        return self.ice
+        elif before is None and agent.state is State.NEW:
+            agent.role = Role.CONTROLLED
+        return agent.description
 
     # --- what is agreed on
 
@@ -206,12 +216,11 @@ class Path:
                 # The peer has ICE no more: media go where it says.
                 self._perform(agent.restart(now=now))
             return
-        role = Role.CONTROLLING if terms.is_offerer else Role.CONTROLLED
         if before is not None and terms.ice.is_restart_of(before) and agent.state is not State.NEW:
             # Another fork answers the same offer.
+            role = Role.CONTROLLING if terms.is_offerer else Role.CONTROLLED
             self._perform(agent.restart(now=now, role=role, credentials=agent.credentials))
         if agent.state is State.NEW:
-            agent.role = role
             self._perform(agent.start(terms.ice, now=now, components=RTP if terms.has_mux else RTCP))
         elif agent.state is not State.CLOSED:
             self._perform(agent.add_remote(terms.ice.candidates, now=now))
@@ -257,8 +266,7 @@ class Path:
             if source != self._to() and self._turns_out_elsewhere(data):
                 self._peer = source
                 self._moved(RTP, base, source)
-            # Of the ways that work by ICE the peer may choose another one than we.
-            if source == self._to() or (self.has_ice and self.accepts(source, RTP)):
+            if source == self._to() or self._may_come_from(source):
                 self._latches_until = 0.0
                 self._handshake.datagram_received(data)
 
@@ -284,6 +292,16 @@ class Path:
         """Say whether who sends this may be the peer, which its description places elsewhere."""
         is_handshake = data[0] == ContentType.HANDSHAKE
         return is_handshake and not self.has_ice and self._clock.seconds() < self._latches_until
+
+    def _may_come_from(self, source: Address) -> bool:
+        """Say whether DTLS may come from elsewhere than it goes to.
+
+        Of the ways that work by ICE the peer may choose another one than we. But what stands behind an address is
+        proved by a check of our own alone, or by records that are authenticated, and before the handshake is complete
+        they are not.
+        """
+        is_connected = self._handshake is not None and self._handshake.state is DtlsState.CONNECTED
+        return self.has_ice and is_connected and self.accepts(source, RTP)
 
     def _send_dtls(self, data: bytes) -> None:
         way, to = self.way(), self._to()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 from twisted.internet.protocol import DatagramProtocol
@@ -204,6 +205,17 @@ class IceTests(WayTestCase):
         self.assertEqual(alice.remote, bob.local)
         self.assertIsNotNone(alice.statistics.round_trip)
 
+    def test_early_checks(self) -> None:
+        """A peer that begins with checks before its answer is here takes the role of an answerer all the same."""
+        for _ in range(8):
+            alice, bob = self.endpoint(ALICE, _ICE), self.endpoint(BOB)
+            answer = bob.answer_offer(parse_description(alice.make_offer().to_bytes()))
+            self.run_for(0.3)
+            alice.take_answer(answer)
+            self.check_talk((alice, bob), (bob, alice))
+        conflicts = [event for event in self.network.log if event.data[:2] == b"\x01\x11"]
+        self.assertEqual(conflicts, [])
+
     def test_lite(self) -> None:
         """A lite agent says so, sends no checks, and is found."""
         alice, bob = self.endpoint(ALICE, _ICE), self.endpoint(BOB, EndpointSettings(ice=Ice.LITE))
@@ -395,3 +407,54 @@ class ServerTests(WayTestCase):
         self.assertEqual(self.kinds(offer), [CandidateKind.HOST])
         # He hears of her by her checks.
         self.check_talk((alice, bob), (bob, alice))
+
+
+class HostileTests(WayTestCase):
+    """What strangers and a broken peer send while a way is looked for, and afterwards."""
+
+    def strange(self, rng: Random) -> bytes:
+        """Make octets that look like something."""
+        seen = [event.data for event in self.network.log if event.data]
+        kind = rng.randrange(4)
+        if not seen or kind == 0:
+            return rng.randbytes(rng.randrange(1, 200))
+        data = bytearray(rng.choice(seen))
+        if kind == 1:
+            data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        elif kind == 2:
+            del data[rng.randrange(len(data)) :]
+        else:
+            data += rng.randbytes(rng.randrange(1, 50))
+        return bytes(data) or b"\x00"
+
+    def test_anything(self) -> None:
+        """Whatever comes from a stranger, the two hear each other, and he gets no more than he gave."""
+        for seed in range(12):
+            with self.subTest(seed=seed):
+                rng = Random(seed)
+                settings = EndpointSettings(security=Security.DTLS, ice=Ice.OFFERED, ports=(20000, 20100))
+                stranger = DatagramProtocol()
+                port = self.host(MALLORY).listenUDP(0, stranger, MALLORY)
+                alice, bob = self.endpoint(ALICE, settings), self.endpoint(BOB, EndpointSettings(ports=(20000, 20100)))
+                offer = parse_description(alice.make_offer().to_bytes())
+                answer = parse_description(bob.answer_offer(offer).to_bytes())
+                for step in range(120):
+                    if step == 20:
+                        alice.take_answer(answer)
+                    target = rng.choice((alice, bob)).local
+                    assert target is not None
+                    port.write(self.strange(rng), (target[0], target[1] + rng.randrange(2)))
+                    self.run_for(0.01)
+                self.check_talk((alice, bob), (bob, alice))
+                before = len(self.network.log)
+                assert alice.local is not None
+                for _ in range(50):
+                    port.write(self.strange(rng), alice.local)
+                self.run_for(0.1)
+                sent = [event for event in self.network.log[before:] if event.source == (MALLORY, port.getHost().port)]
+                back = [event for event in self.network.log[before:] if event.destination[0] == MALLORY]
+                self.assertLessEqual(sum(len(event.data) for event in back), sum(len(event.data) for event in sent))
+                port.stopListening()
+                for endpoint in (alice, bob):
+                    self.successResultOf(endpoint.close())
+                self.network.log.clear()
