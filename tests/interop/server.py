@@ -185,7 +185,8 @@ class Server:
         lines = program.output.decode(errors="replace").splitlines()
         errors = [line for line in lines if " error " in line and not (expected and expected in line)]
         if status != _TERMINATED or b"Traceback" in program.output or errors:
-            raise ProgramError(f"sipd did not end well\n{program.explain()}")
+            said = "\n".join([f"status {status}", *errors])
+            raise ProgramError(f"sipd did not end well: {said}\n{program.explain()}")
         return self.records()
 
     def records(self) -> list[dict[str, Any]]:

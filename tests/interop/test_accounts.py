@@ -72,6 +72,16 @@ class PostgresTests(InteropTestCase):
         """Register, and give the status."""
         return (await Asking(self, server.port, user, password).register()).status
 
+    async def status_when_back(self, server: Server, user: str, password: str) -> int:
+        """The same once the database answers again; on a machine with other work that takes its time."""
+        status = 503
+        for _ in range(15):
+            await self.pause(_OUTLIVES * 3)
+            status = await self.status(server, user, password)
+            if status != 503:
+                break
+        return status
+
     async def test_registers_and_calls(self) -> None:
         """A phone registers with a user from PostgreSQL, and calls one of the configuration, and vice versa."""
         server = await self.begin()
@@ -126,8 +136,7 @@ class PostgresTests(InteropTestCase):
         alice = Asking(self, server.port, "alice", USERS["alice"])
         self.assertEqual((await alice.call("erik")).status, 503)
         await self.postgres.start()
-        await self.pause(_OUTLIVES * 4)
-        self.assertEqual(await self.status(server, "erik", "viking"), 200)
+        self.assertEqual(await self.status_when_back(server, "erik", "viking"), 200)
         (record,) = await server.finish(expected="staff cannot be asked")
         self.assertEqual((record["status"], record["reason"]), (503, "User Database Out Of Reach"))
         self.assertIn(b"staff answers again", server.program.output)
@@ -142,14 +151,7 @@ class PostgresTests(InteropTestCase):
             begun = time.monotonic()
             self.assertEqual(await self.status(server, "erik", "viking"), 503)
             self.assertLess(time.monotonic() - begun, 7.0)
-        status = 503
-        for _ in range(20):
-            # On a machine with other work the connections that hung take their time to end.
-            await self.pause(_OUTLIVES * 3)
-            status = await self.status(server, "erik", "viking")
-            if status != 503:
-                break
-        self.assertEqual(status, 200)
+        self.assertEqual(await self.status_when_back(server, "erik", "viking"), 200)
         await server.finish(expected="staff cannot be asked")
 
 

@@ -190,7 +190,8 @@ class RecordsTests(InteropTestCase):
         lines = server.program.output.decode(errors="replace").splitlines()
         errors = [line for line in lines if " error " in line and not any(text in line for text in _EXPECTED)]
         if status != _TERMINATED or errors or b"Traceback" in server.program.output:
-            raise ProgramError(f"sipd did not end well\n{server.program.explain()}")
+            said = "\n".join([f"status {status}", *errors])
+            raise ProgramError(f"sipd did not end well: {said}\n{server.program.explain()}")
 
     async def test_all_go_away(self) -> None:
         """Database and RADIUS are killed, the web server fails and is gone, in the middle of calls: none is lost."""
