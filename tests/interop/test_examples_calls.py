@@ -19,6 +19,7 @@ from tests.interop.case import InteropTestCase
 from tests.interop.ports import HOST, are_free
 from tests.interop.programs import Program
 from tests.interop.server import USERS, Server
+from tests.interop.tones import best_share
 
 ROOT = Path(__file__).resolve().parents[2]
 TONES_HZ = {"alice": 440.0, "bob": 1000.0}
@@ -92,7 +93,7 @@ class BaresipTests(ExampleCase):
         self.assertEqual(await program.ends(10.0), 0, program.explain())
         self.assertIn(b"they talked for ", program.output)
         await self.pause(0.2)
-        assert_heard(self, bob, alice.tone_hz)
+        self.assertGreater(best_share(bob.take_recording(), alice.tone_hz), 0.9, self.explain())
 
     async def test_click_to_dial(self) -> None:
         """Both are called, one after the other."""
