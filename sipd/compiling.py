@@ -3,8 +3,8 @@
     SIPD_COMPILE=1 pip install .
 
 takes a C compiler and about two minutes, and changes nothing but the speed: the same sources, typed as they are, go
-through mypyc. Without the variable nothing is compiled. SIPD_COMPILE_LEVEL=0 has the C compiler optimise nothing: a fifth
-of the time, for tests. Nothing here is imported by a running sipd.
+through mypyc. Without the variable nothing is compiled. SIPD_COMPILE_LEVEL=0 has the C compiler optimise nothing: that
+takes a fifth of the time, for tests. Nothing here is imported by a running sipd.
 """
 
 from __future__ import annotations
