@@ -58,6 +58,12 @@ async def make(phone: Phone, callee: str, calls: int) -> None:
         await call.hang_up()
 
 
+async def make_at_once(phone: Phone, callee: str, calls: int) -> None:
+    """Make so many calls, ten at a time."""
+    making = [Deferred.fromCoroutine(make(phone, callee, calls // _AT_ONCE)) for _ in range(_AT_ONCE)]
+    await DeferredList(making, fireOnOneErrback=True)
+
+
 async def measure(reactor: Any, calls: int, *, has_audio: bool) -> None:
     """Make the calls, and print what they cost."""
     media = None if has_audio else lambda point: VerbatimEndpoint(_SILENCE)
@@ -65,14 +71,11 @@ async def measure(reactor: Any, calls: int, *, has_audio: bool) -> None:
     callee.on_call = take
     async with caller, callee:
         address = f"sip:bob@{callee.points[0].sent_by}"
-        await make(caller, address, _WARM_UP)
+        await make_at_once(caller, address, _WARM_UP)
         await deferLater(reactor, _LINGER)
         before = objects()
         began, used = reactor.seconds(), cpu()
-        await DeferredList(
-            [Deferred.fromCoroutine(make(caller, address, calls // _AT_ONCE)) for _ in range(_AT_ONCE)],
-            fireOnOneErrback=True,
-        )
+        await make_at_once(caller, address, calls)
         lasted, used = reactor.seconds() - began, cpu() - used
         await deferLater(reactor, _LINGER)
         left = objects() - before
