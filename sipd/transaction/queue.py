@@ -54,12 +54,16 @@ class TimerQueue(Generic[T]):
         self._fired = fired
         self._lanes: dict[float, Lane[T]] = {}
 
+    def __len__(self) -> int:
+        """How many durations have a timer that runs."""
+        return len(self._lanes)
+
     def start(self, owner: T, timer: Timer, duration: float) -> RunningTimer[T]:
         """Start a timer, to fire in ``duration`` seconds."""
         try:
             lane = self._lanes[duration]
         except KeyError:
-            lane = self._lanes[duration] = Lane(self._clock, self._fired, duration * LATENESS)
+            lane = self._lanes[duration] = Lane(self._clock, self._fired, duration, self._lanes)
         started = RunningTimer(lane, owner, timer, self._clock.seconds() + duration)
         lane.timers.append(started)
         if len(lane.timers) == 1:
@@ -73,17 +77,25 @@ class Lane(Generic[T]):
     Args:
         clock: see `TimerQueue`.
         fired: see `TimerQueue`.
-        pause: seconds between calls at least.
+        duration: of each timer, in seconds.
+        lanes: the queue's, by duration: the lane leaves it with its last timer.
     """
 
-    __slots__ = ("_call", "_clock", "_due", "_fired", "_next", "_pause", "timers")
+    __slots__ = ("_call", "_clock", "_due", "_duration", "_fired", "_lanes", "_next", "timers")
 
-    def __init__(self, clock: IReactorTime, fired: Callable[[T, Timer], None], pause: float) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        fired: Callable[[T, Timer], None],
+        duration: float,
+        lanes: dict[float, Lane[T]],
+    ) -> None:
         self._clock = clock
         self._fired = fired
+        self._duration = duration
+        self._lanes = lanes
         self._call: IDelayedCall | None = None
         self._due = 0.0
-        self._pause = pause
         #: No call before that.
         self._next = 0.0
         self.timers: deque[RunningTimer[T]] = deque()
@@ -95,15 +107,20 @@ class Lane(Generic[T]):
             self._call = self._clock.callLater(max(0.0, self._due - self._clock.seconds()), self._fire)
 
     def tidy(self) -> None:
-        """Drop what is stopped at both ends; without timers there is no delayed call either."""
+        """Drop what is stopped at both ends; without timers there is no delayed call either, and no lane."""
         timers = self.timers
         while timers and timers[-1].owner is None:
             timers.pop()
         while timers and timers[0].owner is None:
             timers.popleft()
-        if not timers and self._call is not None:
+        if timers:
+            return
+        if self._call is not None:
             self._call.cancel()
             self._call = None
+        # While timers fire, one may have been stopped and another started: then a new lane stands there.
+        if self._lanes.get(self._duration) is self:
+            del self._lanes[self._duration]
 
     def _fire(self) -> None:
         # The clock may stand a rounding error before the time that the call was made for.
@@ -116,7 +133,7 @@ class Lane(Generic[T]):
                 owner, timer.owner = timer.owner, None
                 if owner is not None:
                     self._fired(owner, timer.timer)
-            self._next = now + self._pause
+            self._next = now + self._duration * LATENESS
         finally:
             self.tidy()
             self.schedule()

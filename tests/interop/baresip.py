@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from tests.interop.case import InteropTestCase
 from tests.interop.ports import HOST
 from tests.interop.programs import Program, ProgramError
 from tests.interop.tones import RATE_HZ, read_wave, samples_of_tone, write_wave
+from tests.namespaces import Namespace
 
 _MODULES = Path("/usr/lib/baresip/modules")
 _TONE_DURATION = 60
@@ -101,6 +103,8 @@ class Phone:
         watched: URIs whose presence it subscribes to; needs the modules `contact` and `presence`.
         media: modules that its account needs: of codecs, of encryption.
         settings: more lines of its configuration.
+        host: its address.
+        namespace: that it runs in.
     """
 
     def __init__(
@@ -114,8 +118,12 @@ class Phone:
         watched: tuple[str, ...] = (),
         media: tuple[str, ...] = (),
         settings: tuple[str, ...] = (),
+        host: str = HOST,
+        namespace: Namespace | None = None,
     ) -> None:
         self.account = account
+        self.host = host
+        self._namespace = namespace
         self._modules = modules
         self._watched = watched
         self._media = media
@@ -138,7 +146,7 @@ class Phone:
         authority = f"sip_cafile {self.account.authority}" if self.account.authority else ""
         (self._directory / "config").write_text(
             _CONFIGURATION.format(
-                host=HOST,
+                host=self.host,
                 port=self.port,
                 tls=authority,
                 name=self._directory.name,
@@ -156,11 +164,14 @@ class Phone:
         (self._directory / "accounts").write_text(str(self.account))
         write_wave(self._directory / "tone.wav", samples_of_tone(self.tone_hz, _TONE_DURATION))
         user = self.account.user
-        program = self._case.start("baresip", "-4", "-f", user, label=f"baresip {user}")
+        program = self._case.start("baresip", "-4", "-f", user, label=f"baresip {user}", namespace=self._namespace)
         self._program = program
         await program.says("baresip is ready")
-        endpoint = TCP4ClientEndpoint(self._case.reactor, HOST, self._control_port)
-        control = await connectProtocol(endpoint, _Control(self._received))
+        endpoint = TCP4ClientEndpoint(self._case.reactor, self.host, self._control_port)
+        # The socket is made at once, and stays in the network that it was made in.
+        with nullcontext() if self._namespace is None else self._namespace.entered():
+            connecting = connectProtocol(endpoint, _Control(self._received))
+        control = await connecting
         self._case.addCleanup(control.close)
         self._control = control
 

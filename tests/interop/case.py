@@ -10,6 +10,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.interop.ports import Ports
 from tests.interop.programs import Program, find_program
+from tests.namespaces import Namespace
 
 
 class InteropTestCase(TestCase):
@@ -30,13 +31,20 @@ class InteropTestCase(TestCase):
         self.started: list[Program] = []
 
     def start(
-        self, name: str, *arguments: str, label: str = "", environment: Mapping[str, str] | None = None
+        self,
+        name: str,
+        *arguments: str,
+        label: str = "",
+        environment: Mapping[str, str] | None = None,
+        namespace: Namespace | None = None,
     ) -> Program:
-        """Start a program in the test's directory; it is ended when the test is."""
+        """Start a program in the test's directory, and in a network namespace; it is ended when the test is."""
         program = Program(label or Path(name).name, self.reactor)
         self.started.append(program)
-        path = self.paths.get(name, name)
-        program.start(self.reactor, [path, *arguments], directory=self.directory, environment=environment)
+        command = [self.paths.get(name, name), *arguments]
+        if namespace is not None:
+            command = ["nsenter", f"--net={namespace.path}", *command]
+        program.start(self.reactor, command, directory=self.directory, environment=environment)
         self.addCleanup(lambda: Deferred.fromCoroutine(program.stop()))
         return program
 

@@ -11,9 +11,9 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from sipd.media.kernel import forwarder
 from sipd.media.kernel.entries import Address, Flow, FlowCounters
 from sipd.media.kernel.forwarder import KernelForwarder
-from tests.media import namespaces
-from tests.media.namespaces import Crossing, Namespace
+from tests import namespaces
 from tests.media.packets import rtp
+from tests.namespaces import Crossing, Namespace
 
 ETH_P_IP, ETH_P_IPV6 = 0x0800, 0x86DD
 PACKET_OUTGOING = 4

@@ -12,8 +12,8 @@ from twisted.trial.unittest import SkipTest
 
 from sipd.media.kernel.entries import FlowCounters
 from tests.media.kernel_support import ETH_P_IP, ETH_P_IPV6, KernelTestCase, name
-from tests.media.namespaces import Namespace
 from tests.media.packets import check_packet, datagram, packet, rtp
+from tests.namespaces import Namespace
 
 RTCP = struct.pack("!BBHII", 0x80, 201, 2, 1, 2)
 STUN = struct.pack("!HHI", 1, 0, 0x2112A442) + bytes(12)

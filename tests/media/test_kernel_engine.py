@@ -8,7 +8,8 @@ from sipd.media.engine import Engine
 from sipd.media.kernel.forwarder import explain_unavailable
 from sipd.media.kernel.offload import KernelOffload, make_offload
 from sipd.media.reactor import ReactorEngine
-from tests.media import namespaces, test_datagrams, test_looking_after, test_session
+from tests import namespaces
+from tests.media import test_datagrams, test_looking_after, test_session
 from tests.media.support import IP4, IP6, RelayTestCase, describe, place_of
 
 

@@ -16,8 +16,8 @@ from sipd.media.kernel.entries import KEY_SIZE, Flow
 from sipd.media.kernel.forwarder import KernelForwarder, explain_unavailable
 from sipd.media.kernel.instructions import Register, assemble, leave, move
 from sipd.media.kernel.syscalls import SystemCall
-from tests.media import namespaces
-from tests.media.namespaces import Crossing, Namespace
+from tests import namespaces
+from tests.namespaces import Crossing, Namespace
 
 #: Says when it has attached, and waits to be killed.
 CHILD = """

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import DatagramProtocol
 
 from sipd.errors import CallFailedError
 from sipd.media.endpoint.settings import EndpointSettings, Ice, IceServer, Security
+from sipd.phone.dialing import OutgoingCall
 from sipd.phone.errors import DialError
 from sipd.phone.incoming import IncomingCall
 from sipd.phone.phone import Phone
@@ -99,32 +100,32 @@ class WayTests(PhoneCase):
         self.clock.advance(5.0)
         self.assertEqual(taken, [])
 
-    def test_the_caller_gives_up_meanwhile(self) -> None:
-        """A caller who gives up before the answer could be described is not answered."""
+    def answer_slowly(self) -> tuple[Deferred[OutgoingCall], IncomingCall, Deferred[None]]:
+        """Let Bob answer Alice while the server is silent: what she dials, the call, and what he answers with."""
         taken: list[IncomingCall] = []
         self.bob.on_call = taken.append
         dialling = self.alice.dial(f"bob@{BOB}")
         self.clock.advance(0.5)
         self.server.is_silent = True
-        answered = taken[0].answer()
+        (incoming,) = taken
+        answering = incoming.answer()
         self.clock.advance(1.0)
+        return dialling, incoming, answering
+
+    def test_the_caller_gives_up_meanwhile(self) -> None:
+        """A caller who gives up before the answer could be described is not answered."""
+        dialling, incoming, answering = self.answer_slowly()
         dialling.cancel()
         self.failureResultOf(dialling, CancelledError)
         self.clock.advance(5.0)
-        self.failureResultOf(answered, CallFailedError)
-        self.assertTrue(taken[0].is_over)
+        self.failureResultOf(answering, CallFailedError)
+        self.assertTrue(incoming.is_over)
 
     def test_not_answered_after_all(self) -> None:
         """An answer that is taken back before it could be described refuses the call."""
-        taken: list[IncomingCall] = []
-        self.bob.on_call = taken.append
-        dialling = self.alice.dial(f"bob@{BOB}")
-        self.clock.advance(0.5)
-        self.server.is_silent = True
-        answered = taken[0].answer()
-        self.clock.advance(1.0)
-        answered.cancel()
-        self.failureResultOf(answered, CancelledError)
+        dialling, incoming, answering = self.answer_slowly()
+        answering.cancel()
+        self.failureResultOf(answering, CancelledError)
         self.clock.advance(5.0)
         self.failureResultOf(dialling, DialError)
-        self.assertTrue(taken[0].is_over)
+        self.assertTrue(incoming.is_over)

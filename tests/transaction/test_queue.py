@@ -75,6 +75,31 @@ class TimerQueueTests(SynchronousTestCase):
         self.clock.advance(0.5)
         self.assertEqual((fired.owner, stopped.owner), (None, None))
 
+    def test_keeps_nothing_of_what_is_over(self) -> None:
+        """However many durations there were, nothing is left of them when their timers fired or were stopped."""
+        for number in range(1, 100):
+            timer = self.queue.start("x", Timer.A, number / 8)
+            if number % 2:
+                timer.stop()
+        self.clock.advance(100)
+        self.assertEqual((len(self.fired), len(self.queue)), (49, 0))
+
+    def test_stopping_the_last_and_starting_another_while_firing(self) -> None:
+        """Two timers are due; the first to fire stops the other and starts one: it fires in its time, alone."""
+        timers: list[RunningTimer[str]] = []
+
+        def fire(owner: str, timer: Timer) -> None:
+            self.fire(owner, timer)
+            if owner == "a":
+                timers[1].stop()
+                self.queue.start("c", timer, 0.5)
+
+        self.queue = TimerQueue(self.clock, fire)
+        timers.extend(self.queue.start(name, Timer.A, 0.5) for name in "ab")
+        self.clock.pump([0.5] * 4)
+        self.assertEqual(self.fired, [(0.5, "a", Timer.A), (1.0, "c", Timer.A)])
+        self.assertEqual((len(self.queue), self.clock.getDelayedCalls()), (0, []))
+
     def test_starting_while_firing(self) -> None:
         """A timer started by one that fires runs its full time, before and after others of its duration."""
         again = ["x", "x", "x"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -81,6 +81,21 @@ class Reachability:
     def datagram_received(self, data: bytes, source: Address) -> bool:
         """Take a datagram; say whether it was of a server."""
         return self._gatherer.datagram_received(data, source)
+
+    def admit(self, hosts: Iterable[str]) -> None:
+        """Have each relay let these hosts send, before they are sent to (RFC 8445 section 7.2.2, RFC 8656 section 9).
+
+        A peer checks the way by the relay as soon as it knows of it, and there are peers that send nothing before each
+        check has come to an end. What is no address, or no address that a relay can reach, is passed over.
+        """
+        for host in hosts:
+            for relay in self._relays.values():
+                if not relay.is_open:
+                    continue
+                try:
+                    relay.permit(host)
+                except (ResourcesExhaustedError, ValueError) as error:
+                    self._log.debug("{host} is not let through: {error}", host=host, error=error)
 
     def settle(self, base: Address, remote: Address) -> None:
         """Make the way from a base to a peer cheap: media go there from now on."""

@@ -17,7 +17,7 @@ from sipd.media.dtls.identity import DtlsIdentity
 from sipd.media.endpoint.agreement import Agreement
 from sipd.media.endpoint.describing import Outcome
 from sipd.media.endpoint.gathering import Reachability
-from sipd.media.endpoint.path import RTCP, RTP, Path
+from sipd.media.endpoint.path import RTCP, RTP, Path, PathTerms
 from sipd.media.endpoint.protection import Protection
 from sipd.media.endpoint.queues import DroppingQueue
 from sipd.media.endpoint.receiving import RtpReceiver
@@ -207,6 +207,7 @@ class Wire:
         self._agreement = outcome.agreement
         self.receiver.agreed(outcome.agreement)
         if self._path is not None:
+            self._admit(outcome.path)
             self._path.agreed(outcome.path, outcome.agreement.remote)
 
     def send_rtp(self, packet: RtpPacket) -> bool:
@@ -348,6 +349,14 @@ class Wire:
     def _lose(self, why: str) -> None:
         if self._lost is not None:
             self._lost(why)
+
+    def _admit(self, terms: PathTerms) -> None:
+        """Have relays let the peer through, wherever it says that it may be."""
+        if terms.ice is None:
+            return
+        for component, one in enumerate(self._reachable or (), RTP):
+            if component == RTP or not terms.has_mux:
+                one.admit({each.host for each in terms.ice.candidates if each.component == component})
 
     def _moved(self, component: int, base: Address, remote: Address) -> None:
         """Take packets from where ICE, or DTLS, says that the peer is."""

@@ -363,6 +363,13 @@ class ServerTests(WayTestCase):
         self.assertTrue(preparing.is_there)
         return alice
 
+    def give_back(self, alice: AudioEndpoint) -> None:
+        """End her, and check that her address at the server is given back."""
+        closing = self.outcome(alice.close())
+        self.run_for(1.0)
+        self.assertTrue(closing.is_there)
+        self.assertFalse(self.server.has)
+
     def kinds(self, description: SessionDescription) -> list[CandidateKind]:
         """Give the kinds of candidates for RTP that a description names, the best first."""
         return [candidate.kind for candidate in ice_of(description).candidates if candidate.component == 1]
@@ -389,10 +396,25 @@ class ServerTests(WayTestCase):
         self.check_talk((alice, bob), (bob, alice))
         self.assertEqual(bob.remote, RELAYED)
         self.assertTrue(self.server.channels)
-        closing = self.outcome(alice.close())
-        self.run_for(1.0)
-        self.assertTrue(closing.is_there)
-        self.assertFalse(self.server.has)
+        self.give_back(alice)
+
+    def test_let_through(self) -> None:
+        """The server lets the peer through at once, even where another way is found: its checks by the relay come.
+
+        A peer may wait with its media until all of them have come to an end (baresip 1.0 does, for 8 seconds).
+        """
+        alice = self.alice(IceServer(uri=f"turn:{SERVER[0]}", user=USER, password=PASSWORD))
+        bob = self.endpoint(BOB)
+        offer = parse_description(alice.make_offer().to_bytes())
+        answer = bob.answer_offer(offer)
+        (stream,) = answer.media
+        more = [f"candidate:9 1 udp 1 {address} 9 typ host" for address in ("c.local", "2001:db8::1")]
+        alice.take_answer(SessionDescription(answer.text, (stream.with_more_attributes(more),)))
+        self.run_for(0.04)
+        self.assertEqual(self.server.permissions, {BOB})
+        self.check_talk((alice, bob), (bob, alice))
+        self.assertNotEqual(bob.remote, RELAYED)
+        self.give_back(alice)
 
     def test_no_help(self) -> None:
         """Servers that refuse, are silent, or are none delay the call for a moment, and no more."""

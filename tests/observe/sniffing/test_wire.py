@@ -20,7 +20,7 @@ from sipd.observe.sniffing.ports import Ports
 from sipd.observe.sniffing.sightings import Seen, Sighting
 from sipd.observe.sniffing.sniffer import Sniffer
 from sipd.observe.sniffing.wire import ANY, Wire
-from tests.media.namespaces import PATIENCE, Crossing, Namespace, explain_unavailable
+from tests.namespaces import PATIENCE, Crossing, Namespace, explain_unavailable
 from tests.observe.sniffing.wires import ALICE, ethernet, ipv4, request, udp
 
 _LEFT, _RIGHT = "10.9.0.2", "10.9.0.1"
