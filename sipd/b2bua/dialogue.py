@@ -119,9 +119,8 @@ class Dialogue:
         self._digits.arrange(self._caller, self._callee)
         await self._tell_misled()
         while not self._is_over:
-            leg, event = await self._bridge.inbox.get()
-            if leg.is_live or isinstance(event, TransferFailed | Stopped):
-                await self._take(leg, event)
+            # The event, with its message, is not held here while the next one is waited for.
+            await self._take(*await self._bridge.inbox.get())
             joining = self._joining
             if joining is not None and joining.is_over:
                 self._joining = None
@@ -166,7 +165,9 @@ class Dialogue:
                 self._bridge.inbox.put((leg, Ended(EndedBy.FAILURE, "it ended while it was to be transferred")))
 
     async def _take(self, leg: Leg, event: object) -> None:
-        """Take one event."""
+        """Take one event; most of those of a leg that is over by now mean nothing."""
+        if not leg.is_live and not isinstance(event, TransferFailed | Stopped):
+            return
         match event:
             case Ended(EndedBy.FAILURE) if isinstance(leg.session, IncomingCall) and not leg.session.is_accepted:
                 self._bridge.given_up(event)

@@ -30,6 +30,8 @@ MAX_PENDING = 32
 _SAME = 2.0
 #: Digits that are remembered for that; nobody presses more within that time.
 _REMEMBERED = 64
+#: Shared by all calls whose digits cross as they come, which are nearly all.
+_NO_NAMES: frozenset[str] = frozenset()
 
 
 class DigitInfo:
@@ -76,7 +78,7 @@ class Digits:
         #: Whom each leg talks with, by its name, if that wants digits in a certain way.
         self._peers: dict[str, Leg] = {}
         self._legs: dict[str, Leg] = {}
-        self._taken: set[str] = set()
+        self._taken = _NO_NAMES
         self._is_listening = False
         #: What each leg has said lately: the digit, whether by INFO, when.
         self._lately: dict[str, deque[tuple[str, bool, float]]] = {}
@@ -85,11 +87,11 @@ class Digits:
     def arrange(self, one: Leg, other: Leg) -> None:
         """Take note of who talks with whom from now on."""
         pairs = ((one, other), (other, one))
-        self._legs = {leg.name: leg for leg, _ in pairs}
         self._peers = {leg.name: peer for leg, peer in pairs if peer.dtmf is not Dtmf.PASS}
-        taken = {name for name, peer in self._peers.items() if peer.dtmf is Dtmf.INFO}
         if not self._peers and not self._is_listening:
             return
+        self._legs = {leg.name: leg for leg, _ in pairs}
+        taken = frozenset([name for name, peer in self._peers.items() if peer.dtmf is Dtmf.INFO])
         self._is_listening = bool(self._peers)
         media = self._bridge.media
         for name in taken - self._taken:
@@ -114,7 +116,7 @@ class Digits:
         if not self._bridge.media.send_digit(peer.name, digit, duration):
             return False
         if leg.name not in self._taken:
-            self._taken.add(leg.name)
+            self._taken |= {leg.name}
             self._bridge.media.take_events(leg.name)
             self._bridge.explain("dtmf", "INFO becomes telephone events", peer.name)
         requesting.answer(200)

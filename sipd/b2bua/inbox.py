@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
@@ -17,7 +16,8 @@ class Inbox(Generic[T]):
     __slots__ = ("_items", "_waiting")
 
     def __init__(self) -> None:
-        self._items: deque[T] = deque()
+        # A deque is ten times as large as this list, which is empty nearly always.
+        self._items: list[T] = []
         self._waiting: Deferred[T] | None = None
 
     def __iter__(self) -> Iterator[T]:
@@ -36,6 +36,6 @@ class Inbox(Generic[T]):
     def get(self) -> Deferred[T]:
         """Give the next item, when there is one."""
         if self._items:
-            return succeed(self._items.popleft())
+            return succeed(self._items.pop(0))
         self._waiting = Deferred()
         return self._waiting

@@ -124,6 +124,15 @@ class Reception:
         return self._b2bua.asked(self.call.invite, self.call.transaction.flow, record.user, record.started_at)
 
     async def _connect(self) -> None:
+        """Find somebody who answers, and let both talk until one hangs up.
+
+        What was needed to find the callee is not held while they talk.
+        """
+        dialogue = await self._find_callee()
+        if dialogue is not None:
+            await dialogue.run()
+
+    async def _find_callee(self) -> Dialogue | None:
         asked = self._asked()
         self.bridge.record.trunk = asked.trunk or ""
         route = await self._b2bua.router.route(asked)
@@ -141,7 +150,8 @@ class Reception:
         self.offer = negotiation.offer
         self.bridge.prepare_media(self.bridge.caller)
         asker = CallerAsking(self)
-        if await Hunt(self.bridge, route, asker).run() is not None:
-            self.bridge.dialogue = Dialogue.of_answered(self.bridge, asker)
-            self.bridge.bound(route)
-            await self.bridge.dialogue.run()
+        if await Hunt(self.bridge, route, asker).run() is None:
+            return None
+        self.bridge.dialogue = Dialogue.of_answered(self.bridge, asker)
+        self.bridge.bound(route)
+        return self.bridge.dialogue

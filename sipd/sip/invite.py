@@ -64,6 +64,11 @@ class Respond:
 
 
 @dataclass(slots=True)
+class Terminate:
+    """Answer the INVITE with 487: the caller gave up, or is gone, before there was an answer."""
+
+
+@dataclass(slots=True)
 class SendBye:
     """End the dialog with BYE."""
 
@@ -122,6 +127,7 @@ class Failed:
 
 Effect = (
     Respond
+    | Terminate
     | StartTimer
     | StopTimers
     | SendBye
@@ -142,15 +148,13 @@ class AnswerMachine(Machine[State]):
 
     Args:
         values: T1 and T2 time the repetition of a 2xx, over any transport (section 13.3.1.4).
-        terminated: the 487 that answers a CANCEL or a BYE that comes before the answer.
     """
 
-    __slots__ = ("interval", "response", "terminated", "values")
+    __slots__ = ("interval", "response", "values")
 
-    def __init__(self, values: TimerValues, terminated: Response) -> None:
+    def __init__(self, values: TimerValues) -> None:
         super().__init__(State.OFFERED)
         self.values = values
-        self.terminated = terminated
         self.interval = values.t1
         #: The last response that may have to be sent again.
         self.response: Response | None = None
@@ -181,12 +185,13 @@ class AnswerMachine(Machine[State]):
         return (StopTimers(), Respond(response))
 
     def _cancel(self, _: object) -> Effects:
-        return (StopTimers(), Respond(self.terminated), Cancelled())
+        return (StopTimers(), Terminate(), Cancelled())
 
     def _terminate(self, _: object) -> Effects:
-        return (StopTimers(), Respond(self.terminated))
+        return (StopTimers(), Terminate())
 
     def _confirm(self, ack: Request | None) -> Effects:
+        self.response = None
         return (StopTimers(), Acknowledged(ack))
 
     def _leave(self, _: object) -> Effects:
@@ -204,7 +209,7 @@ class AnswerMachine(Machine[State]):
     def _lose(self, error: RemoteError) -> Effects:
         # The transaction lives until it has a final response (RFC 6026 section 8.8); whoever lost a connection only
         # hears of it on another one.
-        return (StopTimers(), Respond(self.terminated), Failed(error))
+        return (StopTimers(), Terminate(), Failed(error))
 
 
 AnswerMachine.TABLE = table(

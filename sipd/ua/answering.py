@@ -48,7 +48,7 @@ class Answering:
         self._session = session
         self._timers = Timers(session.agent.clock, self._feed)
         self._cancel: Request | None = None
-        self._machine = AnswerMachine(session.agent.settings.timers, self._response(487))
+        self._machine = AnswerMachine(session.agent.settings.timers)
         self._provisional: ProvisionalResponses | None = None
         transaction.user = self
 
@@ -164,6 +164,8 @@ class Answering:
                     self._provisional.send(response)
                 case invite.Respond(response):
                     self.transaction.respond(response)
+                case invite.Terminate():
+                    self.transaction.respond(self._response(487))
                 case StartTimer(event, duration):
                     self._timers.start(event, duration)
                 case StopTimers():

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from sipd.sip.locate import Target
     from sipd.ua.session import Session
 
+#: Shared by all that refuse nobody, which are nearly all.
+_NO_TAGS: frozenset[str] = frozenset()
+
 
 @implementer(ITransactionUser)
 class Calling:
@@ -65,7 +68,7 @@ class Calling:
         self._transaction: IClientTransaction | None = None
         self._cancel_headers: tuple[tuple[str, str], ...] = ()
         self._tag: str | None = None
-        self._refused: set[str] = set()
+        self._refused = _NO_TAGS
         #: The 2xx by the callee's tag whose offer has to be answered in the ACK.
         self._offers: dict[str, Response] = {}
         self._acks: dict[str, tuple[Request, IFlow]] = {}
@@ -275,7 +278,7 @@ class Calling:
         elif tag == self._tag or tag in self._refused:
             self._feed(Event.SUCCESS_AGAIN, response)
         elif len(self._refused) < self._session.agent.settings.max_early_dialogs:
-            self._refused.add(tag)
+            self._refused |= {tag}
             self._feed(Event.SUCCESS_OTHER, response)
 
     def _note_offer(self, response: Response, request: Request) -> None:
@@ -360,7 +363,7 @@ class Calling:
         if tag in self._refused:
             self._repeat_ack(tag)
         elif len(self._refused) < self._session.agent.settings.max_early_dialogs:
-            self._refused.add(tag)
+            self._refused |= {tag}
             self._end_answered(response, transaction.request, transaction.flow)
 
     def _end_answered(self, response: Response, request: Request, flow: IFlow) -> None:

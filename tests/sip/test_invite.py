@@ -23,7 +23,7 @@ TIMER_EVENTS = (Event.RING_AGAIN, Event.REPEAT, Event.NO_ACK)
 
 
 def _answering(state: State = State.OFFERED) -> AnswerMachine:
-    machine = AnswerMachine(TimerValues(), TERMINATED)
+    machine = AnswerMachine(TimerValues())
     steps = {
         State.OFFERED: (),
         State.RINGING: ((Event.PROVISIONAL, RINGING),),
@@ -105,7 +105,7 @@ class AnswerMachineTests(SynchronousTestCase):
     def test_cancel_and_bye_before_the_answer_give_487(self) -> None:
         """CANCEL (9.2) and BYE (15.1.2) are followed by 487."""
         for state in (State.OFFERED, State.RINGING):
-            stop, answer = StopTimers(), invite.Respond(TERMINATED)
+            stop, answer = StopTimers(), invite.Terminate()
             self.assert_step(state, Event.CANCEL, None, State.ENDED, stop, answer, invite.Cancelled())
             self.assert_step(state, Event.BYE, None, State.ENDED, stop, answer)
 
@@ -136,7 +136,7 @@ class AnswerMachineTests(SynchronousTestCase):
     def test_transport_failure_before_the_answer_ends_it(self) -> None:
         """A caller that is gone ends the attempt, and its transaction gets 487, or it would never end."""
         for state in (State.OFFERED, State.RINGING):
-            effects = (StopTimers(), invite.Respond(TERMINATED), invite.Failed(LOST))
+            effects = (StopTimers(), invite.Terminate(), invite.Failed(LOST))
             self.assert_step(state, Event.LOST, LOST, State.ENDED, *effects)
 
     def test_absorbs_all_else(self) -> None:
