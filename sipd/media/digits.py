@@ -52,8 +52,8 @@ class SessionDigits:
     def __init__(self, report: Report, seconds: Callable[[], float]) -> None:
         self._report = report
         self._seconds = seconds
-        self._taken: set[str] = set()
-        self._explained: set[str] = set()
+        self._taken: tuple[str, ...] = ()
+        self._explained: tuple[str, ...] = ()
         self.heard: Hear | None = None
         self.counts: dict[str, int] = {}
 
@@ -69,7 +69,7 @@ class SessionDigits:
         elif kind != "payload-type":
             self._report(kind, text)
         elif text not in self._explained:
-            self._explained.add(text)
+            self._explained += (text,)
             self._report(kind, text)
 
     def send(
@@ -91,12 +91,13 @@ class SessionDigits:
 
     def take(self, session: DigitSession, leg: str) -> None:
         """Take the events of a leg out of its media."""
-        self._taken.add(leg)
+        if leg not in self._taken:
+            self._taken += (leg,)
         self.connected(session)
 
     def leave(self, session: DigitSession, leg: str) -> None:
         """Let the events of a leg pass again."""
-        self._taken.discard(leg)
+        self._taken = tuple([name for name in self._taken if name != leg])
         for stream in session.streams():
             if stream.leg == leg and stream.treatment is not None and stream.treatment.takes_events:
                 stream.treatment.takes_events = False

@@ -87,7 +87,7 @@ class RelaySession:
         self._recorded: Deferred[Any] = succeed(None)
         self._crypto = SessionCrypto(settings.entropy)
         #: Legs whose media does not come here, and whose offers wait for their answers, or have them.
-        self._bypassed: set[str] = set()
+        self._bypassed: tuple[str, ...] = ()
         self._legs = LegStreams(call_id, settings, engine, self._report)
         #: Of each two legs: the offer of either that waits for an answer, and what was agreed on last.
         self._exchanges: list[Exchange] = []
@@ -102,8 +102,8 @@ class RelaySession:
         if policy.hold_music:
             self.studio.set_hold_music(leg, policy.hold_music)
         self._records = self._records or policy.record
-        if policy.is_bypassed:
-            self._bypassed.add(leg)
+        if policy.is_bypassed and leg not in self._bypassed:
+            self._bypassed += (leg,)
         if policy.is_asymmetric:
             self.set_asymmetric(leg)
 
@@ -257,7 +257,7 @@ class RelaySession:
     ) -> SessionDescription:
         """Plan an exchange."""
         self._check_open()
-        if self._bypassed and not self._bypassed.isdisjoint((sender, receiver)):
+        if sender in self._bypassed or receiver in self._bypassed:
             return description
         secured = self._crypto.secure(sender, receiver, description, slots)
         if secured is not None:
@@ -288,7 +288,7 @@ class RelaySession:
     def _answer(self, sender: str, receiver: str, description: SessionDescription) -> SessionDescription:
         """Put a plan into force."""
         self._check_open()
-        if self._bypassed and not self._bypassed.isdisjoint((sender, receiver)):
+        if sender in self._bypassed or receiver in self._bypassed:
             return self._bypass(sender, receiver, description)
         exchange = self._find_offer(receiver, sender)
         if exchange.secured is not None:

@@ -7,7 +7,6 @@ The round trip between the parties is the sum of both.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -57,7 +56,7 @@ class _Party:
 
     def __init__(self) -> None:
         #: Its last sender reports: SSRC, middle of the NTP timestamp, and when each was passed on.
-        self.passed: deque[tuple[int, int, float]] = deque(maxlen=_REPORT_LIMIT)
+        self.passed: list[tuple[int, int, float]] = []
         self.block: ReportBlock | None = None
         self.reports = 0
         self.fraction_maximum = 0.0
@@ -97,6 +96,7 @@ class RoundTrip:
                 middle = packet.ntp_timestamp >> 16 & 0xFFFFFFFF
                 if middle:  # 0 says that no sender report came (section 6.4.1): no answer to this one could be told
                     sender.passed.append((packet.ssrc, middle, now))
+                    del sender.passed[:-_REPORT_LIMIT]
             if isinstance(packet, SenderReport | ReceiverReport) and packet.reports:
                 self._take_blocks(sender, receiver, packet.reports, now)
 

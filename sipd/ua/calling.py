@@ -273,6 +273,8 @@ class Calling:
         tag = response.to.tag or ""
         if self._tag is None:
             self._tag = tag
+            # There is no other target that it would have to be sent to.
+            self._template = self.request
             self._note_offer(response, self.request)
             self._feed(Event.SUCCESS, response)
         elif tag == self._tag or tag in self._refused:
