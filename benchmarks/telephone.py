@@ -2,13 +2,15 @@
 
 Both phones are in this process, so the figure is for both ends together. The calls go over UDP on loopback, ten at a
 time; each is dialled, answered, acknowledged and hung up at once. At the end everything that was made for them has to
-be gone: objects are counted before and after, when the last transaction has ended (33 seconds).
+be gone: objects are counted before and after, when the last transaction has ended (33 seconds), and so are sessions,
+transactions, timers and open files.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import os
 import resource
 from collections import Counter
 from collections.abc import Sequence
@@ -36,6 +38,18 @@ def objects() -> Counter[str]:
     types = [type(one) for one in gc.get_objects()]
     names = [f"{one.__module__}.{one.__qualname__}" for one in types]
     return Counter(name for name in names if name.startswith("sipd."))
+
+
+def books(reactor: Any, *phones: Phone) -> Counter[str]:
+    """Count what phones and the process hold, by kind."""
+    return Counter(
+        {
+            "sessions": sum(len(phone.agent) for phone in phones),
+            "transactions": sum(len(phone.agent.transactions) for phone in phones),
+            "timers": len(reactor.getDelayedCalls()),
+            "open files": len(os.listdir("/dev/fd")),
+        }
+    )
 
 
 def cpu() -> float:
@@ -71,15 +85,15 @@ async def measure(reactor: Any, calls: int, *, has_audio: bool) -> None:
         address = f"sip:bob@{callee.points[0].sent_by}"
         await make_at_once(caller, address, _WARM_UP)
         await deferLater(reactor, _LINGER)
-        before = objects()
+        before, held = objects(), books(reactor, caller, callee)
         began, used = reactor.seconds(), cpu()
         await make_at_once(caller, address, calls)
         lasted, used = reactor.seconds() - began, cpu() - used
         await deferLater(reactor, _LINGER)
-        left = objects() - before
+        left = objects() - before + (books(reactor, caller, callee) - held)
     kind = "with its audio" if has_audio else "signalling alone"
     print(f"{calls} calls, {kind}: {1000 * used / calls:.2f} ms of CPU a call, both ends; {calls / lasted:.0f} calls/s")
-    print(f"objects left: {sum(left.values())} {dict(left) if left else ''}")
+    print(f"left: {sum(left.values())} {dict(left) if left else ''}")
     if left:
         raise SystemExit(1)
 

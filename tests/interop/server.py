@@ -53,6 +53,9 @@ last_port = {last_media_port}
 addresses = [{{ address = "{host}", advertised_address = "{media_host}" }}]
 {media}
 
+[guards.overload]
+{overload}
+
 [cdr]
 fsync = "never"
 
@@ -86,6 +89,8 @@ class Server:
         media_host: where it tells phones to send media.
         media_ports: how many it has.
         media: more lines of the section `[media]`.
+        overload: lines of the section `[guards.overload]`. If nothing else is said, no call is refused because this
+            machine stands still for a while.
         users: more lines of a user, by name.
         state: its state directory.
     """
@@ -98,6 +103,7 @@ class Server:
         media_ports: int = _MEDIA_PORTS,
         *,
         media: str = "",
+        overload: str = "lag = 0",
         users: Mapping[str, str] = MappingProxyType({}),
         state: Path | None = None,
     ) -> None:
@@ -116,6 +122,7 @@ class Server:
             first_media_port=self.media_ports[0],
             last_media_port=self.media_ports[-1],
             media=media,
+            overload=overload,
             state=self.state,
         )
         for name, password in USERS.items():

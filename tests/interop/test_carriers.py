@@ -140,8 +140,6 @@ class OutgoingTests(CarrierCase):
             self.add_trunk(name, self.carrier("uas_answers"))
         choices = '{ name = "large", weight = 3 }, { name = "small", weight = 1 }'
         self.add_rule(choices, 'strategy = "weight"')
-        # However slow this machine is: it is not about that.
-        self.server.configure("\n[guards.overload]\nlag = 0\n")
         await self.server.start()
         await self.caller("uac_answered", calls=_CALLS, rate=_RATE, hold=0.1, limit=60.0).succeeds()
         records = await self.server.finish()

@@ -20,10 +20,10 @@ class LimitTests(InteropTestCase):
     timeout = 90
 
     async def offer(
-        self, configuration: str, *, calls: int, rate: int, hold: float, status: int
+        self, configuration: str, *, calls: int, rate: int, hold: float, status: int, overload: str = "lag = 0"
     ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Offer calls, each of which must be taken and go well, or be refused so; give the records of both."""
-        server = Server(self)
+        server = Server(self, overload=overload)
         server.configure(configuration)
         port = self.ports.take()
         server.add_route("sipp", "callee", port)
@@ -79,6 +79,6 @@ class LimitTests(InteropTestCase):
 
     async def test_overload(self) -> None:
         """With more to do than the processor may be used for, calls are refused, and those that are taken go well."""
-        taken, refused = await self.offer("[guards.overload]\ncpu = 0.02\n", calls=100, rate=40, hold=0.3, status=503)
+        taken, refused = await self.offer("", overload="cpu = 0.02", calls=100, rate=40, hold=0.3, status=503)
         self.assertTrue(taken and refused, (len(taken), len(refused)))
         self.assertTrue(all(record["reason"].startswith("Overloaded: lag ") for record in refused))
