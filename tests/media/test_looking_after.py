@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+from collections import Counter
+from itertools import pairwise
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -38,7 +40,7 @@ class TickerTests(SynchronousTestCase):
         self.ticker = Ticker(self.reactor)
 
     def test_only_while_there_is_something(self) -> None:
-        """One timer for all, from the first to the last; each is looked after every second."""
+        """One timer for all, from the first to the last; each is looked after every second, from when it came."""
         one, other = Looked(), Looked()
         self.assertEqual(self.reactor.getDelayedCalls(), [])
         self.ticker.add(one)
@@ -46,7 +48,7 @@ class TickerTests(SynchronousTestCase):
         self.ticker.add(other)
         self.assertEqual((len(self.reactor.getDelayedCalls()), len(self.ticker)), (1, 2))
         self.reactor.pump([0.5] * 3)
-        self.assertEqual((one.times, other.times), ([1.0, 2.0], [1.0, 2.0]))
+        self.assertEqual((one.times, other.times), ([1.0, 2.0], [1.5]))
         self.ticker.remove(one)
         self.ticker.remove(one)
         self.assertEqual(len(self.reactor.getDelayedCalls()), 1)
@@ -55,6 +57,31 @@ class TickerTests(SynchronousTestCase):
         self.ticker.add(one)
         self.reactor.advance(1.0)
         self.assertEqual(one.times, [1.0, 2.0, 3.0])
+        self.ticker.remove(one)
+
+    def test_many_are_spread(self) -> None:
+        """Of a thousand that come at once none waits longer than a second, nor are many looked after at once."""
+        looked = [Looked() for _ in range(1000)]
+        for one in looked:
+            self.ticker.add(one)
+        self.reactor.pump([1 / 64] * 64 * 4)
+        together = Counter(seconds for one in looked for seconds in one.times)
+        self.assertLessEqual(max(together.values()), 1000 // 50 + 2 * 2)
+        self.assertEqual({len(one.times) for one in looked}, {4})
+        self.assertLess(max(one.times[0] for one in looked), 1.03)
+        gaps = [after - before for one in looked for before, after in pairwise(one.times)]
+        self.assertTrue(0.97 < min(gaps) <= max(gaps) < 1.05, (min(gaps), max(gaps)))
+        for one in looked:
+            self.ticker.remove(one)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_after_a_stall(self) -> None:
+        """However long nothing could be done, each is looked after once then, and a second later again."""
+        one = Looked()
+        self.ticker.add(one)
+        self.reactor.advance(5.25)
+        self.reactor.pump([0.25] * 4)
+        self.assertEqual(one.times, [5.25, 6.25])
         self.ticker.remove(one)
 
     def test_removed_by_one_before(self) -> None:
