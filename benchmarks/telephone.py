@@ -42,10 +42,11 @@ def objects() -> Counter[str]:
 
 def books(reactor: Any, *phones: Phone) -> Counter[str]:
     """Count what phones and the process hold, by kind."""
+    layers: list[Any] = [phone.agent.transactions for phone in phones]
     return Counter(
         {
-            "sessions": sum(len(phone.agent) for phone in phones),
-            "transactions": sum(len(phone.agent.transactions) for phone in phones),
+            "sessions": sum([len(phone.agent) for phone in phones]),
+            "transactions": sum([len(layer) for layer in layers]),
             "timers": len(reactor.getDelayedCalls()),
             "open files": len(os.listdir("/dev/fd")),
         }

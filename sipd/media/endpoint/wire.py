@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from ipaddress import ip_address
 from typing import TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, succeed
@@ -83,6 +84,8 @@ class Wire:
         self._reactor = reactor
         self._host = host
         self._advertised_host = advertised_host
+        #: Where the sockets are, as ICE has it: a candidate is one address, never all of a host (RFC 8445 5.1.1.1).
+        self._base_host = advertised_host if ip_address(host).is_unspecified else host
         self._lost: Callable[[str], object] | None = lost
         self._identity = identity
         self._path: Path | None = None
@@ -316,7 +319,7 @@ class Wire:
                 Reachability(
                     self._reactor,
                     socket.send,
-                    base=(self._host, sockets.port + offset),
+                    base=self._base(offset),
                     component=component,
                     advertised=(self._advertised_host, port + offset),
                     entropy=self._entropy,
@@ -356,7 +359,7 @@ class Wire:
             return
         for component, one in enumerate(self._reachable or (), RTP):
             if component == RTP or not terms.has_mux:
-                one.admit({each.host for each in terms.ice.candidates if each.component == component})
+                one.admit(dict.fromkeys([each.host for each in terms.ice.candidates if each.component == component]))
 
     def _moved(self, component: int, base: Address, remote: Address) -> None:
         """Take packets from where ICE, or DTLS, says that the peer is."""
@@ -370,7 +373,7 @@ class Wire:
             self.receiver.agreed(moved)
 
     def _base(self, offset: int = 0) -> Address:
-        return self._host, 0 if self._sockets is None else self._sockets.port + offset
+        return self._base_host, 0 if self._sockets is None else self._sockets.port + offset
 
     def _by_ice(self, source: Address, component: int) -> Address | None:
         """Give whom a datagram of media counts as one of, where ICE says who may send; ``None`` if he may not.

@@ -104,13 +104,12 @@ class EndpointTestCase(SynchronousTestCase):
         reactor: Any = self.host(address)
         made = AudioEndpoint(
             reactor,
-            host=address,
             settings=settings or EndpointSettings(),
             pacer=self.pacer,
             sounds=self.sounds,
             entropy=self.network.entropy,
             writer=self.writer,
-            **kwargs,
+            **{"host": address, **kwargs},
         )
         self.endpoints.append(made)
         return made

@@ -205,6 +205,17 @@ class IceTests(WayTestCase):
         self.assertEqual(alice.remote, bob.local)
         self.assertIsNotNone(alice.statistics.round_trip)
 
+    def test_every_address(self) -> None:
+        """One that listens on every address of its host names the one that descriptions name, as a host's own."""
+        alice = self.endpoint(ALICE, _ICE, host="0.0.0.0", advertised_host=ALICE)
+        bob = self.endpoint(BOB, host="0.0.0.0", advertised_host=BOB)
+        offer, answer = self.agree(alice, bob)
+        for description, host in ((offer, ALICE), (answer, BOB)):
+            named = [(each.host, each.kind) for each in ice_of(description).candidates if each.component == 1]
+            self.assertEqual(named, [(host, CandidateKind.HOST)])
+        self.check_talk((alice, bob), (bob, alice))
+        self.assertEqual(alice.statistics.foreign, 0)
+
     def test_early_checks(self) -> None:
         """A peer that begins with checks before its answer is here takes the role of an answerer all the same."""
         for _ in range(8):
