@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sipd.media.endpoint.settings import EndpointSettings as EndpointSettings
+    from sipd.media.endpoint.settings import Ice as Ice
+    from sipd.media.endpoint.settings import IceServer as IceServer
     from sipd.media.endpoint.settings import Security as Security
     from sipd.phone.account import Account as Account
     from sipd.phone.call import Call as Call
@@ -51,6 +53,8 @@ _HOMES = {
     "EndedBy": "sipd.phone.ended",
     "Endpoint": "sipd.ua.endpoint",
     "EndpointSettings": "sipd.media.endpoint.settings",
+    "Ice": "sipd.media.endpoint.settings",
+    "IceServer": "sipd.media.endpoint.settings",
     "IncomingCall": "sipd.phone.incoming",
     "OutgoingCall": "sipd.phone.dialing",
     "Phone": "sipd.phone.phone",

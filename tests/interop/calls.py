@@ -1,16 +1,18 @@
 """Calls between phones as people would make them, with ears at both ends."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from tests.interop.baresip import Phone
 from tests.interop.case import InteropTestCase
 from tests.interop.ports import HOST
 from tests.interop.server import Server
-from tests.interop.tones import RATE_HZ, share_of_tone
+from tests.interop.tones import FRAME, RATE_HZ, frames_of_tone, share_of_tone
 
 TALK = 1.5
 _LEAST_SHARE = 0.9
-_LEAST_HEARD = 0.5
+#: Of the time for which they talk.
+LEAST_HEARD = 0.5
 
 
 async def connect(caller: Phone, callee: Phone, target: str) -> None:
@@ -59,11 +61,23 @@ async def talk_as_each(case: InteropTestCase, server: Server, alice: Phone, bob:
     return records
 
 
+def assert_tone(case: InteropTestCase, samples: Sequence[int], tone_hz: float, least: float, name: str) -> None:
+    """Check that so many seconds of samples are one tone, and what else there is is silence, but for a twentieth.
+
+    For what begins before the other one is there: `assert_heard` wants the tone throughout.
+    """
+    tone, silent = frames_of_tone(samples, tone_hz)
+    others = len(samples) // FRAME - tone - silent
+    found = f"{name}: of {tone_hz} Hz {tone} frames of 20 ms, {silent} silent, {others} others{case.explain()}"
+    case.assertGreater(tone * FRAME / RATE_HZ, least, found)
+    case.assertLess(others, tone / 20, found)
+
+
 def assert_heard(case: InteropTestCase, phone: Phone, tone_hz: float, rate_hz: int = RATE_HZ) -> None:
     """Check that a phone heard one tone, for long enough, and nothing else: above all, not itself."""
     samples = phone.take_recording(rate_hz)
     name = phone.account.user
-    case.assertGreater(len(samples), _LEAST_HEARD * TALK * rate_hz, f"{name} heard too little{case.explain()}")
+    case.assertGreater(len(samples), LEAST_HEARD * TALK * rate_hz, f"{name} heard too little{case.explain()}")
     share = share_of_tone(samples, tone_hz, rate_hz)
     case.assertGreater(share, _LEAST_SHARE, f"{name} did not hear {tone_hz} Hz{case.explain()}")
     echo = share_of_tone(samples, phone.tone_hz, rate_hz)

@@ -11,11 +11,12 @@ from twisted.internet.interfaces import IReactorUDP
 from twisted.internet.protocol import DatagramProtocol
 
 from tests.interop.baresip import Account, Phone
+from tests.interop.calls import assert_tone
 from tests.interop.case import InteropTestCase
 from tests.interop.ports import HOST
 from tests.interop.programs import Program
 from tests.interop.server import USERS, Server
-from tests.interop.tones import best_share, frames_of_tone, read_wave
+from tests.interop.tones import RATE_HZ, best_share, read_wave
 from tests.namespaces import Namespace
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -64,13 +65,11 @@ class CommandCase(InteropTestCase):
         program.transport.write(f"{line}\n".encode())
 
     def hears(self, name: str, tone_hz: float, least: float = 1.0) -> None:
-        """Check that a recording has that tone, and nothing else but the silence before and after it."""
+        """Check that a recording has that tone until its end, and nothing else but the silence before and after it."""
         samples = read_wave(self.directory / name)
-        tone, silent = frames_of_tone(samples, tone_hz)
-        others = len(samples) // 160 - silent - tone
-        self.assertGreater(len(samples) / 8000, least)
-        self.assertGreater(tone / 50, least / 2, f"{name}: {tone} frames of the tone, {silent} silent, {others} others")
-        self.assertLess(others, tone / 20, name)
+        self.assertGreater(len(samples) / RATE_HZ, least)
+        assert_tone(self, samples, tone_hz, least / 2, name)
+        assert_tone(self, samples[-RATE_HZ // 2 :], tone_hz, 0.25, f"the end of {name}")
 
 
 class BaresipTests(CommandCase):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.interop.tones import RATE_HZ, read_wave, samples_of_tone, share_of_tone, write_wave
+from tests.interop.tones import RATE_HZ, frames_of_tone, read_wave, samples_of_tone, share_of_tone, write_wave
 
 
 class ToneTests(SynchronousTestCase):
@@ -34,6 +34,14 @@ class ToneTests(SynchronousTestCase):
         mixed = [low + high for low, high in zip(samples_of_tone(440, 1), samples_of_tone(1000, 1), strict=True)]
         for frequency_hz in (440, 1000):
             self.assertAlmostEqual(share_of_tone(mixed, frequency_hz), 0.5, places=2)
+
+    def test_frames(self) -> None:
+        """Frames of a tone and of silence are told apart, and from those of another tone, of two, and of noise."""
+        low, high = samples_of_tone(440, 0.5), samples_of_tone(1000, 0.5)
+        both = [one + other for one, other in zip(low, high, strict=True)]
+        self.assertEqual(frames_of_tone([*low, *[0] * 1600, *low[50:]], 440), (49, 10))
+        for other in (high, both, [8000, 8000, 8000, -8000, -8000, -8000] * 600):
+            self.assertEqual(frames_of_tone(other, 440), (0, 0))
 
     @given(st.integers(300, 3400), st.integers(300, 3400))
     @settings(deadline=None, max_examples=20)

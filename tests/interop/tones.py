@@ -10,7 +10,8 @@ RATE_HZ = 8000
 _AMPLITUDE = 8000
 #: What is no louder is silence.
 _SILENCE = 100
-_FRAME = 160
+#: Samples in 20 ms.
+FRAME = 160
 
 
 def samples_of_tone(frequency_hz: float, duration: float) -> list[int]:
@@ -68,6 +69,6 @@ def best_share(samples: Sequence[int], frequency_hz: float, duration: float = 0.
 
 def frames_of_tone(samples: Sequence[int], frequency_hz: float) -> tuple[int, int]:
     """Give how many frames of 20 ms are that tone, and how many are silent; what is neither is something else."""
-    frames = [samples[start : start + _FRAME] for start in range(0, len(samples) - _FRAME + 1, _FRAME)]
+    frames = [samples[start : start + FRAME] for start in range(0, len(samples) - FRAME + 1, FRAME)]
     heard = [frame for frame in frames if max(map(abs, frame)) > _SILENCE]
     return sum(share_of_tone(frame, frequency_hz) > 0.9 for frame in heard), len(frames) - len(heard)
