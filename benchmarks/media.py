@@ -107,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--duration", type=float, default=5.0, help="seconds that are measured in each run")
     parser.add_argument("--rate", type=float, default=250.0, help="calls that begin each second, before the warm-up")
     parser.add_argument("--warm-up", type=float, default=2.0, help="seconds before that; latching takes 0.5")
-    parser.add_argument("--pause", type=float, default=0.001, help="seconds for which sipd's engines gather packets")
+    parser.add_argument("--pause", type=float, help="seconds for which sipd gathers packets; default: as twistd")
     parser.add_argument("--quick", action="store_true", help="one short run each, to see that it works")
     options = parser.parse_args(arguments)
     if options.quick:

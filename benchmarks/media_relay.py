@@ -44,7 +44,7 @@ def _in_reactor(reactor: EPollReactor, address: MediaAddress, ports: PortAllocat
 def _in_worker(reactor: EPollReactor, address: MediaAddress, ports: PortAllocator, pause: float) -> MediaRelay:
     relay = _in_reactor(reactor, address, ports, pause)
     workers = WorkerPool(
-        reactor, count=1, pause=pause / 2, orphan_timeout=_ORPHAN_TIMEOUT, directory=None, lost=relay.engine_lost
+        reactor, count=1, pause=pause, orphan_timeout=_ORPHAN_TIMEOUT, directory=None, lost=relay.engine_lost
     )
     workers.start()
     relay.choose = workers.choose

@@ -19,6 +19,7 @@ from benchmarks.media_relay import ENGINES, describe
 from benchmarks.networks import Network
 from benchmarks.phones import Address
 from benchmarks.processes import free_port
+from sipd.daemon.sections import Media
 from sipd.errors import MediaEngineError
 from sipd.media.kernel.forwarder import KernelForwarder
 from sipd.sdp.description import parse_description
@@ -225,14 +226,14 @@ class Kind:
 
     Args:
         name: for the table and the command line.
-        start: starts it on a network, on a processor, with a directory; if it is sipd's, with a pause.
+        start: starts it on a network, on a processor, with a directory; sipd with a pause, or with that of `twistd`.
         missing: says why it cannot be measured here, or gives an empty text.
         calls: the most calls that it is asked to carry.
         forwards_in_kernel: whether it needs next to no processor itself, so that phones may use all of them.
     """
 
     name: str
-    start: Callable[[Network, int, Path, float], Relay]
+    start: Callable[[Network, int, Path, float | None], Relay]
     missing: Callable[[], str]
     calls: int = 1000
     forwards_in_kernel: bool = False
@@ -268,8 +269,10 @@ def _explain_kernel() -> str:
 
 
 def _sipd(engine: str) -> Kind:
-    def start(network: Network, processor: int, directory: Path, pause: float) -> Relay:
-        return SipdRelay(network, processor, directory, engine, pause)
+    def start(network: Network, processor: int, directory: Path, pause: float | None) -> Relay:
+        return SipdRelay(network, processor, directory, engine, usual if pause is None else pause)
+
+    usual = Media().worker_pause if engine == "worker" else Media().pause
 
     in_kernel = engine == "kernel"
     return Kind(

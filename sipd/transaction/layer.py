@@ -94,7 +94,8 @@ class TransactionLayer:
         repetitions: requests that came again.
     """
 
-    _log = Logger()
+    #: Named here, since compiled code has no frame that could tell.
+    _log = Logger(namespace=__name__)
 
     core: ITransactionCore
 

@@ -47,7 +47,7 @@ class Media(Section):
     record: Literal["wave", "pcap", "no"] = "no"
     hold_music: Sound | None = None
     ringback: Sound | None = None
-    pause: float = Field(default=0.001, ge=0, le=0.02)
+    pause: float = Field(default=0.00085, ge=0, le=0.02)
     kernel: Literal["auto", "on", "off"] = "auto"
     kernel_flows: Count = 16384
     flood_limit: Count = 2000
