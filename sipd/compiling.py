@@ -25,7 +25,7 @@ PACKAGES = ("sip", "sdp", "transaction")
 #: library (a segmentation fault in a dialog-info document).
 LEFT_OUT = ("sip/dialog_documents.py", "sip/presence_documents.py", "sip/summaries.py", "sip/xml_documents.py")
 #: Modules that are compiled of the others: what a relay does with each packet beside forwarding it.
-MODULES = ("rtp/quality.py", "records.py", "media/watch.py", "media/express.py", "media/poller.py", "media/timer.py")
+MODULES = ("rtp/quality.py", "records.py", "media/watch.py", "media/express.py")
 #: The type checker's plugins read the types of what sipd imports.
 _COMPILER = ("mypy == 2.4.1", "mypy-zope == 1.0.17", "pydantic", "twisted", "zope.interface")
 

@@ -16,15 +16,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from twisted.internet.interfaces import IDelayedCall, IReadDescriptor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import classImplements
+from zope.interface import implementer
 
 from sipd.media.express import DatagramBuffer, Path, pass_on
 
 if TYPE_CHECKING:
     from sipd.media.rtp_socket import RtpSocket
-
-#: Named here, since compiled code has no frame that could tell.
-_log = Logger(namespace=__name__)
 
 #: Datagrams taken in one turn before the reactor looks after everything else again.
 _TURN = 256
@@ -87,6 +84,7 @@ class Poller(Protocol):
         """Watch no more. Must be called before the descriptor is closed."""
 
 
+@implementer(IReadDescriptor)
 class EpollPoller:
     """Many sockets behind one reader.
 
@@ -100,6 +98,8 @@ class EpollPoller:
             than a millisecond. ``None`` to let the reactor do other things.
         later: begins the next turn after a rest; the reactor's `callLater` if ``None``.
     """
+
+    _log = Logger()
 
     def __init__(
         self,
@@ -201,14 +201,14 @@ class EpollPoller:
         try:
             receiver.receive()
         except Exception:
-            _log.failure("a media datagram could not be relayed")
+            self._log.failure("a media datagram could not be relayed")
 
     def _forward(self, socket: RtpSocket, size: int) -> None:
         """Let a socket do what is unusual."""
         try:
             socket.forward(size)
         except Exception:
-            _log.failure("a media datagram could not be relayed")
+            self._log.failure("a media datagram could not be relayed")
 
     def _rested(self) -> None:
         """Take the next turn; when it finds nothing, or more than it may take, let the reactor watch again."""
@@ -223,11 +223,11 @@ class EpollPoller:
             self._reactor.addReader(self)
 
 
-classImplements(EpollPoller, IReadDescriptor)
-
-
+@implementer(IReadDescriptor)
 class _Reader:
     """One socket as a reader of the reactor."""
+
+    _log = Logger()
 
     def __init__(self, poller: ReaderPoller, receiver: Receiver) -> None:
         self._poller = poller
@@ -241,16 +241,13 @@ class _Reader:
         try:
             self._receiver.receive()
         except Exception:
-            _log.failure("a media datagram could not be relayed")
+            self._log.failure("a media datagram could not be relayed")
 
     def logPrefix(self) -> str:
         return "media"
 
     def connectionLost(self, reason: Failure) -> None:
         """See ``twisted.internet.interfaces.IFileDescriptor``. A datagram socket does not hang up."""
-
-
-classImplements(_Reader, IReadDescriptor)
 
 
 class ReaderPoller:

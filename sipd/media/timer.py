@@ -6,12 +6,10 @@ import ctypes
 import os
 import struct
 from collections.abc import Callable
-from contextlib import suppress
-from functools import lru_cache
 
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.python.failure import Failure
-from zope.interface import classImplements
+from zope.interface import implementer
 
 from sipd.media.poller import Cancellable, MediaReactor
 
@@ -21,6 +19,7 @@ _SPEC = struct.Struct("@qqqq")
 _NANOSECONDS = 1_000_000_000
 
 
+@implementer(IReadDescriptor)
 class FineTimer:
     """Calls one function later. For one thing at a time.
 
@@ -72,13 +71,13 @@ class FineTimer:
 
     def doRead(self) -> None:
         """See ``IReadDescriptor``."""
+        try:
+            os.read(self._descriptor, 8)
+        except BlockingIOError:
+            return
         function, self._function = self._function, None
         if function is not None:
             function()
-        # Setting it again has made it unreadable; otherwise reading does.
-        if not self._is_set() and self._descriptor >= 0:
-            with suppress(BlockingIOError):
-                os.read(self._descriptor, 8)
 
     def logPrefix(self) -> str:
         """See ``ILoggingContext``."""
@@ -87,21 +86,9 @@ class FineTimer:
     def connectionLost(self, reason: Failure) -> None:
         """See ``IFileDescriptor``. A timer does not hang up."""
 
-    def _is_set(self) -> bool:
-        return self._function is not None
-
     def _set(self, delay: float) -> None:
-        self._library.timerfd_settime(self._descriptor, 0, _specification(delay), None)
-
-
-classImplements(FineTimer, IReadDescriptor)
-
-
-@lru_cache(maxsize=8)
-def _specification(delay: float) -> bytes:
-    """Write a ``struct itimerspec`` that fires once. Nearly always it is the same one."""
-    seconds, nanoseconds = divmod(round(delay * _NANOSECONDS), _NANOSECONDS)
-    return _SPEC.pack(0, 0, seconds, nanoseconds)
+        seconds, nanoseconds = divmod(round(delay * _NANOSECONDS), _NANOSECONDS)
+        self._library.timerfd_settime(self._descriptor, 0, _SPEC.pack(0, 0, seconds, nanoseconds), None)
 
 
 def make_timer(reactor: MediaReactor) -> FineTimer | None:

@@ -47,6 +47,14 @@ class TimerTests(SynchronousTestCase):
         self.wait()
         self.assertEqual(self.called, ["two"])
 
+    def test_reported_too_late(self) -> None:
+        """A reactor that saw it due before it was set anew tells it so afterwards: what was set anew is not due."""
+        self.timer(0.0003, lambda: self.called.append("one"))
+        self.assertTrue(select.select([self.timer], [], [], _PATIENCE)[0])
+        self.timer(60.0, lambda: self.called.append("two"))
+        self.timer.doRead()
+        self.assertEqual(self.called, [])
+
     def test_asked_for_again_from_within(self) -> None:
         """Whoever is called may ask for the next time."""
 
