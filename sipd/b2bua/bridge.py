@@ -378,9 +378,10 @@ class Bridge:
             failure.trap(CancelledError, FirstError)
             return media.statistics()
 
-        closing = media.close().addTimeout(MEDIA_PATIENCE, self.b2bua.agent.clock, too_late)
-        self._closing = closing.addErrback(given_up)
-        return self._closing
+        self._closing = closing = media.close()
+        if not closing.called:
+            closing.addTimeout(MEDIA_PATIENCE, self.b2bua.agent.clock, too_late)
+        return closing.addErrback(given_up)
 
     def wait_no_longer(self) -> None:
         """Close the record with what is known of the media, if it is only that which is waited for."""

@@ -46,6 +46,8 @@ class Reception:
         self.bridge.expect(self.bridge.caller, call)
         self.offer: SessionDescription | None = None
         self._b2bua = b2bua
+        #: What the router is asked as long as nobody has proved who calls.
+        self._asked: RoutingRequest | None = None
 
     def refuse(self, refusal: Refusal, headers: tuple[tuple[str, str], ...] = ()) -> None:
         """Answer the caller with an error, and note it; one that has left already knows no better."""
@@ -102,7 +104,7 @@ class Reception:
         refused = self._b2bua.refusal(self.call.invite) or find_spent_hops(self.call.invite)
         if refused is not None:
             raise refused
-        asked = self._asked()
+        self._asked = asked = self._ask(None)
         if self._b2bua.gate is not None:
             self._b2bua.gate.call_offered(asked)
         if not self._b2bua.router.needs_authentication(asked):
@@ -119,9 +121,8 @@ class Reception:
         bridge.explain("received", f"{self.call.invite.method} {self.call.invite.uri_text} from {source}", "a")
         bridge.explain("authenticated", f"as {user}" if user else "not asked for by the route", "a")
 
-    def _asked(self) -> RoutingRequest:
-        record = self.bridge.record
-        return self._b2bua.asked(self.call.invite, self.call.transaction.flow, record.user, record.started_at)
+    def _ask(self, user: str | None) -> RoutingRequest:
+        return self._b2bua.asked(self.call.invite, self.call.transaction.flow, user, self.bridge.record.started_at)
 
     async def _connect(self) -> None:
         """Find somebody who answers, and let both talk until one hangs up.
@@ -133,7 +134,8 @@ class Reception:
             await dialogue.run()
 
     async def _find_callee(self) -> Dialogue | None:
-        asked = self._asked()
+        user = self.bridge.record.user
+        asked = self._asked if self._asked is not None and user is None else self._ask(user)
         self.bridge.record.trunk = asked.trunk or ""
         route = await self._b2bua.router.route(asked)
         self.bridge.record.route, self.bridge.record.aor = route.name, route.aor or ""

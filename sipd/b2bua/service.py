@@ -148,7 +148,8 @@ class B2bua:
         asked = RoutingRequest.of(request, flow, user, at=self.now() if at is None else at)
         if self.trunks is None:
             return asked
-        return replace(asked, trunk=self.trunks.identify(asked.source, flow.peer_names, request.uri, user))
+        trunk = self.trunks.identify(asked.source, flow.peer_names, request.uri, user)
+        return asked if trunk is None else replace(asked, trunk=trunk)
 
     def find_leg(self, key: DialogKey) -> tuple[Bridge, Leg] | None:
         """Give the leg that uses a dialog, and its call, if that is answered."""

@@ -24,7 +24,7 @@ from sipd.cdr.addresses import host_of, number_of
 from sipd.cdr.interfaces import IRecordSink, SinkError
 from sipd.cdr.radius_client import RadiusClient
 from sipd.cdr.record import ATTEMPT, Record, records_of
-from sipd.interfaces import CallRecord, Decision, ICallObserver
+from sipd.interfaces import CallObserver, CallRecord, Decision
 
 _START, _STOP, _INTERIM = 1, 2, 3
 #: Values of Acct-Terminate-Cause (RFC 2866 section 5.10).
@@ -68,8 +68,7 @@ def _first(failure: Failure) -> None:
     cast(FirstError, failure.value).subFailure.raiseException()
 
 
-@implementer(ICallObserver)
-class RadiusProgress:
+class RadiusProgress(CallObserver):
     """Sends Start when a call is answered, and Interim-Update while it goes on.
 
     Args:
@@ -117,12 +116,6 @@ class RadiusProgress:
             if self._starts:
                 self._send(_START, record)
             self._send_later(call, record)
-
-    def call_resource_taken(self, call: str, kind: str, name: str) -> None:
-        """See `ICallObserver`. Resources are not accounted."""
-
-    def call_resource_released(self, call: str, kind: str, name: str) -> None:
-        """See `ICallObserver`. Resources are not accounted."""
 
     def call_ended(self, call: str, record: CallRecord) -> None:
         """See `ICallObserver`."""

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from twisted.internet.defer import Deferred, gatherResults
-from zope.interface import implementer
 
 from sipd.cdr.interfaces import IRecordTaker
 from sipd.cdr.record import ATTEMPT, records_of
-from sipd.interfaces import CallRecord, Decision, ICallObserver
+from sipd.interfaces import CallObserver, CallRecord
 
 
-@implementer(ICallObserver)
-class CallRecorder:
+class CallRecorder(CallObserver):
     """Turns the end of a call into records.
 
     Args:
@@ -37,18 +35,6 @@ class CallRecorder:
     def close(self) -> Deferred[None]:
         """Bring all records as far as they get in a short time, and stop. Never fails."""
         return gatherResults([taker.close() for taker in self._takers]).addCallback(lambda _: None)
-
-    def call_started(self, call: str, record: CallRecord) -> None:
-        """See `ICallObserver`. Nothing is written before the end."""
-
-    def call_decided(self, call: str, decision: Decision) -> None:
-        """See `ICallObserver`. Decisions are not part of the record."""
-
-    def call_resource_taken(self, call: str, kind: str, name: str) -> None:
-        """See `ICallObserver`. Resources are not part of the record."""
-
-    def call_resource_released(self, call: str, kind: str, name: str) -> None:
-        """See `ICallObserver`. Resources are not part of the record."""
 
     def call_ended(self, call: str, record: CallRecord) -> None:
         """See `ICallObserver`."""

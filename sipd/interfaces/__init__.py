@@ -5,7 +5,7 @@ Each interface is written from the side that calls it. The values that cross a j
 
 from collections.abc import Callable
 
-from sipd.interfaces.calls import ICallObserver
+from sipd.interfaces.calls import CallObserver, ICallObserver
 from sipd.interfaces.media import IMediaEndpoint, IMediaRelay, IMediaSession, IMediaStudio
 from sipd.interfaces.routing import Attempt, IGate, IRouter, ITrunks, Route, RoutingRequest
 from sipd.interfaces.transactions import (
@@ -46,6 +46,7 @@ __all__ = [
     "Attempt",
     "AttemptRecord",
     "Binding",
+    "CallObserver",
     "CallRecord",
     "Credentials",
     "CryptoPolicy",

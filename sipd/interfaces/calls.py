@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zope.interface import Interface
+from zope.interface import Interface, implementer
 
 if TYPE_CHECKING:
     from sipd.records import CallRecord, Decision
@@ -27,3 +27,23 @@ class ICallObserver(Interface):
 
     def call_ended(call: str, record: CallRecord) -> None:
         """The call is over, and all of its resources should be released. The record is complete."""
+
+
+@implementer(ICallObserver)
+class CallObserver:
+    """Looks at nothing: a base for observers that look at some of the events. What they leave out costs nothing."""
+
+    def call_started(self, call: str, record: CallRecord) -> None:
+        """See `ICallObserver`."""
+
+    def call_decided(self, call: str, decision: Decision) -> None:
+        """See `ICallObserver`."""
+
+    def call_resource_taken(self, call: str, kind: str, name: str) -> None:
+        """See `ICallObserver`."""
+
+    def call_resource_released(self, call: str, kind: str, name: str) -> None:
+        """See `ICallObserver`."""
+
+    def call_ended(self, call: str, record: CallRecord) -> None:
+        """See `ICallObserver`."""

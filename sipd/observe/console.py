@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from twisted.logger import Logger
-from zope.interface import implementer
 
-from sipd.interfaces import CallRecord, Decision, ICallObserver
+from sipd.interfaces import CallObserver, CallRecord, Decision
 from sipd.observe.explain import describe
 from sipd.sip.grammar import printable
 
 
-@implementer(ICallObserver)
-class CallConsole:
+class CallConsole(CallObserver):
     """Logs calls at info level: at most two lines each, with fields by fixed names."""
 
     _log = Logger()
@@ -37,12 +35,6 @@ class CallConsole:
             callee=printable(record.callee),
             after=record.answered_at - record.started_at,
         )
-
-    def call_resource_taken(self, call: str, kind: str, name: str) -> None:
-        """See `ICallObserver`. Resources are the ledger's."""
-
-    def call_resource_released(self, call: str, kind: str, name: str) -> None:
-        """See `ICallObserver`. Resources are the ledger's."""
 
     def call_ended(self, call: str, record: CallRecord) -> None:
         """See `ICallObserver`."""

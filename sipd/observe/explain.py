@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from zope.interface import implementer
-
-from sipd.interfaces import CallRecord, Decision, ICallObserver
+from sipd.interfaces import CallObserver, CallRecord, Decision
 
 
 @dataclass(slots=True, kw_only=True)
@@ -19,8 +17,7 @@ class _Story:
     left_out: int = 0
 
 
-@implementer(ICallObserver)
-class ExplainLog:
+class ExplainLog(CallObserver):
     """Remembers the decisions of the calls in progress and of those that ended last.
 
     Args:
@@ -74,12 +71,6 @@ class ExplainLog:
             del story.decisions[self._half]
             story.left_out += 1
         story.decisions.append(decision)
-
-    def call_resource_taken(self, call: str, kind: str, name: str) -> None:
-        """See `ICallObserver`. Resources are the ledger's."""
-
-    def call_resource_released(self, call: str, kind: str, name: str) -> None:
-        """See `ICallObserver`. Resources are the ledger's."""
 
     def call_ended(self, call: str, record: CallRecord) -> None:
         """See `ICallObserver`."""

@@ -6,9 +6,8 @@ from collections import Counter, deque
 from dataclasses import dataclass
 
 from twisted.logger import Logger
-from zope.interface import implementer
 
-from sipd.interfaces import CallRecord, Decision, ICallObserver
+from sipd.interfaces import CallObserver, CallRecord
 
 #: How many leaks are remembered with their names; all are counted.
 _REMEMBERED_LEAKS = 1000
@@ -29,8 +28,7 @@ class Leak:
     name: str
 
 
-@implementer(ICallObserver)
-class ResourceLedger:
+class ResourceLedger(CallObserver):
     """Keeps the books of every live call; counts are taken from the books, never kept beside them.
 
     What a call still holds when it ends, or takes after its end, is a leak: a logged error. So is giving back what it
@@ -66,9 +64,6 @@ class ResourceLedger:
     def call_started(self, call: str, record: CallRecord) -> None:
         """See `ICallObserver`."""
         self._held[call] = {}
-
-    def call_decided(self, call: str, decision: Decision) -> None:
-        """See `ICallObserver`. Decisions are the explain log's."""
 
     def call_resource_taken(self, call: str, kind: str, name: str) -> None:
         """See `ICallObserver`."""

@@ -15,9 +15,9 @@ from zope.interface import implementer
 
 from sipd.interfaces import (
     Binding,
+    CallObserver,
     CallRecord,
     Decision,
-    ICallObserver,
     IRegistrationObserver,
     StreamStatistics,
 )
@@ -49,8 +49,7 @@ class _LiveCall:
     is_answered: bool = False
 
 
-@implementer(ICallObserver)
-class CallMetrics:
+class CallMetrics(CallObserver):
     """Counts calls, their attempts, and at the end of each how its media was.
 
     Args:
@@ -98,12 +97,6 @@ class CallMetrics:
         live = self._live.get(call)
         if live is not None and not live.is_answered:
             self._advance(live)
-
-    def call_resource_taken(self, call: str, kind: str, name: str) -> None:
-        """See `ICallObserver`. Resources are the ledger's."""
-
-    def call_resource_released(self, call: str, kind: str, name: str) -> None:
-        """See `ICallObserver`. Resources are the ledger's."""
 
     def call_ended(self, call: str, record: CallRecord) -> None:
         """See `ICallObserver`."""

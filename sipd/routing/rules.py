@@ -7,9 +7,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import Any
 
 from sipd.errors import ParseError
-from sipd.interfaces import Attempt, Credentials, Dtmf, EarlyMedia, LegPolicy, MediaPolicy, RoutingRequest
+from sipd.interfaces import Attempt, Credentials, Dtmf, EarlyMedia, LegPolicy, MediaPolicy, Route, RoutingRequest
 from sipd.routing.choice import Candidate, Strategy
 from sipd.routing.hours import Hours
 from sipd.routing.numbers import Step, is_number, rewrite
@@ -22,6 +23,18 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 #: What may stand in the user part of a URI without an escape (RFC 3261 section 25.1).
 _USER = UNRESERVED | frozenset("&=+$,;?/")
+
+#: What a rule says of attempts, and of the call as a whole, and what it has there if it says nothing.
+_OF_ATTEMPTS: Mapping[str, object] = {
+    **dict.fromkeys(("timeout", "response_timeout", "stops", "redirects", "early_media", "media", "dtmf", "policy")),
+    "codecs": (),
+}
+_OF_THE_CALL: Mapping[str, object] = {
+    **dict.fromkeys(("caller_credentials", "caller_policy", "setup_timeout", "duration")),
+    "caller_dtmf": Dtmf.PASS,
+    "warning": 0.0,
+    "warning_sound": "",
+}
 
 
 class Hunt(Enum):
@@ -127,17 +140,23 @@ class StaticRoute:
     caller_dtmf: Dtmf = Dtmf.PASS
     policy: LegPolicy | None = None
     caller_policy: LegPolicy | None = None
+    #: What it says of attempts and of the call as a whole, by the names of `Attempt` and `Route`.
+    _of_attempts: Mapping[str, Any] = field(init=False, repr=False, compare=False)
+    _of_the_call: Mapping[str, Any] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for name, unsaid in (("_of_attempts", _OF_ATTEMPTS), ("_of_the_call", _OF_THE_CALL)):
+            object.__setattr__(
+                self, name, {one: getattr(self, one) for one in unsaid if getattr(self, one) != unsaid[one]}
+            )
 
     def treat(self, attempt: Attempt) -> Attempt:
         """Give an attempt as the rule wants it; what it says nothing of stays as it is."""
-        wanted: dict[str, object] = {
-            name: value
-            for name in ("timeout", "response_timeout", "stops", "redirects", "early_media", "media", "dtmf", "policy")
-            if (value := getattr(self, name)) is not None
-        }
-        if self.codecs:
-            wanted["codecs"] = self.codecs
-        return replace(attempt, **wanted) if wanted else attempt  # type: ignore[arg-type]
+        return replace(attempt, **self._of_attempts) if self._of_attempts else attempt
+
+    def bound(self, route: Route) -> Route:
+        """Give a route with what the rule says of the call as a whole."""
+        return replace(route, **self._of_the_call) if self._of_the_call else route
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +242,8 @@ class Match:
         Raises:
             ParseError: it makes none.
         """
+        if "{" not in template and "}" not in template:
+            return parse_uri(template)
         named = {"called": escape(call.called, _USER), **self.named}
         return parse_uri(template.format(self.user, *self.groups, **named))
 

@@ -152,21 +152,21 @@ class RouteTable:
             ParseError: it makes no URI.
         """
         if rule.refusal is not None:
-            return _bounded(rule, Route(name=rule.name, rounds=(), refusal=rule.refusal))
+            return rule.bound(Route(name=rule.name, rounds=(), refusal=rule.refusal))
         if found.candidates or rule.prefixes is not None:
-            return _bounded(rule, self._by_trunks(rule, found, call, considered))
+            return rule.bound(self._by_trunks(rule, found, call, considered))
         if rule.sippy:
             number = call.with_called(call.called)
             label = f"route {rule.name}"
             rounds = tuple((rule.treat(one.attempt(number.user, label)),) for one in rule.sippy)
-            route = _bounded(rule, _from(Route(name=rule.name, rounds=rounds), call))
+            route = rule.bound(_from(Route(name=rule.name, rounds=rounds), call))
             bounds = [bound for bound in (route.duration, least_duration(rule.sippy)) if bound is not None]
             return replace(route, duration=min(bounds, default=None))
         uri = call.uri if rule.to is None else found.fill(rule.to, call)
         if rule.is_registered or (rule.to is not None and rule.next_hop is None and self._users.has(uri)):
             route = self._users.route(uri)
             treated = tuple(tuple(map(rule.treat, attempts)) for attempts in route.rounds)
-            return _bounded(rule, _from(replace(route, rounds=treated), call))
+            return rule.bound(_from(replace(route, rounds=treated), call))
         attempt = Attempt(
             uri=uri,
             label=f"route {rule.name}",
@@ -174,7 +174,7 @@ class RouteTable:
             credentials=rule.credentials,
             trusted=rule.trusted,
         )
-        return _bounded(rule, _from(Route(name=rule.name, rounds=((rule.treat(attempt),),)), call))
+        return rule.bound(_from(Route(name=rule.name, rounds=((rule.treat(attempt),),)), call))
 
     def _by_trunks(self, rule: StaticRoute, found: Match, call: Call, considered: list[str]) -> Route:
         if found.prefix:
@@ -213,10 +213,11 @@ def _rewritten(rule: StaticRoute, call: Call, considered: list[str]) -> Call:
     Raises:
         ParseError: no URI can be made of the called one.
     """
-    before, called = call.called, rewrite(call.called, rule.called)
-    if called != before:
-        considered.append(f"route {rule.name}: called {before} becomes {called}")
-        call = call.with_called(called)
+    if rule.called:
+        before, called = call.called, rewrite(call.called, rule.called)
+        if called != before:
+            considered.append(f"route {rule.name}: called {before} becomes {called}")
+            call = call.with_called(called)
     if not rule.calling:
         return call
     if is_anonymous(call.asked.request):
@@ -227,20 +228,6 @@ def _rewritten(rule: StaticRoute, call: Call, considered: list[str]) -> Call:
         considered.append(f"route {rule.name}: calling {before} becomes {calling}")
         call = call.with_calling(calling)
     return call
-
-
-def _bounded(rule: StaticRoute, route: Route) -> Route:
-    """Give a route with what a rule says of the call as a whole."""
-    return replace(
-        route,
-        caller_credentials=rule.caller_credentials,
-        caller_dtmf=rule.caller_dtmf,
-        caller_policy=rule.caller_policy,
-        setup_timeout=rule.setup_timeout,
-        duration=rule.duration,
-        warning=rule.warning,
-        warning_sound=rule.warning_sound,
-    )
 
 
 def _from(route: Route, call: Call) -> Route:

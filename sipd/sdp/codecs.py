@@ -101,8 +101,10 @@ def agreed_encodings(local: SessionDescription, remote: SessionDescription) -> t
     found: dict[str, None] = {}
     for mine, theirs in zip(local.media, remote.media, strict=False):
         if not mine.is_disabled and not theirs.is_disabled:
-            codecs = agreed_codecs(mine, theirs)
-            found.update({codec.encoding: None for codec in codecs if codec.name not in _AUXILIARY})
+            named = encodings(theirs).values()
+            for encoding in encodings(mine).values():
+                if encoding in named and encoding.partition("/")[0] not in _AUXILIARY:
+                    found[encoding] = None
     return tuple(found)
 
 

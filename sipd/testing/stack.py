@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from zope.interface import implementer
 
 from sipd.b2bua.clicking import ClickToDial
 from sipd.b2bua.messages import Messages
@@ -15,9 +14,9 @@ from sipd.b2bua.transfer import TransferPolicy, TransferSettings
 from sipd.b2bua.trust import IdentityPolicy
 from sipd.guards.guards import Guards, GuardSettings
 from sipd.interfaces import (
+    CallObserver,
     CallRecord,
     Credentials,
-    Decision,
     IAuthenticator,
     ICallObserver,
     IMediaRelay,
@@ -50,8 +49,7 @@ from sipd.watching.lamps import Lamps
 from sipd.watching.service import Watching, WatchingSettings
 
 
-@implementer(ICallObserver)
-class RecordList:
+class RecordList(CallObserver):
     """Keeps the records of the calls that have ended.
 
     Attributes:
@@ -60,18 +58,6 @@ class RecordList:
 
     def __init__(self) -> None:
         self.records: list[CallRecord] = []
-
-    def call_started(self, call: str, record: CallRecord) -> None:
-        """See `ICallObserver`."""
-
-    def call_decided(self, call: str, decision: Decision) -> None:
-        """See `ICallObserver`."""
-
-    def call_resource_taken(self, call: str, kind: str, name: str) -> None:
-        """See `ICallObserver`."""
-
-    def call_resource_released(self, call: str, kind: str, name: str) -> None:
-        """See `ICallObserver`."""
 
     def call_ended(self, call: str, record: CallRecord) -> None:
         """See `ICallObserver`."""

@@ -29,7 +29,7 @@ class Networks:
 
     def find(self, host: str) -> Sequence[str]:
         """Give the names for a numeric address."""
-        address = read_address(host)
+        address = read_address(host) if self._lengths else None
         if address is None:
             return ()
         number, bits = int(address), address.max_prefixlen

@@ -128,6 +128,8 @@ class Trunks:
             uri: the request URI; ``None`` where that is not known.
             user: who it has proved to be.
         """
+        if not self._trunks:
+            return None
         for names in (
             self._certificates.find(peer_names),
             self._registered_as(uri),
@@ -141,7 +143,7 @@ class Trunks:
 
     def has_address(self, host: str) -> bool:
         """Say whether a numeric address is one that calls of a trunk come from, or where one is registered."""
-        return bool(self._networks.find(host) or self._registered_at(host))
+        return bool(self._trunks) and bool(self._networks.find(host) or self._registered_at(host))
 
     def attempt(self, name: str, number: str, request: RoutingRequest) -> Attempt | str:
         """See `ITrunks`."""

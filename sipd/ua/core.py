@@ -516,10 +516,10 @@ class UserAgent:
     async def _say_bye(self, dialog: Dialog, session: Session, headers: Sequence[tuple[str, str]]) -> None:
         bye = dialog.request("BYE", headers)
         number = bye.cseq.number
-        response = await self.request_in_dialog(session, dialog, bye)
+        response = await self._request_in_dialog(session, dialog, bye)
         if response.status == 500 and dialog.local_sequence > number:
             # Something that was sent after it has overtaken it: its number is too low (section 12.2.2).
-            await self.request_in_dialog(session, dialog, dialog.request("BYE", headers))
+            await self._request_in_dialog(session, dialog, dialog.request("BYE", headers))
 
     def _bye_failed(self, failure: Failure, session: Session) -> None:
         failure.trap(RemoteError, LocalError)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from zope.interface import implementer
 
 from sipd.errors import ParseError
-from sipd.interfaces import CallRecord, Decision, ICallObserver
+from sipd.interfaces import CallObserver, CallRecord, Decision
 from sipd.sip.dialog_documents import DIALOG_INFO, Lamp, dialog_info
 from sipd.sip.grammar import unescape
 from sipd.sip.uri import SipUri, parse_uri
@@ -36,8 +36,8 @@ class _Live:
     ends: tuple[tuple[str, str], ...]
 
 
-@implementer(ICallObserver, IEventPackage)
-class Lamps:
+@implementer(IEventPackage)
+class Lamps(CallObserver):
     """Watches all calls, and lets users be watched.
 
     The initiator is who has proved to be that user; the recipient is who is called, by the request URI.
@@ -106,12 +106,6 @@ class Lamps:
         if state != live.state:
             live.state = state
             self._tell_ends(live)
-
-    def call_resource_taken(self, call: str, kind: str, name: str) -> None:
-        """See `ICallObserver`. Nobody is told of resources."""
-
-    def call_resource_released(self, call: str, kind: str, name: str) -> None:
-        """See `ICallObserver`. Nobody is told of resources."""
 
     def call_ended(self, call: str, record: CallRecord) -> None:
         """See `ICallObserver`."""

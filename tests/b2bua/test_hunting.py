@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from zope.interface import implementer
-
-from sipd.interfaces import CallRecord, Decision, ICallObserver
+from sipd.interfaces import CallObserver, Decision
 from sipd.observe.observers import CallObservers
 from sipd.routing.rules import StaticRoute
 from sipd.sip.message import Request
@@ -22,16 +20,12 @@ from tests.ua.support import Wire
 DESK, MOBILE = "192.0.2.5", "192.0.2.6"
 
 
-@implementer(ICallObserver)
-class Books:
+class Books(CallObserver):
     """Writes down what a call takes and gives back, and what it decides."""
 
     def __init__(self) -> None:
         self.entries: list[str] = []
         self.kinds: list[str] = []
-
-    def call_started(self, call: str, record: CallRecord) -> None:
-        """See `ICallObserver`."""
 
     def call_decided(self, call: str, decision: Decision) -> None:
         """See `ICallObserver`."""
@@ -46,9 +40,6 @@ class Books:
         """See `ICallObserver`."""
         if kind != "ports":
             self.entries.append(f"-{kind} {name}")
-
-    def call_ended(self, call: str, record: CallRecord) -> None:
-        """See `ICallObserver`."""
 
 
 class HuntCase(BridgeCase):

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from sipd.interfaces import CallRecord, Decision, ICallObserver
+from sipd.interfaces import CallObserver, CallRecord, Decision, ICallObserver
 from sipd.observe.console import CallConsole
 from sipd.observe.explain import ExplainLog
 from sipd.observe.ledger import Leak, ResourceLedger
@@ -84,7 +84,7 @@ class CallObserversTests(SynchronousTestCase):
 
     def test_interfaces(self) -> None:
         """Every observer provides the interface."""
-        for observer in (CallObservers(), ExplainLog(), ResourceLedger(), CallConsole()):
+        for observer in (CallObserver(), CallObservers(), ExplainLog(), ResourceLedger(), CallConsole()):
             verifyObject(ICallObserver, observer)
 
     def test_passes_everything_on(self) -> None:
@@ -92,6 +92,22 @@ class CallObserversTests(SynchronousTestCase):
         one, other = Witness(), Witness()
         tell_all(CallObservers([one, other]))
         self.assertEqual((one.seen, other.seen), (EVENTS, EVENTS))
+
+    def test_some_events(self) -> None:
+        """An observer of some events sees these, whether its class or somebody later has defined them."""
+
+        class Ends(CallObserver):
+            def __init__(self) -> None:
+                self.seen: list[str] = []
+
+            def call_ended(self, call: str, record: CallRecord) -> None:
+                self.seen.append(call)
+
+        ends, patched = Ends(), CallObserver()
+        started: list[str] = []
+        patched.call_started = lambda call, record: started.append(call)  # type: ignore[method-assign]
+        tell_all(CallObservers([ends, patched]))
+        self.assertEqual((ends.seen, started), (["1"], ["1"]))
 
     def test_failure_is_logged_and_stays_alone(self) -> None:
         """An observer that raises at every event disturbs neither the others nor the caller."""

@@ -23,10 +23,9 @@ from sipd.daemon.values import shown
 from sipd.errors import ConfigurationError, ParseError, RequestRefusedError
 from sipd.interfaces import (
     Binding,
-    CallRecord,
+    CallObserver,
     Decision,
     IAuthenticator,
-    ICallObserver,
     IGate,
     ILocationService,
     IRouter,
@@ -308,25 +307,12 @@ class _Router:
         return route
 
 
-@implementer(ICallObserver)
-class _Notes:
+class _Notes(CallObserver):
     """Notes decisions."""
 
     def __init__(self, decided: Callable[[Decision], None]) -> None:
         self._decided = decided
 
-    def call_started(self, call: str, record: CallRecord) -> None:
-        """See `ICallObserver`."""
-
     def call_decided(self, call: str, decision: Decision) -> None:
         """See `ICallObserver`."""
         self._decided(decision)
-
-    def call_resource_taken(self, call: str, kind: str, name: str) -> None:
-        """See `ICallObserver`."""
-
-    def call_resource_released(self, call: str, kind: str, name: str) -> None:
-        """See `ICallObserver`."""
-
-    def call_ended(self, call: str, record: CallRecord) -> None:
-        """See `ICallObserver`."""
