@@ -87,7 +87,8 @@ def parse_head(head: bytes) -> Request | Response:
         raise ParseError("The message head is too large", status=513)
     text = head.decode("utf-8", "surrogateescape")
     lines = text.split("\r\n")
-    if not text.count("\r") == text.count("\n") == len(lines) - 1:
+    between = "".join(lines)
+    if "\r" in between or "\n" in between:
         raise _LoneLineEndError("A bare CR or LF in the message head")
     if len(lines) > MAX_HEADER_LINES:
         raise ParseError("Too many header lines", status=513)

@@ -28,7 +28,7 @@ def find_fault(request: Request) -> RequestRefusedError | None:
         handled. When this returns ``None``, Via, From, To, Call-ID, CSeq, Max-Forwards, Expires, Content-Type, the URI
         and, where the method has a use for them, Contact, Route and Record-Route have parsed.
     """
-    if request.version.upper() != VERSION:
+    if request.version != VERSION and request.version.upper() != VERSION:
         return RequestRefusedError("Version Not Supported", status=505)
     try:
         if request.method in _DIALOG_METHODS:
