@@ -322,6 +322,10 @@ class Headers:
         copy.parsed = self.parsed.copy()
         return copy
 
+    def forget_parsed(self) -> None:
+        """Save memory: what is parsed is parsed again when somebody asks for it."""
+        self.parsed = {}
+
     def _delete(self, key: str, start: int) -> None:
         for index in range(len(self._names) - 1, start - 1, -1):
             if self._names[index] == key:

@@ -261,12 +261,18 @@ NonInviteClientTransaction.TABLE = table(
 class ServerTransaction(Transaction):
     """RFC 3261 section 17.2: offers a request and sends what its user responds."""
 
-    __slots__ = ("response",)
+    __slots__ = ("_kept_tag", "response")
 
     def __init__(self, request: Request, values: TimerValues, *, reliable: bool) -> None:
         super().__init__(request, values, reliable=reliable)
         #: The latest response, to be sent again when the request comes again.
         self.response: Response | None = None
+        self._kept_tag: str | None = None
+
+    @property
+    def to_tag(self) -> str | None:
+        """The tag in To of the latest response, or ``None``."""
+        return self._kept_tag if self.response is None else self.response.to.tag
 
     @property
     def is_answered(self) -> bool:
@@ -288,7 +294,7 @@ class InviteServerTransaction(ServerTransaction):
     """RFC 3261 section 17.2.1, figure 7; RFC 6026 sections 8.5 to 8.8.
 
     In Accepted the user repeats the 2xx, since the ACK is its business; the transaction absorbs what is repeated of
-    the INVITE, and hands over an ACK that wrongly has the branch of the INVITE.
+    the INVITE, and hands over an ACK that wrongly has the branch of the INVITE. So it does not keep the 2xx.
     """
 
     __slots__ = ()
@@ -309,8 +315,11 @@ class InviteServerTransaction(ServerTransaction):
         return (StopTimers(), Respond(response))
 
     def _accept(self, response: Response) -> Effects:
-        self.response = response
+        self.response, self._kept_tag = None, response.to.tag
         return (StopTimers(), Respond(response), StartTimer(Timer.L, self.values.timeout))
+
+    def _repeat(self, response: Response) -> Effects:
+        return (Respond(response),)
 
     def _complete(self, response: Response) -> Effects:
         self.response = response
@@ -337,7 +346,7 @@ InviteServerTransaction.TABLE = table(
     (State.PROCEEDING,   Event.SUCCESS,          State.ACCEPTED,    InviteServerTransaction._accept),
     (State.PROCEEDING,   Event.FAILURE,          State.COMPLETED,   InviteServerTransaction._complete),
     (State.PROCEEDING,   Event.TRANSPORT_ERROR,  State.PROCEEDING,  Transaction._inform),
-    (State.ACCEPTED,     Event.SUCCESS,          State.ACCEPTED,    ServerTransaction._send),
+    (State.ACCEPTED,     Event.SUCCESS,          State.ACCEPTED,    InviteServerTransaction._repeat),
     (State.ACCEPTED,     Event.ACK,              State.ACCEPTED,    InviteServerTransaction._pass_ack),
     (State.ACCEPTED,     Event.TRANSPORT_ERROR,  State.ACCEPTED,    Transaction._inform),
     (State.ACCEPTED,     Timer.L,                State.TERMINATED,  Transaction._terminate),

@@ -402,9 +402,7 @@ class TransactionLayer:
         if invite is None:
             self._answer(transaction, 481)
             return
-        latest = invite.machine.response
-        tag = latest.to.tag if latest is not None else None
-        transaction.respond(cancel.response(200, to_tag=tag or self._stateless_tag(cancel)))
+        transaction.respond(cancel.response(200, to_tag=invite.machine.to_tag or self._stateless_tag(cancel)))
         if not invite.is_answered:
             self._call(self.core.cancel_received, cancel, invite)
 

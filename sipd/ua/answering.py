@@ -173,6 +173,7 @@ class Answering:
                 case invite.SendBye():
                     send_bye(self._session)
                 case invite.Acknowledged(ack):
+                    self.request.headers.forget_parsed()
                     self._session.tell(Acknowledged(self, ack))
                 case invite.Cancelled():
                     assert self._cancel is not None
