@@ -25,6 +25,7 @@ _LINES = re.compile(r"(?:[^\W\d_]=[^\r\n]*+\r\n)++")
 _MEDIA_LINE = re.compile(r"m=\S+[^\S\r\n]+([0-9]{1,5})(?:/([0-9]{1,5}))?[^\S\r\n]+\S")
 _ORIGIN_LINE = re.compile(r"\r\no=[^\r\n]*")
 _CONNECTION_LINE = re.compile(r"\r\nc=[^\r\n]*")
+_DIRECTION_LINE = re.compile(r"\r\na=(sendrecv|sendonly|recvonly|inactive)[^\S\r\n]*\r")
 #: What stands after a ``c=`` line (RFC 8866 section 5).
 _AFTER_CONNECTION = re.compile(r"\r\n[bktza]")
 
@@ -186,10 +187,8 @@ class Section:
     @property
     def direction(self) -> Direction | None:
         """What this part says about the direction of media, or ``None`` if it says nothing."""
-        for value in self.values("a"):
-            if (direction := _DIRECTIONS.get(value.rstrip())) is not None:
-                return direction
-        return None
+        found = _DIRECTION_LINE.search(self.text)
+        return None if found is None else _DIRECTIONS[found[1]]
 
     def with_attribute(self, name: str, value: str | None = None) -> Self:
         """Give a copy in which that attribute is there once: in the place of the first of its name, or at the end."""
@@ -301,7 +300,7 @@ class MediaDescription(Section):
     @property
     def rtpmaps(self) -> dict[str, str]:
         """Payload type to encoding, clock rate and parameters: ``{"0": "PCMU/8000"}`` (RFC 8866 section 6.6)."""
-        maps = (value.split(None, 1) for name, value in self.attributes if name == "rtpmap" and value is not None)
+        maps = [line.partition("\r")[0].split(None, 1) for line in self.text.split("\r\na=rtpmap:")[1:]]
         return {pair[0]: pair[1] for pair in maps if len(pair) == 2}
 
     def with_port(self, port: int) -> MediaDescription:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, succeed
@@ -239,10 +240,8 @@ class UserAgent:
         settings = settings or self.settings
         headers.add("Allow", self._allow())
         supported = settings.supported if has_offer else settings.supported - {EXTENSION}
-        if self.settings.takes_referrals:
-            supported |= REFER_EXTENSIONS
-        if supported:
-            headers.add("Supported", ", ".join(sorted(supported)))
+        if supported or self.settings.takes_referrals:
+            headers.add("Supported", _listed(supported, self.settings.takes_referrals))
         if settings.name:
             headers.add("User-Agent", settings.name)
 
@@ -412,7 +411,7 @@ class UserAgent:
         request = transaction.request
         if request.method not in KNOWN_METHODS:
             raise RequestRefusedError("Not Implemented", status=501, headers=(("Allow", self._allow()),))
-        if request.method not in self._methods():
+        if request.method not in _METHODS and request.method not in self.handlers:
             raise RequestRefusedError("Method Not Allowed", status=405, headers=(("Allow", self._allow()),))
         if self.transactions.is_merged(transaction):
             raise RequestRefusedError("Loop Detected", status=482)
@@ -455,12 +454,8 @@ class UserAgent:
         request = transaction.request
         transaction.respond(request.response(status, reason, to_tag=new_tag(self.entropy), headers=headers))
 
-    def _methods(self) -> frozenset[str]:
-        return frozenset((*_METHODS, *self.handlers))
-
     def _allow(self) -> str:
-        methods = (*_METHODS, "REFER", "NOTIFY") if self.settings.takes_referrals else _METHODS
-        return ", ".join((*methods, *sorted(self.handlers.keys() - {*methods})))
+        return _allowed(tuple(self.handlers), self.settings.takes_referrals)
 
     # --- requests that go out -------------------------------------------------------------------------------
 
@@ -524,3 +519,16 @@ class UserAgent:
     def _bye_failed(self, failure: Failure, session: Session) -> None:
         failure.trap(RemoteError, LocalError)
         self.explain(session, f"BYE: {failure.getErrorMessage()}")
+
+
+@lru_cache(maxsize=16)
+def _allowed(handled: tuple[str, ...], takes_referrals: bool) -> str:
+    """Give the value of Allow."""
+    methods = (*_METHODS, "REFER", "NOTIFY") if takes_referrals else _METHODS
+    return ", ".join((*methods, *sorted({*handled} - {*methods})))
+
+
+@lru_cache(maxsize=64)
+def _listed(supported: frozenset[str], takes_referrals: bool) -> str:
+    """Give the value of Supported."""
+    return ", ".join(sorted(supported | REFER_EXTENSIONS if takes_referrals else supported))
