@@ -112,7 +112,7 @@ class Terms:
         is_sealed: whether the parties encrypt end to end: there is nothing to be read, nor to be changed.
     """
 
-    __slots__ = ("_payloads", "index", "is_sealed", "other", "own")
+    __slots__ = ("_found", "_payloads", "index", "is_sealed", "other", "own")
 
     def __init__(
         self, own: SessionDescription, other: SessionDescription, index: int, *, is_sealed: bool = False
@@ -122,6 +122,7 @@ class Terms:
         self.index = index
         self.is_sealed = is_sealed
         self._payloads: Payloads | None = None
+        self._found: Direction | None = None
 
     @property
     def is_rtp(self) -> bool:
@@ -157,19 +158,24 @@ class Terms:
     @property
     def sends(self) -> bool:
         """Whether media should come from the leg, by what both say."""
-        return self._flows(_SENDS)
+        return self._direction in _SENDS
 
     @property
     def receives(self) -> bool:
         """Whether media should go to the leg, by what both say."""
-        return self._flows(_RECEIVES)
+        return self._direction in _RECEIVES
 
-    def _flows(self, directions: frozenset[Direction]) -> bool:
-        try:
-            stream = agreed_streams(self.own, self.other)[self.index]
-        except SdpError:
-            return True
-        return stream.is_active and stream.direction in directions
+    @property
+    def _direction(self) -> Direction:
+        """Which way media flows, as seen from the leg: both if nobody can tell."""
+        if self._found is None:
+            try:
+                stream = agreed_streams(self.own, self.other)[self.index]
+            except SdpError:
+                self._found = Direction.SENDRECV
+            else:
+                self._found = stream.direction if stream.is_active else Direction.INACTIVE
+        return self._found
 
 
 def _numbered(media: MediaDescription) -> dict[int, str]:
