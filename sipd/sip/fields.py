@@ -9,6 +9,7 @@ from functools import lru_cache
 from sipd.errors import ParseError
 from sipd.sip.grammar import (
     DELICATE,
+    USUAL_METHODS,
     WHITESPACE,
     is_quoted,
     is_token,
@@ -255,13 +256,16 @@ class CSeq:
         Raises:
             ParseError: it breaks the grammar, or the number needs more than 32 bits.
         """
-        match = _CSEQ.match(text)
-        if match is None:
-            raise ParseError("Malformed CSeq")
-        number = int(match[1])
+        digits, _, method = text.partition(" ")
+        if method not in USUAL_METHODS or not (digits.isascii() and digits.isdigit() and len(digits) <= 10):
+            match = _CSEQ.match(text)
+            if match is None:
+                raise ParseError("Malformed CSeq")
+            digits, method = match[1], match[2]
+        number = int(digits)
         if number > 2**32 - 1:
             raise ParseError("CSeq is too large")
-        return cls(number, match[2])
+        return cls(number, method)
 
     def with_method(self, method: str) -> CSeq:
         """Give the same number with another method: that of the ACK or CANCEL of an INVITE."""

@@ -17,6 +17,8 @@ _USUAL_PARAMETERS = frozenset(("branch", "rport", "received", "tag", "expires", 
 
 #: What no parameter value may contain unless it is quoted; semicolons are left to who splits at them.
 DELICATE = re.compile(r'[\x00-\x20",<>\x7f]')
+#: Methods that are known for tokens without a look at each character.
+USUAL_METHODS = frozenset(("INVITE", "ACK", "BYE", "CANCEL", "REGISTER", "OPTIONS", "PRACK", "UPDATE", "INFO"))
 #: White space inside a header field value, once folding is undone.
 WHITESPACE = " \t"
 #: What never needs an escape in a URI (RFC 3261 section 25.1, ``unreserved``).

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from sipd.errors import ParseError
-from sipd.sip.grammar import WHITESPACE, is_token
+from sipd.sip.grammar import USUAL_METHODS, WHITESPACE, is_token
 from sipd.sip.headers import Headers
 from sipd.sip.message import VERSION, Request, Response
 
@@ -21,7 +21,6 @@ MAX_HEAD_OCTETS = 65536
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 _STATUS_LINE = re.compile(r"SIP/2\.0[ \t]+([0-9]{3})(?:[ \t]+(.*))?\Z", re.IGNORECASE | re.ASCII)
 _VERSION = re.compile(r"SIP/[0-9]+\.[0-9]+\Z", re.IGNORECASE | re.ASCII)
-_USUAL_METHODS = frozenset(("INVITE", "ACK", "BYE", "CANCEL", "REGISTER", "OPTIONS", "PRACK", "UPDATE", "INFO"))
 
 
 class _LoneLineEndError(ParseError):
@@ -105,7 +104,7 @@ def _request(start_line: str, lines: list[str]) -> Request:
     uri, _, version = rest.rstrip(WHITESPACE).rpartition(" ")
     if version != VERSION and not _VERSION.match(version):
         raise ParseError("Malformed request line")
-    if not uri or not (method in _USUAL_METHODS or is_token(method)):
+    if not uri or not (method in USUAL_METHODS or is_token(method)):
         raise ParseError("Malformed request line")
     return Request(method, uri, Headers.from_lines(lines), b"", version)
 
