@@ -6,11 +6,11 @@ python -m benchmarks.messages --repeats 7
 from __future__ import annotations
 
 import argparse
-import gc
 import time
 from collections.abc import Callable, Sequence
 
 from benchmarks.tables import print_table, spread
+from sipd import garbage
 from sipd.b2bua.headers import body_fields, crossing
 from sipd.sip.headers import Headers
 from sipd.sip.message import Request
@@ -90,10 +90,8 @@ def relay() -> bytes:
 
 def microseconds(work: Callable[[], object], number: int) -> float:
     """Give the processor time of one call of `work`."""
-    # As in the daemon once it runs (`sipd.daemon.process`).
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+    # As in the daemon once it runs.
+    garbage.settle()
     before = time.process_time()
     for _ in range(number):
         work()

@@ -11,7 +11,6 @@ with the garbage collector frozen and its thresholds raised, as the daemon does 
 from __future__ import annotations
 
 import argparse
-import gc
 import resource
 import tempfile
 from pathlib import Path
@@ -23,6 +22,7 @@ from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall, deferLater, react
 
+from sipd import garbage
 from sipd.registrar.bindings import RegistrarSettings, print_contact, read_registration
 from sipd.registrar.location import LocationService
 from sipd.registrar.store import DatabaseStore, DatabaseThread
@@ -145,9 +145,7 @@ async def run(reactor: ReactorBase, rate: int, seconds: float) -> None:
                 await deferLater(reactor, 0.0)
         await deferLater(reactor, 1.0)
         count = await measure(reactor, "refreshes", location, USERS, rate, seconds)
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 100)
+        garbage.settle()
         await measure(reactor, "refreshes, gc frozen and tuned", location, count, rate, seconds)
         begin = perf_counter()
         await location.stop()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from collections.abc import Callable, MutableMapping
@@ -17,6 +16,7 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 from twisted.python.logfile import LogFile
 
+from sipd import garbage
 from sipd.daemon.control import Answer, ControlPort, Question, socket_path
 from sipd.daemon.logs import LogWriter, open_log
 from sipd.daemon.reloader import Reloader
@@ -27,10 +27,6 @@ from sipd.daemon.stack import make_state_directory
 from sipd.daemon.status import answer_on_trunks, status_of
 from sipd.errors import LocalError
 from sipd.registrar.database import Database
-
-#: Allocations before a collection of the youngest generation, and how many of one generation make one of the next. A
-#: collection of everything stops the daemon for tens of milliseconds under load; nearly nothing here is cyclic.
-_GC_THRESHOLDS = (50_000, 20, 100)
 
 
 class Process(MultiService):
@@ -103,9 +99,7 @@ class Process(MultiService):
         self._reactor.callWhenRunning(on_rotation, self._reactor, self._reopen)
         self._reactor.callWhenRunning(on_change, self._reactor, self._reloader.signalled)
         self._control.open()
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*_GC_THRESHOLDS)
+        garbage.settle()
 
     def stopService(self) -> Deferred[Any]:
         """Stop. Commands are answered until everything is over."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import os
 import resource
 import signal
@@ -23,6 +22,7 @@ from twisted.logger import (
     textFileLogObserver,
 )
 
+from sipd import garbage
 from sipd.errors import MediaEngineError
 from sipd.media.engine import EngineSettings
 from sipd.media.kernel.offload import KernelOffload, make_offload
@@ -75,9 +75,7 @@ def main() -> None:
         with suppress(FileNotFoundError):
             os.unlink(options.listen)
         reactor.listenUNIX(options.listen, life.factory(), mode=0o600)
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+    garbage.settle()
     reactor.run(installSignalHandlers=False)
 
 
