@@ -379,7 +379,7 @@ class Bridge:
             return media.statistics()
 
         self._closing = closing = media.close()
-        if not closing.called:
+        if not closing.called or closing.paused:
             closing.addTimeout(MEDIA_PATIENCE, self.b2bua.agent.clock, too_late)
         return closing.addErrback(given_up)
 

@@ -94,6 +94,7 @@ class SlowRelay:
 
     Attributes:
         is_stuck: whether what it ends is never said to have ended.
+        is_stuck_later: whether that is so although something of it has ended at once.
     """
 
     def __init__(self, relay: IMediaRelay, later: Callable[..., object], delay: float) -> None:
@@ -101,6 +102,7 @@ class SlowRelay:
         self.later = later
         self.delay = delay
         self.is_stuck = False
+        self.is_stuck_later = False
 
     def open_session(self, call_id: str, event: Callable[[str, str], None]) -> IMediaSession:
         """See `IMediaRelay`."""
@@ -177,7 +179,9 @@ class SlowSession:
     def close(self) -> Deferred[Sequence[StreamStatistics]]:
         """See `IMediaSession`."""
         closing = self._session.close()
-        return Deferred() if self._relay.is_stuck else closing
+        if self._relay.is_stuck:
+            return closing.addCallback(lambda _: Deferred()) if self._relay.is_stuck_later else Deferred()
+        return closing
 
     def _later(
         self, function: Callable[..., Deferred[SessionDescription]], *arguments: Any

@@ -229,6 +229,17 @@ class MediaTests(BridgeCase):
         self.assertEqual(len(record.media), 2)
         self.assertIn("has not ended within 10 s", self.explanation())
 
+    def test_media_that_never_ends_after_all(self) -> None:
+        """Nor does it where a part of that has ended, and another one hangs."""
+        relay = self._slow(0.0)
+        relay.is_stuck = relay.is_stuck_later = True
+        call, _ = self.established()
+        call.hang_up()
+        self.clock.advance(MEDIA_PATIENCE + 1.0)
+        (record,) = self.server.records.records
+        self.assertEqual(len(record.media), 2)
+        self.finish()
+
     def test_end_of_the_server(self) -> None:
         """Who stops the server need not wait for it: the records are closed with what is known."""
         self._slow(0.0).is_stuck = True
