@@ -157,13 +157,27 @@ class SwitchTests(test_datagrams.CallTestCase):
         self.settle()
         self.worker.hang()
         closing = self.session.close()
-        self.reactor.advance(PATIENCE - 0.1)
+        self.reactor.pump([0.5] * round(PATIENCE / 0.5 - 1))
         self.assertNoResult(closing)
         self.assertEqual(self.worker.lost, [])
-        self.reactor.advance(0.1)
+        self.reactor.advance(0.5)
         self.assertEqual(self.worker.lost, [self.worker.engine])
         self.assertTrue(self.worker.engine.is_stuck)
         self.assertEqual([entry.leg for entry in self.successResultOf(closing)], ["a", "b1"])
+
+    def test_controller_that_stood_still(self) -> None:
+        """Who could not look for an hour looks whether there is an answer before it lets go of anybody."""
+        self.session.move(self.worker.engine)
+        assert isinstance(self.reactor, WiredReactor)
+        for before in (0.0, PATIENCE - 1.5):
+            asked = self.session.refresh()
+            self.reactor.pump([0.5] * round(before / 0.5))
+            self.reactor.advance(3600.0)
+            self.reactor.settle()
+            self.successResultOf(asked)
+        self.assertEqual(self.worker.lost, [])
+        self.session.close()
+        self.reactor.settle()
 
     def test_worker_that_is_slow(self) -> None:
         """One that answers in time, and has then nothing to answer, is not let go of."""

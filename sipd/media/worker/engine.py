@@ -26,6 +26,8 @@ from sipd.media.worker.streams import export_stream
 
 #: Seconds after which a worker that answers nothing is taken for one that never will.
 PATIENCE = 5.0
+#: Into how many parts that is divided.
+_LOOKS = 5
 
 
 class WorkerEngine(amp.AMP):
@@ -175,7 +177,17 @@ class WorkerEngine(amp.AMP):
         """End the present wait for an answer, and begin the next one if one is owed."""
         if self._overdue is not None:
             self._overdue.cancel()
-        self._overdue = self._reactor.callLater(PATIENCE, self._give_up) if again else None
+        self._overdue = None
+        if again:
+            self._wait(_LOOKS)
+
+    def _wait(self, looks: int) -> None:
+        """Wait part by part. If it was this process that stood still, only one part is over, and an answer is there."""
+        if looks:
+            self._overdue = self._reactor.callLater(PATIENCE / _LOOKS, self._wait, looks - 1)
+        else:
+            # After what has come was read.
+            self._overdue = self._reactor.callLater(0, self._give_up)
 
     def _give_up(self) -> None:
         self._overdue = None
