@@ -135,8 +135,9 @@ class Reception:
 
     async def _find_callee(self) -> Dialogue | None:
         user = self.bridge.record.user
-        asked = self._asked if self._asked is not None and user is None else self._ask(user)
-        self._asked = None
+        asked, self._asked = self._asked, None
+        if asked is None or user is not None:
+            asked = self._ask(user)
         self.bridge.record.trunk = asked.trunk or ""
         route = await self._b2bua.router.route(asked)
         self.bridge.record.route, self.bridge.record.aor = route.name, route.aor or ""

@@ -17,6 +17,10 @@ from tests.media import test_datagrams, test_looking_after, test_session
 from tests.media.support import PumpedReactor, RelayTestCase, describe, place_of
 from tests.media.wires import LocalWorker, WiredReactor
 
+#: A step of the clock, which a float holds exactly, and the steps up to the last one before a worker is let go of.
+_STEP = 1 / 64
+_NEARLY_PATIENCE = [_STEP] * (round(PATIENCE / _STEP) - 1)
+
 
 class WorkerTestCase(RelayTestCase):
     """Lets a worker forward, in the process of the test."""
@@ -157,10 +161,10 @@ class SwitchTests(test_datagrams.CallTestCase):
         self.settle()
         self.worker.hang()
         closing = self.session.close()
-        self.reactor.pump([0.5] * round(PATIENCE / 0.5 - 1))
+        self.reactor.pump(_NEARLY_PATIENCE)
         self.assertNoResult(closing)
         self.assertEqual(self.worker.lost, [])
-        self.reactor.advance(0.5)
+        self.reactor.advance(_STEP)
         self.assertEqual(self.worker.lost, [self.worker.engine])
         self.assertTrue(self.worker.engine.is_stuck)
         self.assertEqual([entry.leg for entry in self.successResultOf(closing)], ["a", "b1"])
@@ -185,10 +189,10 @@ class SwitchTests(test_datagrams.CallTestCase):
         assert isinstance(self.reactor, WiredReactor)
         for _ in range(3):
             asked = self.session.refresh()
-            self.reactor.advance(PATIENCE - 0.1)
+            self.reactor.pump(_NEARLY_PATIENCE)
             self.reactor.settle()
             self.successResultOf(asked)
-        self.reactor.advance(2 * PATIENCE)
+        self.reactor.pump([1.0] * round(2 * PATIENCE))
         self.assertEqual(self.worker.lost, [])
         self.session.close()
         self.reactor.settle()
