@@ -25,6 +25,7 @@ from tests.observe.sniffing.wires import ALICE, ethernet, ipv4, request, udp
 
 _LEFT, _RIGHT = "10.9.0.2", "10.9.0.1"
 _SIP = 5060
+_IPV4 = 4
 
 
 class WireTests(SynchronousTestCase):
@@ -37,7 +38,7 @@ class WireTests(SynchronousTestCase):
         self.crossing = Crossing()
         self.addCleanup(self.crossing.close)
         self.seen: list[Seen] = []
-        self.packets = 0
+        self.packets: list[bytes] = []
         self.errors: list[SniffingError] = []
         self.sniffer = Sniffer(Ports())
 
@@ -52,7 +53,7 @@ class WireTests(SynchronousTestCase):
         return wire
 
     def _receive(self, at: float, link: Link, data: bytes) -> None:
-        self.packets += 1
+        self.packets.append(data)
         self.seen += self.sniffer.feed(at, link, data)
 
     def read(self, wire: Wire, count: int) -> list[Sighting]:
@@ -86,8 +87,9 @@ class WireTests(SynchronousTestCase):
             self.send(b"something else", (_RIGHT, port))
         self.send(request())
         self.assertEqual(len(self.read(wire, 1)), 1)
-        # The port that nobody has is answered by ICMP, which has a port of SIP only inside.
-        self.assertEqual(self.packets, 1)
+        # The port that nobody has is answered by ICMP, which has a port of SIP only inside. What the kernel itself
+        # says now and then of IPv6 groups has an extension header, and so is let pass.
+        self.assertEqual([data[28:] for data in self.packets if data[0] >> 4 == _IPV4], [request()])
 
     def test_one_interface_only(self) -> None:
         """What passes another interface is not seen."""
@@ -110,12 +112,12 @@ class WireTests(SynchronousTestCase):
         for namespace in (self.crossing.left, self.crossing.middle):
             wire = self.watch(namespace)
             self.seen.clear()
-            self.packets = 0
+            self.packets.clear()
             for host in (_RIGHT, "fd09:0::1"):
                 self.send(data, (host, _SIP))
             found = self.read(wire, 2)
             self.assertEqual([one.data for one in found], [data, data])
-            self.assertGreaterEqual(self.packets, 8)
+            self.assertGreaterEqual(len(self.packets), 8)
             wire.close()
 
     def test_vlan(self) -> None:
