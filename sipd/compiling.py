@@ -24,8 +24,8 @@ PACKAGES = ("sip", "sdp", "transaction")
 #: But for these: documents that few messages carry. Compiled code does not get on with the XML parser of the standard
 #: library (a segmentation fault in a dialog-info document).
 LEFT_OUT = ("sip/dialog_documents.py", "sip/presence_documents.py", "sip/summaries.py", "sip/xml_documents.py")
-#: Modules that are compiled of the others: what a relay does with each packet beside forwarding it.
-MODULES = ("rtp/quality.py", "records.py", "media/watch.py", "media/express.py")
+#: Modules that are compiled of the others: timers, and what a relay does with each packet beside forwarding it.
+MODULES = ("lanes.py", "media/express.py", "media/watch.py", "records.py", "rtp/quality.py")
 #: The type checker's plugins read the types of what sipd imports.
 _COMPILER = ("mypy == 2.4.1", "mypy-zope == 1.0.17", "pydantic", "twisted", "zope.interface")
 

@@ -22,6 +22,7 @@ from sipd.interfaces import (
     IMediaRelay,
     ListeningPoint,
 )
+from sipd.lanes import with_lanes
 from sipd.observe.capture import Capture, CapturedMessage
 from sipd.observe.explain import ExplainLog
 from sipd.observe.ladder import ladder
@@ -119,14 +120,15 @@ class SimulatedServer:
         self.port = port
         self._users = dict(users)
         reactor: Any = host
+        clock = with_lanes(host)
         entropy = host.network.entropy
         values = timers or TimerValues()
         transfers = transfer or TransferSettings()
         self.transport = TransportLayer(reactor=reactor)
-        self.transactions = TransactionLayer(clock=host, transport=self.transport, entropy=entropy, timers=values)
+        self.transactions = TransactionLayer(clock=clock, transport=self.transport, entropy=entropy, timers=values)
         self.transport.receiver = self.transactions
         self.agent = UserAgent(
-            clock=host,
+            clock=clock,
             transport=self.transport,
             transactions=self.transactions,
             resolver=Resolver(reactor),

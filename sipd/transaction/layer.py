@@ -36,6 +36,7 @@ from sipd.interfaces import (
     ITransactionUser,
     ITransportLayer,
 )
+from sipd.lanes import with_lanes
 from sipd.sip.effects import (
     Deliver,
     Effects,
@@ -62,7 +63,6 @@ from sipd.sip.transaction import (
     State,
 )
 from sipd.transaction.live import AnyTransaction, LiveClientTransaction, LiveServerTransaction
-from sipd.transaction.queue import TimerQueue
 from sipd.transaction.table import TransactionTable
 from sipd.transaction.waiter import Waiter
 
@@ -113,7 +113,7 @@ class TransactionLayer:
         self._values = timers if timers is not None else TimerValues()
         self._max_transactions = max_transactions
         self._table = TransactionTable()
-        self._timers: TimerQueue[AnyTransaction] = TimerQueue(clock, self._timer_fired)
+        self._clock = with_lanes(clock)
         self._queue: deque[tuple[AnyTransaction, Effects]] = deque()
         self._is_performing = False
         self._performers: dict[type, Callable[[Any, Any], None]] = {
@@ -423,7 +423,8 @@ class TransactionLayer:
 
     def _start_timer(self, transaction: AnyTransaction, effect: StartTimer) -> None:
         if transaction.machine.state is not State.TERMINATED:
-            transaction.running.append(self._timers.start(transaction, effect.timer, effect.duration))
+            started = self._clock.callLater(effect.duration, self._timer_fired, transaction, effect.timer)
+            transaction.running.append(started)
 
     def _stop_timers(self, transaction: AnyTransaction, _: StopTimers) -> None:
         transaction.stop_timers()

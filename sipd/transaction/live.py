@@ -14,13 +14,13 @@ from sipd.interfaces import (
     IServerTransactionUser,
     ITransactionUser,
 )
+from sipd.lanes import LaneCall
 from sipd.sip.matching import TransactionKey
 from sipd.sip.message import Request, Response
 from sipd.sip.transaction import ClientTransaction, Event, ServerTransaction
 
 if TYPE_CHECKING:
     from sipd.transaction.layer import TransactionLayer
-    from sipd.transaction.queue import RunningTimer
 
 
 class LiveTransaction:
@@ -33,12 +33,13 @@ class LiveTransaction:
         self.key = key
         self.request = request
         self.flow = flow
-        self.running: list[RunningTimer[AnyTransaction]] = []
+        self.running: list[LaneCall] = []
 
     def stop_timers(self) -> None:
         """Stop all timers of this transaction."""
         for timer in self.running:
-            timer.stop()
+            if timer.active():
+                timer.cancel()
         self.running.clear()
 
 

@@ -22,6 +22,7 @@ from sipd.interfaces import (
     ITransactionLayer,
     ITransportLayer,
 )
+from sipd.lanes import with_lanes
 from sipd.sip.dialog import Dialog, DialogKey, DialogState
 from sipd.sip.digest import answer_challenges, proven_credentials, repeat_credentials, set_credentials
 from sipd.sip.headers import Headers
@@ -85,7 +86,7 @@ class UserAgent:
         entropy: Entropy,
         settings: AgentSettings | None = None,
     ) -> None:
-        self.clock = clock
+        self.clock = with_lanes(clock)
         self.transport = transport
         self.transactions = transactions
         self.resolver = resolver

@@ -23,6 +23,7 @@ from sipd.interfaces import (
     ITransactionCore,
     ListeningPoint,
 )
+from sipd.lanes import with_lanes
 from sipd.sip.locate import Transport
 from sipd.sip.message import Request, Response
 from sipd.sip.timers import TimerValues
@@ -133,11 +134,12 @@ def open_layers(
         ConfigurationError: a text cannot be read, an address cannot be bound, or a file cannot be used. Sockets that
             were open by then are closed (a reactor does so in its next turn).
     """
+    clock = with_lanes(reactor)
     specs = [parse_listen(one) if isinstance(one, str) else one for one in listen]
     transport = TransportLayer(reactor=reactor, limits=limits)
     transport.observers = tuple(observers)
     values = timers or TimerValues()
-    transactions = TransactionLayer(clock=reactor, transport=transport, entropy=entropy, timers=values)
+    transactions = TransactionLayer(clock=clock, transport=transport, entropy=entropy, timers=values)
     transactions.core = _Nobody()
     transport.receiver = transactions
     if resolver is None:
@@ -147,7 +149,7 @@ def open_layers(
         transport=transport,
         transactions=transactions,
         resolver=resolver,
-        clock=reactor,
+        clock=clock,
         entropy=entropy,
         timers=values,
     )

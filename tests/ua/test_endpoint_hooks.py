@@ -274,7 +274,8 @@ class LifeTests(EndpointCase):
 
     def test_no_port(self) -> None:
         """Where a port cannot be had, or the address is no URI, there is no endpoint."""
-        host = self.endpoint.layers.clock
+        host = self.network.host("192.0.2.8")
+        DatagramWire(host, ("192.0.2.8", 5060), lambda message, source: None)
         self.assertRaises(ConfigurationError, Endpoint, host, ["udp:0.0.0.0:5060"])
         self.assertRaises(ConfigurationError, Endpoint, host, ["udp:0.0.0.0:5070"], address="alice\r\nX: y")
         self.assertRaises(ConfigurationError, Endpoint, host, ["udp:0.0.0.0:5070"], address="alice")
