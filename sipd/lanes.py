@@ -185,9 +185,9 @@ class Lane:
         """Have a call of this lane made after another duration from now."""
         lane = self._lanes.lane(duration)
         self.calls.remove(call)
-        self._tidy()
-        call.lane = lane = self._lanes.lane(duration)
+        call.lane = lane
         lane.append(call)
+        self._tidy()
 
     def _schedule(self) -> None:
         # Have a call made when the first one is due, if there is one and it is not on its way yet.
