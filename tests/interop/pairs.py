@@ -12,10 +12,6 @@ from tests.interop.script import Callee, Caller, Script, audio, has, sdp
 from tests.interop.server import USERS, Server
 from tests.interop.sipp import Sipp
 
-#: Until SIPp listens.
-SETTLES = 0.5
-
-
 #: Milliseconds that somebody waits before doing the next thing.
 A_MOMENT = 200
 #: What everybody says who just talks.
@@ -72,7 +68,8 @@ class PairCase(InteropTestCase):
         """
         called = [self.wait(server, callee, limit) for callee in (*[pair.callee for pair in pairs], *others)]
         await server.start()
-        await self.pause(SETTLES)
+        for callee in called:
+            await callee.listens()
         calling = [self.dial(server, pair, limit) for pair in pairs]
         await self.all_succeed(*calling, *called)
         return {record["route"]: record for record in await server.finish()}

@@ -7,6 +7,7 @@ import socket
 import tempfile
 from contextlib import ExitStack
 from functools import cache
+from pathlib import Path
 
 HOST = "127.0.0.1"
 #: A process that runs tests has one of so many shares to itself, of so many ports. Above them are the ports of
@@ -15,6 +16,8 @@ _LOWEST, _SHARES, _SHARE = 12_000, 4, 4_498
 _ATTEMPTS = 200
 #: A range of more is for media. Connections that have ended keep ports of TCP for a minute.
 _FEW = 4
+#: What Linux calls a socket of TCP that listens.
+_LISTENS = "0A"
 
 
 class Ports:
@@ -59,6 +62,16 @@ def _own_share() -> int:
         else:
             return _LOWEST + number * _SHARE
     raise OSError(f"{_SHARES} processes run tests with real programs already")
+
+
+def is_bound(transport: str, port: int) -> bool:
+    """Say whether somebody has bound a port of UDP, or listens on one of TCP, on any address (proc(5))."""
+    for table in (transport, f"{transport}6"):
+        for line in Path("/proc/net", table).read_text().splitlines()[1:]:
+            _, local, _, state, *_ = line.split()
+            if int(local.rpartition(":")[2], 16) == port and (transport == "udp" or state == _LISTENS):
+                return True
+    return False
 
 
 def are_free(host: str, ports: range, *, for_tcp: bool = True) -> bool:

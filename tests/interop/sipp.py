@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.interop.case import InteropTestCase
-from tests.interop.ports import HOST
+from tests.interop.ports import HOST, is_bound
 from tests.interop.programs import Program, ProgramError
 from tests.interop.script import Script
 
@@ -64,6 +64,7 @@ class Sipp:
         file.write_text(text)
         self._limit = limit
         self._case = case
+        self._bound = ("tcp" if transport == "t1" else "udp", port)
         self._errors = case.directory / f"{name}-{port}.errors"
         self._log = case.directory / f"{name}-{port}.log"
         media = case.ports.take_range(_MEDIA_PORTS, host)
@@ -77,6 +78,18 @@ class Sipp:
         if target is not None:
             arguments.append(target)
         self.program: Program = case.start("sipp", *arguments, label=f"sipp {name}")
+
+    async def listens(self) -> None:
+        """Wait until it can be called, however busy the machine is.
+
+        Raises:
+            ProgramError: it has no port even after seconds.
+        """
+        for _ in range(_LOOKS):
+            if is_bound(*self._bound):
+                return
+            await self._case.pause(_LOOK)
+        raise ProgramError(f"{self.program.name} does not listen\n{self.program.explain()}")
 
     async def succeeds(self) -> None:
         """Wait until every call went as the scenario says.

@@ -36,7 +36,7 @@ class CaptureTests(InteropTestCase):
         )
         await registering.succeeds()
         called = Sipp(self, "uas_answers", port=callee)
-        await self.pause(0.3)
+        await called.listens()
         caller = self.ports.take()
         await Sipp(self, "uac_answered", port=caller, target=server.address).succeeds()
         await called.succeeds()

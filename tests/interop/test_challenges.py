@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.interop.pairs import SETTLES, TALK, PairCase
+from tests.interop.pairs import TALK, PairCase
 from tests.interop.script import Caller
 from tests.interop.server import Server
 from tests.interop.sipp import Sipp
@@ -27,7 +27,7 @@ class ChallengeTests(PairCase):
         server.configure(_ROUTE.format(port=port))
         gateway = Sipp(self, "uas_guarded", port=port)
         await server.start()
-        await self.pause(SETTLES)
+        await gateway.listens()
         script = Caller("asks-for-much")
         script.call(TALK)
         script.ask("INFO", "Signal=5\nDuration=160\n", "Content-Type: application/dtmf-relay")

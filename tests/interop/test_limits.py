@@ -28,8 +28,7 @@ class LimitTests(InteropTestCase):
         port = self.ports.take()
         server.add_route("sipp", "callee", port)
         await server.start()
-        Sipp(self, "uas_answers", port=port, calls=1_000_000, limit=60)
-        await self.pause(0.3)
+        await Sipp(self, "uas_answers", port=port, calls=1_000_000, limit=60).listens()
         offering = Sipp(
             self,
             "uac_answered_or_refused",

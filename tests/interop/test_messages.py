@@ -19,7 +19,7 @@ class RoutedMessageTests(InteropTestCase):
         server.add_route("sipp", "callee", port)
         await server.start()
         reading = Sipp(self, "uas_reads", port=port, status=status)
-        await self.pause(0.3)
+        await reading.listens()
         writing = Sipp(self, "uac_writes_openly", port=self.ports.take(), target=server.address, status=status)
         await writing.succeeds()
         await reading.succeeds()
@@ -44,7 +44,7 @@ class RoutedMessageTests(InteropTestCase):
         server.add_route("sipp", "callee", port)
         await server.start()
         reading = Sipp(self, "uas_reads", port=port, status=200, transport="t1")
-        await self.pause(0.3)
+        await reading.listens()
         writing = Sipp(
             self, "uac_writes_at_length", port=self.ports.take(), target=server.address, status=200, transport="t1"
         )
@@ -59,7 +59,7 @@ class RoutedMessageTests(InteropTestCase):
         server.add_route("sipp", "callee", port)
         await server.start()
         reading = Sipp(self, "uas_reads", port=port, status=200)
-        await self.pause(0.3)
+        await reading.listens()
         writing = Sipp(
             self, "uac_writes_at_length", port=self.ports.take(), target=server.address, status=513, transport="t1"
         )
@@ -98,7 +98,7 @@ class AuthenticatedMessageTests(InteropTestCase):
         )
         await registering.succeeds()
         reading = Sipp(self, "uas_reads", port=port, status=200)
-        await self.pause(0.3)
+        await reading.listens()
         await self.write(server, 200).succeeds()
         await reading.succeeds()
         self.assertEqual(await server.finish(), [])

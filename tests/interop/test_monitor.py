@@ -180,7 +180,7 @@ class FilterTests(MonitorCase):
         )
         await registering.succeeds()
         called = Sipp(self, "uas_answers", port=callee)
-        await self.pause(0.3)
+        await called.listens()
         await Sipp(self, "uac_answered", port=self.ports.take(), target=server.address).succeeds()
         await called.succeeds()
         await watching["ladder"].says("BYE", _LIMIT)
@@ -209,7 +209,7 @@ class FilterTests(MonitorCase):
         await server.start()
         watching = await self.watch("--port", str(server.port), "--host", "::1", "--method", "INVITE")
         called = Sipp(self, "uas_answers", port=callee, host="::1")
-        await self.pause(0.3)
+        await called.listens()
         caller = Sipp(
             self, "uac_answered", port=self.ports.take("::1"), host="::1", target=server.address, transport="t1"
         )

@@ -85,7 +85,7 @@ class SippTests(ExampleCase):
         callee_port = self.ports.take()
         port = await self.start_example(self.example, f"sip:{HOST}:{callee_port};transport={back}")
         called = Sipp(self, Behind(callee, port), port=callee_port, transport=_MODES[back], calls=calls)
-        await self.pause(0.3)
+        await called.listens()
         calling = Sipp(
             self,
             caller,
@@ -240,7 +240,7 @@ class RedirectTests(ExampleCase):
         server.configure("redirects = 1\n")
         await server.start()
         called = Sipp(self, "uas_answers", port=callee_port)
-        await self.pause(0.3)
+        await called.listens()
         calling = Sipp(self, "uac_answered", port=self.ports.take(), target=server.address)
         await calling.succeeds()
         await called.succeeds()

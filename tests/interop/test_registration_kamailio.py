@@ -129,7 +129,7 @@ class CallTests(KamailioCase):
         kamailio, server = await self.begin(transport=transport)
         await kamailio.saved(1)
         called = Sipp(self, "uas_answers", port=self.callee_port)
-        await self.pause(0.3)
+        await called.listens()
         target = f"{HOST}:{kamailio.port}"
         calling = Sipp(self, "uac_answered", port=self.ports.take(), target=target, service=USER)
         await calling.succeeds()
@@ -150,7 +150,7 @@ class CallTests(KamailioCase):
         kamailio, server = await self.begin()
         await kamailio.saved(1)
         called = Sipp(self, "uas_answers", port=self.callee_port)
-        await self.pause(0.3)
+        await called.listens()
         port = self.ports.take(CALLER)
         calling = Sipp(self, "uac_answered", port=port, host=CALLER, target=server.address)
         await calling.succeeds()

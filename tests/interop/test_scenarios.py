@@ -21,7 +21,7 @@ class ScenarioTests(InteropTestCase):
         """Run both; each must see what its scenario says."""
         port = self.ports.take()
         called = Sipp(self, callee, port=port, calls=calls, linger=8 if loss else 0.1, limit=40)
-        await self.pause(0.3)
+        await called.listens()
         wire = LossyWire(IReactorUDP(self.reactor), self.ports.take(), port, loss, seed=1)
         self.addCleanup(wire.close)
         calling = Sipp(

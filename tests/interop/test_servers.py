@@ -52,7 +52,7 @@ class ServerTests(InteropTestCase):
         server.configure(_DNS.format(host=HOST, port=self.names.port))
         await server.start()
         called = Sipp(self, "uas_answers", port=self.port, calls=calls)
-        await self.pause(0.3)
+        await called.listens()
         for _ in range(calls):
             calling = Sipp(self, "uac_answered", port=self.ports.take(), target=server.address)
             await calling.succeeds()

@@ -27,7 +27,7 @@ class RoutedCallTests(InteropTestCase):
         server.add_route("sipp", "callee", port, timeout=timeout)
         await server.start()
         called = Sipp(self, callee, port=port, host=host)
-        await self.pause(0.3)
+        await called.listens()
         calling = Sipp(self, caller, port=self.ports.take(host), host=host, target=server.address, status=status)
         await calling.succeeds()
         await called.succeeds()
@@ -116,7 +116,7 @@ class RoutedCallTests(InteropTestCase):
         for wire in (callee_wire, caller_wire):
             self.addCleanup(wire.close)
         called = Sipp(self, callee, port=port, contact_port=callee_wire.port, calls=100, linger=8, limit=60)
-        await self.pause(0.3)
+        await called.listens()
         target = f"{HOST}:{caller_wire.port}"
         calling = Sipp(self, caller, port=caller_port, target=target, calls=100, rate=20, limit=60)
         await calling.succeeds()
@@ -148,7 +148,7 @@ class AuthenticatedCallTests(InteropTestCase):
         )
         await registering.succeeds()
         called = Sipp(self, "uas_answers", port=port, calls=calls)
-        await self.pause(0.3)
+        await called.listens()
         return server, called
 
     def dial(self, server: Server, password: str, scenario: str = "uac_authenticated") -> Sipp:

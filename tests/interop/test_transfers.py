@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.interop.capture import find_faults
-from tests.interop.pairs import A_MOMENT, NO_UPDATE, SETTLES, TALK, Pair, PairCase, Talk, talking_both_ways
+from tests.interop.pairs import A_MOMENT, NO_UPDATE, TALK, Pair, PairCase, Talk, talking_both_ways
 from tests.interop.ports import HOST
 from tests.interop.script import CALLED, CREDENTIALS, Callee, Caller, audio, has, lacks, sdp
 from tests.interop.server import Server
@@ -107,7 +107,8 @@ class TransferTests(PairCase):
         server = Server(self)
         called = [self.wait(server, pair.callee) for pair in (consulting, transferring)]
         await server.start()
-        await self.pause(SETTLES)
+        for callee in called:
+            await callee.listens()
         second = self.dial(server, consulting)
         replaces = quoted(await second.notes())
         transferring.caller.call(TALK)
@@ -148,7 +149,7 @@ class TransferTests(PairCase):
         server = Server(self)
         called = self.wait(server, replaced.callee)
         await server.start()
-        await self.pause(SETTLES)
+        await called.listens()
         first = self.dial(server, replaced)
         replaces = await first.notes()
         names = (f"Replaces: {replaces}", "Require: replaces")

@@ -107,7 +107,7 @@ class WatchingTests(InteropTestCase):
         watching.see(has("^<presence>busy<"))
         watching.leave(has("^<presence>gone<"))
         target = Sipp(self, watched, port=port)
-        await self.pause(0.3)
+        await target.listens()
         watcher = self.phone(server, watching, "alice", "watched")
         await watcher.succeeds()
         await target.succeeds()
