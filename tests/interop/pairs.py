@@ -66,19 +66,25 @@ class PairCase(InteropTestCase):
         Returns:
             The record of each call, by the name of its callee.
         """
-        called = [self.wait(server, callee, limit) for callee in (*[pair.callee for pair in pairs], *others)]
+        callees = [*[pair.callee for pair in pairs], *others]
+        ports = [self.place(server, callee) for callee in callees]
         await server.start()
+        called = [Sipp(self, callee, port=port, limit=limit) for callee, port in zip(callees, ports, strict=True)]
         for callee in called:
             await callee.listens()
         calling = [self.dial(server, pair, limit) for pair in pairs]
         await self.all_succeed(*calling, *called)
         return {record["route"]: record for record in await server.finish()}
 
-    def wait(self, server: Server, callee: Callee, limit: float = 30.0) -> Sipp:
-        """Start a callee, and tell the server where it is; to be called before that is started."""
+    def place(self, server: Server, callee: Callee) -> int:
+        """Find a port for a callee, and tell the server of it; to be called before that is started."""
         port = self.ports.take()
         server.add_route(callee.name, callee.name, port)
-        return Sipp(self, callee, port=port, limit=limit)
+        return port
+
+    def wait(self, server: Server, callee: Callee, limit: float = 30.0) -> Sipp:
+        """Start a callee, and tell the server where it is; to be called before that is started."""
+        return Sipp(self, callee, port=self.place(server, callee), limit=limit)
 
     def dial(self, server: Server, pair: Pair, limit: float = 30.0) -> Sipp:
         """Let a caller begin. It has credentials if it is called like a user of the server's."""
