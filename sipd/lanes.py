@@ -26,7 +26,7 @@ _TOLERATED = 64
 
 
 class LaneCall:
-    """A call that was asked of a `LaneClock` (`IDelayedCall`). It holds what it calls only while it is active."""
+    """A call that was asked of a `LaneClock` (``IDelayedCall``). It holds what it calls only while it is active."""
 
     __slots__ = ("_arguments", "_called", "_is_cancelled", "_keywords", "due", "lane")
 
@@ -46,27 +46,27 @@ class LaneCall:
         self._is_cancelled = False
 
     def active(self) -> bool:
-        """See `IDelayedCall`."""
+        """See ``IDelayedCall``."""
         return self._called is not None
 
     def getTime(self) -> float:
-        """See `IDelayedCall`."""
+        """See ``IDelayedCall``."""
         return self.due
 
     def cancel(self) -> None:
-        """See `IDelayedCall`."""
+        """See ``IDelayedCall``."""
         self._check()
         self._is_cancelled = True
         self._forget()
         self.lane.cancelled()
 
     def reset(self, seconds: float) -> None:
-        """See `IDelayedCall`. Unlike everything else here it costs more with more calls of that duration."""
+        """See ``IDelayedCall``. Unlike everything else here it costs more with more calls of that duration."""
         self._check()
         self.lane.move(self, seconds)
 
     def delay(self, seconds: float) -> None:
-        """See `IDelayedCall`. Costs what `reset` costs."""
+        """See ``IDelayedCall``. Costs what `reset` costs."""
         self._check()
         self.lane.move(self, self.due + seconds - self.lane.clock.seconds())
 
@@ -92,7 +92,7 @@ class LaneCall:
 
 
 class LaneClock:
-    """Gives the time of a clock, and makes delayed calls by few of its own (`IReactorTime`).
+    """Gives the time of a clock, and makes delayed calls by few of its own (``IReactorTime``).
 
     A call is made when it is due, or later by `LATENESS` of its delay, and `MAX_LATENESS` at most.
 
@@ -109,11 +109,11 @@ class LaneClock:
         return len(self._lanes)
 
     def seconds(self) -> float:
-        """See `IReactorTime`."""
+        """See ``IReactorTime``."""
         return self._clock.seconds()
 
     def callLater(self, delay: float, callable: Callable[..., Any], *args: Any, **kw: Any) -> LaneCall:
-        """See `IReactorTime`.
+        """See ``IReactorTime``.
 
         Raises:
             ValueError: the delay is less than nothing.
@@ -123,7 +123,7 @@ class LaneClock:
         return call
 
     def getDelayedCalls(self) -> list[LaneCall]:
-        """See `IReactorTime`."""
+        """See ``IReactorTime``."""
         return [call for lane in self._lanes.values() for call in lane.calls if call.active()]
 
     def lane(self, duration: float) -> Lane:
