@@ -31,15 +31,11 @@ class LaneCall:
     __slots__ = ("_arguments", "_called", "_is_cancelled", "_keywords", "due", "lane")
 
     def __init__(
-        self,
-        lane: Lane,
-        due: float,
-        called: Callable[..., object],
-        arguments: tuple[Any, ...],
-        keywords: dict[str, Any] | None,
+        self, lane: Lane, called: Callable[..., object], arguments: tuple[Any, ...], keywords: dict[str, Any] | None
     ) -> None:
         self.lane = lane
-        self.due = due
+        #: Its lane says when.
+        self.due = 0.0
         self._called: Callable[..., object] | None = called
         self._arguments = arguments
         self._keywords = keywords
@@ -60,15 +56,16 @@ class LaneCall:
         self._forget()
         self.lane.cancelled()
 
-    def reset(self, seconds: float) -> None:
+    def reset(self, secondsFromNow: float) -> None:  # noqa: N803 (the interface's name)
         """See ``IDelayedCall``. Unlike everything else here it costs more with more calls of that duration."""
         self._check()
-        self.lane.move(self, seconds)
+        self.lane.move(self, secondsFromNow)
 
-    def delay(self, seconds: float) -> None:
+    def delay(self, secondsLater: float) -> None:  # noqa: N803 (the interface's name)
         """See ``IDelayedCall``. Costs what `reset` costs."""
         self._check()
-        self.lane.move(self, self.due + seconds - self.lane.clock.seconds())
+        # It may be due already, and late.
+        self.lane.move(self, max(0.0, self.due + secondsLater - self.lane.clock.seconds()))
 
     def make(self) -> None:
         """Make the call, if it was not cancelled: its lane says that it is due."""
@@ -118,7 +115,7 @@ class LaneClock:
         Raises:
             ValueError: the delay is less than nothing.
         """
-        call = LaneCall(self.lane(delay), 0.0, callable, args, kw or None)
+        call = LaneCall(self.lane(delay), callable, args, kw or None)
         call.lane.append(call)
         return call
 

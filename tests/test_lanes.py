@@ -137,6 +137,19 @@ class LaneClockTests(SynchronousTestCase):
         self.clock.pump([0.25] * 4)
         self.assertEqual(self.made, [(0.75, "x")])
 
+    def test_delay_of_one_that_is_late(self) -> None:
+        """A call that waits for others to be made with, though it is due, can be put off by less than it is late."""
+        self.ask(32.0, "x")
+        self.clock.advance(0.125)
+        call = self.ask(32.0, "x")
+        self.clock.advance(31.875)
+        self.clock.advance(0.25)
+        self.assertTrue(call.active())
+        call.delay(0.0625)
+        self.clock.advance(0)
+        self.assertEqual([name for _, name in self.made], ["x", "x"])
+        self.assert_nothing_left()
+
     def test_holds_nothing_of_what_is_over(self) -> None:
         """Neither a call that was made nor one that was cancelled refers to what it called."""
 
