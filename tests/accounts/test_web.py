@@ -23,7 +23,7 @@ from sipd.accounts.reading import AccountReader
 from sipd.accounts.web import MAX_ANSWER_OCTETS, HttpStore, WebSettings, make_agent
 from sipd.daemon.certificates import ensure_self_signed
 from sipd.errors import LocalError
-from tests.interop.ports import HOST
+from tests.ports import HOST
 
 URL = "http://127.0.0.1/accounts/{user}?realm={realm}"
 

@@ -20,7 +20,7 @@ from sipd.testing.peer import Peer
 from tests.accounts.fakes import FakeStore, stored
 from tests.accounts.test_directory import REALM, DirectoryCase
 from tests.daemon.test_service import ServiceCase
-from tests.interop.ports import HOST
+from tests.ports import HOST
 from tests.routing.case import Location, asked, binding
 
 

@@ -23,8 +23,8 @@ from sipd.errors import ConfigurationError
 from tests.daemon.case import MINIMAL, ConfigCase
 from tests.daemon.test_process import START, ProcessCase
 from tests.daemon.test_service import ServiceCase
-from tests.interop.ports import HOST
 from tests.observe.exposed import Samples, parse, value
+from tests.ports import HOST
 
 ROOT = Path(__file__).resolve().parents[2]
 

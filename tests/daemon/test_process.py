@@ -16,8 +16,8 @@ from twisted.internet.threads import deferToThread
 from sipd.testing.calls import PeerCall
 from sipd.testing.peer import Peer
 from tests.interop.case import InteropTestCase
-from tests.interop.ports import HOST
 from tests.interop.programs import Program
+from tests.ports import HOST
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Both are what `twistd` and `python -m twisted` run, by the interpreter of this test.

@@ -18,7 +18,7 @@ from sipd.daemon.service import SipService
 from sipd.daemon.values import Surroundings
 from sipd.errors import ConfigurationError, InvalidStateError, LocalError
 from tests.daemon.test_service import PASSWORDS, ServiceCase
-from tests.interop.ports import HOST
+from tests.ports import HOST
 
 
 class AppliedTests(ServiceCase):

@@ -23,7 +23,7 @@ from sipd.routing.http import ServiceFailedError
 from sipd.testing.peer import Peer
 from tests.daemon.case import HIDDEN, MINIMAL, ConfigCase
 from tests.daemon.test_service import PASSWORDS, ServiceCase
-from tests.interop.ports import HOST
+from tests.ports import HOST
 
 
 class Web(Resource):

@@ -21,7 +21,7 @@ from sipd.errors import ConfigurationError, LocalError
 from sipd.sip.message import Response
 from sipd.testing.calls import CallState, PeerCall
 from sipd.testing.peer import Peer
-from tests.interop.ports import HOST, Ports
+from tests.ports import HOST, Ports
 
 PASSWORDS = {"alice": "wonderland", "bob": "builder"}
 

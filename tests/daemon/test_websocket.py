@@ -12,7 +12,7 @@ from sipd.phone.phone import Phone
 from sipd.sip.locate import Transport
 from sipd.testing.calls import CallState
 from tests.daemon.test_service import PASSWORDS, ServiceCase
-from tests.interop.ports import HOST
+from tests.ports import HOST
 
 LISTEN = [
     {"name": "udp", "transport": "udp", "address": HOST, "port": 0},

@@ -27,7 +27,7 @@ from sipd.sip.parser import parse_datagram
 from sipd.sip.uri import parse_sip_uri
 from sipd.testing import builders
 from tests.daemon.test_service import ServiceCase
-from tests.interop.ports import HOST
+from tests.ports import HOST
 
 LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} \w+ | {4})")
 #: What a flood consists of; every one of these is also sent with a few octets changed.

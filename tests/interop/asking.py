@@ -14,7 +14,7 @@ from sipd.sip.parser import parse_datagram
 from sipd.testing import builders
 from sipd.testing.credentials import authorize
 from tests.interop.case import InteropTestCase
-from tests.interop.ports import HOST
+from tests.ports import HOST
 
 _LIMIT = 30.0
 

@@ -13,10 +13,10 @@ from twisted.protocols.basic import NetstringReceiver
 from twisted.python.failure import Failure
 
 from tests.interop.case import InteropTestCase
-from tests.interop.ports import HOST
 from tests.interop.programs import Program, ProgramError
 from tests.interop.tones import RATE_HZ, read_wave, samples_of_tone, write_wave
 from tests.namespaces import Namespace
+from tests.ports import HOST
 
 _MODULES = Path("/usr/lib/baresip/modules")
 _TONE_DURATION = 60

@@ -18,9 +18,9 @@ from twisted.trial.unittest import SkipTest
 from sipd.phone.account import Account
 from sipd.phone.phone import Phone
 from tests.interop.case import InteropTestCase
-from tests.interop.ports import HOST
 from tests.interop.programs import REQUIRED_VARIABLE, MissingProgramError, Program
 from tests.interop.server import USERS, Server
+from tests.ports import HOST
 
 #: Names the folder in which `npm install jssip ws` was run.
 VARIABLE = "SIPD_JSSIP"

@@ -5,9 +5,9 @@ from typing import Any
 
 from tests.interop.baresip import Phone
 from tests.interop.case import InteropTestCase
-from tests.interop.ports import HOST
 from tests.interop.server import Server
 from tests.interop.tones import FRAME, RATE_HZ, frames_of_tone, share_of_tone
+from tests.ports import HOST
 
 TALK = 1.5
 _LEAST_SHARE = 0.9

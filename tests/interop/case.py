@@ -8,9 +8,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from tests.interop.ports import Ports
 from tests.interop.programs import Program, find_program
 from tests.namespaces import Namespace
+from tests.ports import Ports
 
 
 class InteropTestCase(TestCase):

@@ -10,8 +10,8 @@ from urllib.request import Request, urlopen
 from twisted.internet.threads import deferToThread
 
 from tests.interop.case import InteropTestCase
-from tests.interop.ports import HOST
 from tests.interop.programs import find_program
+from tests.ports import HOST
 
 _START_LIMIT = 40.0
 _ANSWER_LIMIT = 60.0

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tests.interop.case import InteropTestCase
-from tests.interop.ports import HOST
 from tests.interop.programs import Program
 from tests.namespaces import Namespace
+from tests.ports import HOST
 
 REALM = "example.org"
 USER = "alice"

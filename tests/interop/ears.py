@@ -15,10 +15,10 @@ from sipd.rtp.g711 import decode_alaw, decode_ulaw
 from sipd.rtp.packet import parse_packet
 from tests.interop.baresip import Phone
 from tests.interop.case import InteropTestCase
-from tests.interop.ports import HOST
 from tests.interop.programs import ProgramError
 from tests.interop.tones import RATE_HZ, share_of_tone
 from tests.interop.wire import Address, End
+from tests.ports import HOST
 
 #: Where phones send their audio to; sipd itself is at `HOST`.
 ADVERTISED = "127.0.0.2"

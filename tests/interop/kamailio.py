@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.interop.case import InteropTestCase
 from tests.interop.kamailio_program import KamailioProgram
-from tests.interop.ports import HOST
+from tests.ports import HOST
 
 #: The domain that it serves, and the account that everybody has.
 DOMAIN, USER, PASSWORD = "carrier.test", "4930123", "carriers-secret"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.interop.case import InteropTestCase
 from tests.interop.kamailio_program import KamailioProgram
-from tests.interop.ports import HOST
+from tests.ports import HOST
 
 #: What everybody's password is.
 PASSWORD = "servers-secret"

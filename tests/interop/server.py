@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import Any
 
 from tests.interop.case import InteropTestCase
-from tests.interop.ports import HOST
 from tests.interop.programs import Program, ProgramError
+from tests.ports import HOST
 
 _ROOT = Path(__file__).resolve().parents[2]
 _MEDIA_PORTS = 480

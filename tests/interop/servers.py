@@ -38,8 +38,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from tests.interop.case import InteropTestCase
-from tests.interop.ports import HOST
 from tests.interop.programs import Program, ProgramError, find_program
+from tests.ports import HOST
 
 #: Where Debian has servers, which is in the PATH of nobody.
 _PLACES = "/usr/sbin:" + ":".join(sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True))

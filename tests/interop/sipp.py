@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from tests.interop.case import InteropTestCase
-from tests.interop.ports import HOST, is_bound
 from tests.interop.programs import Program, ProgramError
 from tests.interop.script import Script
+from tests.ports import HOST, is_bound
 
 _SCENARIOS = Path(__file__).with_name("scenarios")
 _ALL_SUCCEEDED = 0

@@ -14,10 +14,10 @@ from tests.accounts.kamailio import schema
 from tests.interop.asking import Asking
 from tests.interop.baresip import Account, Phone
 from tests.interop.case import InteropTestCase
-from tests.interop.ports import HOST
 from tests.interop.server import USERS, Server
 from tests.interop.servers import PostgresServer, RadiusServer
 from tests.interop.sipp import Sipp
+from tests.ports import HOST
 
 _SQL = """
 [[accounts.stores]]

@@ -7,10 +7,10 @@ from typing import ClassVar
 from tests.interop.baresip import Account, Phone
 from tests.interop.calls import TALK
 from tests.interop.chromium import Browser
-from tests.interop.ports import HOST
 from tests.interop.server import Server
 from tests.interop.test_examples_calls import ExampleCase
 from tests.interop.tones import best_share, samples_of_tone, write_wave
+from tests.ports import HOST
 
 _BROWSER_HZ, _PHONE_HZ = 700.0, 1000.0
 _TOLERANCE_HZ = 20.0

@@ -11,10 +11,10 @@ from twisted.internet.interfaces import IReactorUDP
 
 from tests.interop.baresip import Account, Phone
 from tests.interop.case import InteropTestCase
-from tests.interop.ports import HOST
 from tests.interop.server import Server
 from tests.interop.sipp import Sipp
 from tests.interop.wire import LossyWire
+from tests.ports import HOST
 from tests.transport.certificates import Authority
 
 #: The address of a carrier that calls in.

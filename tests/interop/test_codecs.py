@@ -7,8 +7,8 @@ from typing import Any
 from tests.interop.baresip import Phone
 from tests.interop.calls import TALK, assert_heard, connect
 from tests.interop.media import MediaCase, all_of
-from tests.interop.ports import HOST
 from tests.interop.tones import RATE_HZ
+from tests.ports import HOST
 
 _WIDEBAND_HZ = 16_000
 _ENOUGH = 50

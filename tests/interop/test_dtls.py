@@ -22,8 +22,8 @@ from sipd.media.securing import Keys
 from sipd.sdp.crypto import AES_CM_128_HMAC_SHA1_80, Suite
 from sipd.sdp.fingerprints import Fingerprint
 from tests.interop.case import InteropTestCase
-from tests.interop.ports import HOST
 from tests.interop.programs import Program
+from tests.ports import HOST
 
 _LABEL = "EXTRACTOR-dtls_srtp"
 _PROFILE = "SRTP_AES128_CM_SHA1_80"

@@ -14,7 +14,7 @@ from tests.interop.baresip import Phone
 from tests.interop.calls import connect
 from tests.interop.ears import ADVERTISED
 from tests.interop.media import MediaCase, all_of
-from tests.interop.ports import HOST
+from tests.ports import HOST
 
 #: Sources settle when it is over, and the kernel takes over.
 _LATCH_WINDOW = "latch_window = 1.0"

@@ -9,12 +9,12 @@ from sipd.rtp.wave import parse_wave
 from tests.interop.baresip import Account, Phone
 from tests.interop.calls import TALK, assert_heard
 from tests.interop.kamailio import DOMAIN, PASSWORD, USER, Kamailio
-from tests.interop.ports import HOST
 from tests.interop.programs import Program
 from tests.interop.server import USERS, Server
 from tests.interop.sipp import Sipp
 from tests.interop.test_examples_calls import ExampleCase
 from tests.interop.tones import best_share
+from tests.ports import HOST
 
 ALICE_HZ, BOB_HZ = 440.0, 1000.0
 #: The dial tone of `tone:de:dial`.

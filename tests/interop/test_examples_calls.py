@@ -16,9 +16,9 @@ from sipd.testing.peer import Peer
 from tests.interop.baresip import Account, Phone
 from tests.interop.calls import LEAST_HEARD, TALK, assert_heard, assert_tone, talk
 from tests.interop.case import InteropTestCase
-from tests.interop.ports import HOST, are_free
 from tests.interop.programs import Program
 from tests.interop.server import USERS, Server
+from tests.ports import HOST, are_free
 
 ROOT = Path(__file__).resolve().parents[2]
 TONES_HZ = {"alice": 440.0, "bob": 1000.0}

@@ -12,10 +12,10 @@ from tests.interop.calls import connect
 from tests.interop.capture import find_faults, read_capture
 from tests.interop.case import InteropTestCase
 from tests.interop.ears import ADVERTISED, Ears
-from tests.interop.ports import HOST
 from tests.interop.script import Caller, audio, sdp
 from tests.interop.server import USERS, Server
 from tests.interop.sipp import Sipp
+from tests.ports import HOST
 
 #: What identifies a dialog, as arguments of tshark.
 _DIALOG = ("-T", "fields", "-e", "sip.Call-ID", "-e", "sip.from.tag", "-e", "sip.to.tag")

@@ -7,8 +7,8 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from tests.interop.baresip import Account, Phone
 from tests.interop.calls import talk
 from tests.interop.case import InteropTestCase
-from tests.interop.ports import HOST, Ports
 from tests.interop.programs import MissingProgramError, Program, ProgramError, find_program
+from tests.ports import HOST, Ports
 
 
 class FindProgramTests(SynchronousTestCase):

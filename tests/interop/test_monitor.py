@@ -14,10 +14,10 @@ from twisted.trial.unittest import SkipTest
 from tests.interop.baresip import Account, Phone
 from tests.interop.calls import talk
 from tests.interop.case import InteropTestCase
-from tests.interop.ports import HOST
 from tests.interop.programs import Program
 from tests.interop.server import USERS, Server
 from tests.interop.sipp import Sipp
+from tests.ports import HOST
 
 _ROOT = Path(__file__).resolve().parents[2]
 _LIMIT = 15.0

@@ -22,9 +22,9 @@ from tests.interop.baresip import Phone as Baresip
 from tests.interop.calls import assert_heard
 from tests.interop.case import InteropTestCase
 from tests.interop.kamailio import DOMAIN, PASSWORD, USER, Kamailio
-from tests.interop.ports import HOST
 from tests.interop.server import USERS, Server
 from tests.interop.tones import best_share, samples_of_tone, write_wave
+from tests.ports import HOST
 
 #: What baresip plays, and what the phone does.
 THEIRS_HZ, OURS_HZ = 1000.0, 440.0

@@ -13,11 +13,11 @@ from twisted.internet.protocol import DatagramProtocol
 from tests.interop.baresip import Account, Phone
 from tests.interop.calls import assert_tone
 from tests.interop.case import InteropTestCase
-from tests.interop.ports import HOST
 from tests.interop.programs import Program
 from tests.interop.server import USERS, Server
 from tests.interop.tones import RATE_HZ, best_share, read_wave
 from tests.namespaces import Namespace
+from tests.ports import HOST
 
 _ROOT = Path(__file__).resolve().parents[2]
 _START = 20.0

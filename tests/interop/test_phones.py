@@ -3,9 +3,9 @@
 from tests.interop.baresip import Account, Phone
 from tests.interop.calls import talk_as_each
 from tests.interop.case import InteropTestCase
-from tests.interop.ports import HOST
 from tests.interop.programs import ProgramError
 from tests.interop.server import USERS, Server
+from tests.ports import HOST
 
 TONES_HZ = {"alice": 440.0, "bob": 1000.0}
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from tests.interop.baresip import Account, Phone
 from tests.interop.case import InteropTestCase
-from tests.interop.ports import HOST
 from tests.interop.server import USERS, Server
 from tests.interop.sipp import Sipp
 from tests.interop.watching import Publisher
+from tests.ports import HOST
 
 _LOOK, _LOOKS = 0.2, 40
 

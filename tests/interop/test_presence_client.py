@@ -30,8 +30,8 @@ from sipd.ua.subscription_settings import SubscriptionSettings
 from tests.interop.baresip import Account, Phone
 from tests.interop.case import InteropTestCase
 from tests.interop.kamailio_presence import LONGEST, PASSWORD, SHORTEST, KamailioPresence
-from tests.interop.ports import HOST
 from tests.interop.server import USERS, Server
+from tests.ports import HOST
 
 _LIMIT = 8.0
 _TIME_TO_REGISTER = 0.5

@@ -10,11 +10,11 @@ from tests.interop.baresip import Account, Phone
 from tests.interop.calls import talk, talk_as_each
 from tests.interop.case import InteropTestCase
 from tests.interop.pairs import TALK
-from tests.interop.ports import HOST
 from tests.interop.programs import Program
 from tests.interop.script import Caller, Script, has
 from tests.interop.server import USERS, Server
 from tests.interop.sipp import Sipp
+from tests.ports import HOST
 
 _ROOT = Path(__file__).resolve().parents[2]
 #: SIPp's names of transports.

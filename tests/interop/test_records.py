@@ -16,11 +16,11 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from tests.interop.case import InteropTestCase
-from tests.interop.ports import HOST
 from tests.interop.programs import ProgramError
 from tests.interop.server import Server
 from tests.interop.servers import PostgresServer, RadiusServer
 from tests.interop.sipp import Sipp
+from tests.ports import HOST
 
 SECRET = "billing secret"
 #: Seconds until every place has every record, once all of them are up.

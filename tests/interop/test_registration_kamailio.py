@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tests.interop.case import InteropTestCase
 from tests.interop.kamailio import DOMAIN, EXPIRES, PASSWORD, USER, Kamailio
-from tests.interop.ports import HOST
 from tests.interop.server import Server
 from tests.interop.sipp import Sipp
+from tests.ports import HOST
 
 #: Not the address of the registrar: what comes from there is the trunk's.
 CALLER = "127.0.0.2"

@@ -17,9 +17,9 @@ from sipd.media.rtpengine.session import RtpengineSession
 from sipd.media.rtpengine.settings import ClientSettings, DaemonAddress, RtpengineSettings
 from sipd.sdp.description import AddressType, SessionDescription
 from tests.interop.case import InteropTestCase
-from tests.interop.ports import HOST
 from tests.interop.wire import Address, End
 from tests.media.support import describe, place_of
+from tests.ports import HOST
 
 _HOST6 = "::1"
 #: Two ports for each of at most eight legs with two media lines, and some that somebody else may have taken.

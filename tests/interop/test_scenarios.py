@@ -3,11 +3,11 @@
 from twisted.internet.interfaces import IReactorUDP
 
 from tests.interop.case import InteropTestCase
-from tests.interop.ports import HOST
 from tests.interop.programs import ProgramError
 from tests.interop.script import Callee, Caller, Script, audio, has, sdp
 from tests.interop.sipp import Sipp
 from tests.interop.wire import LossyWire
+from tests.ports import HOST
 
 
 class ScenarioTests(InteropTestCase):

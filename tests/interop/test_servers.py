@@ -5,9 +5,9 @@ from twisted.internet.protocol import DatagramProtocol
 
 from sipd.testing.nameserver import NameServer, address, pointer, service
 from tests.interop.case import InteropTestCase
-from tests.interop.ports import HOST
 from tests.interop.server import Server
 from tests.interop.sipp import Sipp
+from tests.ports import HOST
 
 _DNS = """
 [[routes]]
@@ -31,7 +31,7 @@ class ServerTests(InteropTestCase):
     def setUp(self) -> None:
         """Start a name server that knows where the carrier's second server is."""
         super().setUp()
-        self.names = NameServer(self.reactor, HOST, 0)
+        self.names = NameServer(self.reactor, HOST, self.ports.take())
         self.addCleanup(self.names.close)
         self.port = self.ports.take()
         self.dead_port = self.ports.take()

@@ -4,10 +4,10 @@ from twisted.internet.interfaces import IReactorUDP
 from twisted.internet.protocol import DatagramProtocol
 
 from tests.interop.case import InteropTestCase
-from tests.interop.ports import HOST
 from tests.interop.server import USERS, Server
 from tests.interop.sipp import Sipp
 from tests.interop.wire import LossyWire
+from tests.ports import HOST
 
 LOSS = 0.05
 

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from twisted.internet.task import LoopingCall
 
-from tests.interop.ports import HOST
 from tests.interop.programs import Program
 from tests.interop.test_phone_command import TONES_HZ, CommandCase
 from tests.interop.tones import best_share, read_wave, samples_of_tone
+from tests.ports import HOST
 
 _START = 20.0
 _LIMIT = 25.0

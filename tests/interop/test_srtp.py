@@ -9,8 +9,8 @@ from sipd.rtp.g711 import decode_ulaw
 from tests.interop.baresip import Phone
 from tests.interop.calls import TALK, assert_heard, connect
 from tests.interop.media import TONES_HZ, MediaCase
-from tests.interop.ports import HOST
 from tests.interop.tones import share_of_tone
+from tests.ports import HOST
 
 #: What baresip 1.0 says for itself: RTP/SAVP, and RTP/AVP with keys beside it.
 _DEMANDS = ";mediaenc=srtp-mand"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tests.interop.capture import find_faults
 from tests.interop.pairs import A_MOMENT, NO_UPDATE, TALK, Pair, PairCase, Talk, talking_both_ways
-from tests.interop.ports import HOST
 from tests.interop.script import CALLED, CREDENTIALS, Callee, Caller, audio, has, lacks, sdp
 from tests.interop.server import Server
+from tests.ports import HOST
 
 _OFFER = has("m=audio [1-9]")
 #: What of a dialog its Replaces value says.

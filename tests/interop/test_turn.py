@@ -18,7 +18,7 @@ from sipd.media.traversal.gathering import Gatherer, RelayedAddress
 from sipd.media.traversal.servers import TraversalServer, find_address
 from tests.interop.case import InteropTestCase
 from tests.interop.coturn import PASSWORD, USER, Coturn
-from tests.interop.ports import HOST
+from tests.ports import HOST
 
 _LIMIT = 10.0
 CREDENTIALS = Credentials(USER, PASSWORD)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sipd.media.endpoint.settings import EndpointSettings, Ice, Security
-from tests.interop.ports import HOST
 from tests.interop.test_phone_api import PhoneCase
+from tests.ports import HOST
 
 #: Of baresip: RTCP goes with RTP.
 _MUX = "rtcp_mux yes"

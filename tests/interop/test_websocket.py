@@ -6,7 +6,7 @@ from sipd.phone.account import Account
 from sipd.phone.phone import Phone
 from tests.interop.case import InteropTestCase
 from tests.interop.kamailio_program import KamailioProgram
-from tests.interop.ports import HOST
+from tests.ports import HOST
 
 _CONFIGURATION = """\
 tcp_accept_no_cl=yes

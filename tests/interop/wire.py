@@ -9,7 +9,7 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IReactorUDP
 from twisted.internet.protocol import DatagramProtocol
 
-from tests.interop.ports import HOST
+from tests.ports import HOST
 
 Address = tuple[str, int]
 

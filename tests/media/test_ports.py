@@ -11,6 +11,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from sipd.errors import ConfigurationError, ResourcesExhaustedError
 from sipd.media.ports import MediaAddress, PortAllocator, PortPair, check_address
+from tests.ports import Ports
 
 HOST = "127.0.0.1"
 
@@ -34,29 +35,13 @@ def occupy(test: SynchronousTestCase, port: int, host: str = HOST) -> bool:
     return True
 
 
-def find_free_range(test: SynchronousTestCase, pairs: int) -> int:
-    """Find an even port after which that many pairs are free."""
-    for low in range(32000, 32760 - 2 * pairs, 2 * pairs):
-        probes = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2 * pairs)]
-        try:
-            for offset, probe in enumerate(probes):
-                probe.bind((HOST, low + offset))
-        except OSError:
-            continue
-        finally:
-            for probe in probes:
-                probe.close()
-        return low
-    raise SkipTest("no free range of ports")
-
-
 class AllocatorTests(SynchronousTestCase):
     """A range of three pairs."""
 
     def setUp(self) -> None:
         """Make the allocator."""
         self.clock = Clock()
-        self.low = find_free_range(self, 3)
+        self.low = Ports().take_range(6)[0]
         self.descriptors = count_descriptors()
 
     def allocator(self, **changes: float) -> PortAllocator:

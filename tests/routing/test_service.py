@@ -21,6 +21,7 @@ from zope.interface import implementer
 from sipd.routing.http import ServiceFailedError
 from sipd.routing.questions import Answer, question_of
 from sipd.routing.service import RoutingService, ServiceSettings
+from tests.ports import Ports
 from tests.routing.test_questions import asked
 
 _GOOD = b'{"rounds": [[{"uri": "sip:9@192.0.2.1"}]]}'
@@ -58,14 +59,14 @@ class ServiceTests(TestCase):
         self.reactor = reactor
         self.web = Web()
         self.site = Site(self.web)
+        self.port = Ports().take()
         self.listen()
         self.pool = HTTPConnectionPool(reactor)
         self.addCleanup(self.end)
 
-    def listen(self, port: int = 0) -> None:
+    def listen(self) -> None:
         """Let the server be there."""
-        self.listening = self.reactor.listenTCP(port, self.site, interface="127.0.0.1")
-        self.port = self.listening.getHost().port
+        self.listening = self.reactor.listenTCP(self.port, self.site, interface="127.0.0.1")
 
     async def go_away(self) -> None:
         """Let the server be gone, and its connections with it."""
@@ -308,7 +309,7 @@ class ServiceTests(TestCase):
         service = self.service(failures=100)
         await self.go_away()
         await self.fails(service, "unreachable", "refused")
-        self.listen(self.port)
+        self.listen()
         await service.ask(self.question())
 
     async def test_too_many_at_once(self) -> None:

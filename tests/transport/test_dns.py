@@ -22,6 +22,7 @@ from sipd.transport.dns import NameClient, ServerAddress
 from sipd.transport.names import DomainNames
 from sipd.transport.records import read_answer
 from sipd.transport.resolver import Resolver
+from tests.ports import Ports
 from tests.transport.support import reactor
 
 
@@ -56,10 +57,9 @@ class LoopbackTests(TestCase):
         factory.noisy = False
         datagrams = dns.DNSDatagramProtocol(factory, reactor=reactor)
         datagrams.noisy = False
-        listening = reactor.listenUDP(0, datagrams, interface="127.0.0.1")
-        self.port: int = listening.getHost().port
+        self.port = Ports().take()
         self.listening: list[IListeningPort] = [
-            listening,
+            reactor.listenUDP(self.port, datagrams, interface="127.0.0.1"),
             reactor.listenTCP(self.port, factory, interface="127.0.0.1"),
         ]
         for one in self.listening:
@@ -81,7 +81,7 @@ class LoopbackTests(TestCase):
 
     async def test_long_answer(self) -> None:
         """What does not fit into a datagram comes by TCP, whole."""
-        server = NameServer(reactor, "127.0.0.1", 0)
+        server = NameServer(reactor, "127.0.0.1", Ports().take())
         server.records["many.example.com"] = [service(f"server-number-{n}.example.com", 5060) for n in range(30)]
         answer = await self.client(("127.0.0.1", server.port)).ask("many.example.com", dns.SRV)
         self.assertEqual((len(answer.answers), answer.trunc), (30, 0))

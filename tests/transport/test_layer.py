@@ -12,6 +12,7 @@ from sipd.interfaces import IFlow, IMessageObserver, IMessageReceiver, ITranspor
 from sipd.sip.locate import Target
 from sipd.sip.message import Request, Response
 from sipd.sip.parser import parse_datagram
+from tests.ports import Ports
 from tests.transport.support import (
     TCP,
     TLS,
@@ -73,7 +74,7 @@ class ListenTests(LoopbackTestCase):
         """All IPv6 addresses and all IPv4 addresses can be listened on with the same port (RFC 3493 section 5.3)."""
         for transport in (UDP, TCP):
             layer, receiver = self.layer()
-            six = await layer.listen(point(transport, host="::", advertised_host="::1"))
+            six = await layer.listen(point(transport, "::", Ports().take(), advertised_host="::1"))
             four = await layer.listen(point(transport, host="0.0.0.0", port=six.port, advertised_host="127.0.0.1"))
             self.assertEqual(six.port, four.port)
             for host in ("::1", "127.0.0.1"):
@@ -83,8 +84,8 @@ class ListenTests(LoopbackTestCase):
 
     async def test_close_releases_everything(self) -> None:
         """After `close` nothing is listened on, no connection is left, and flows are refused."""
-        layer, receiver, tcp = await self.endpoint(TCP)
-        udp = await layer.listen(point(UDP))
+        layer, receiver = self.layer()
+        tcp, udp = [await layer.listen(point(transport, port=Ports().take())) for transport in (TCP, UDP)]
         udp_flow = layer.flow_to(target(udp))
         peer = await self.connect(tcp)
         server, listening = self.server()
@@ -419,8 +420,7 @@ class StreamTests(LoopbackTestCase):
     async def test_refused(self) -> None:
         """A refused connection is told once, later, as that; what is sent on the dead flow fails again."""
         layer, receiver, _ = await self.endpoint(TCP)
-        unused = self.datagrams().port
-        flow = layer.flow_to(Target(transport=TCP, host="127.0.0.1", port=unused))
+        flow = layer.flow_to(Target(transport=TCP, host="127.0.0.1", port=Ports().take()))
         flow.send(b"lost")
         self.assertEqual(receiver.failures, [])
         await self.until(lambda: receiver.failures)

@@ -12,6 +12,7 @@ from twisted.internet.task import deferLater
 
 from sipd.errors import ConnectionRefused
 from sipd.sip.locate import Target
+from tests.ports import Ports
 from tests.transport.support import (
     TCP,
     TLS,
@@ -49,9 +50,7 @@ class RefusedTests(LoopbackTestCase):
 
     def nobody(self, host: str) -> Target:
         """Give a place where nobody listens."""
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.bind((host, 0))
-            return Target(transport=UDP, host=host, port=probe.getsockname()[1])
+        return Target(transport=UDP, host=host, port=Ports().take(host))
 
     async def test_refused(self) -> None:
         """The flow fails, soon; the socket goes on as before. Over IPv6, too."""

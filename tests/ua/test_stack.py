@@ -26,6 +26,7 @@ from sipd.transport.resolver import Resolver
 from sipd.transport.upgrade import WebSocketSettings
 from sipd.ua.settings import AgentSettings
 from sipd.ua.stack import Layers, find_local_address, make_agent, open_layers, parse_listen
+from tests.ports import Ports
 from tests.transport.certificates import Authority
 
 reactor: Any = global_reactor
@@ -338,12 +339,11 @@ class LoopbackTests(TestCase):
     async def test_address_in_use(self) -> None:
         """A port that is taken is an error, and the others are free after one turn of the reactor."""
         taken = self.open("tcp:127.0.0.1:0").points[0]
-        free = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        free.close()
+        port = Ports().take()
+        closed = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        closed.close()
         self.assertRaises(ConfigurationError, self.open, f"udp:127.0.0.1:{port}", f"tcp:127.0.0.1:{taken.port}")
-        self.assertRaises(ConfigurationError, self.open, free)
+        self.assertRaises(ConfigurationError, self.open, closed)
         await self.open("tcp:127.0.0.1:0").close()
         await self.open(f"udp:127.0.0.1:{port}").close()
 

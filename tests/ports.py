@@ -1,4 +1,8 @@
-"""Ports of the loopback address that are free now, below the range that the kernel gives out by itself."""
+"""Ports of the loopback address that are free now, below the range that the kernel gives out by itself.
+
+A port that the kernel gave may be another program's as soon as it is let go of: what is bound a second time, or for
+UDP and TCP alike, is one of these.
+"""
 
 import fcntl
 import os
@@ -12,7 +16,7 @@ from pathlib import Path
 HOST = "127.0.0.1"
 #: A process that runs tests has one of so many shares to itself, of so many ports. Above them are the ports of
 #: `tests.media`, which may run at the same time.
-_LOWEST, _SHARES, _SHARE = 12_000, 4, 4_498
+_LOWEST, _SHARES, _SHARE = 12_000, 8, 2_250
 _ATTEMPTS = 200
 #: A range of more is for media. Connections that have ended keep ports of TCP for a minute.
 _FEW = 4
@@ -61,7 +65,7 @@ def _own_share() -> int:
             os.close(file)
         else:
             return _LOWEST + number * _SHARE
-    raise OSError(f"{_SHARES} processes run tests with real programs already")
+    raise OSError(f"{_SHARES} processes run tests already")
 
 
 def is_bound(transport: str, port: int) -> bool:
