@@ -143,6 +143,16 @@ class SimulatedClock:
         self._advance_to(self._now + amount)
         self._raise_errors()
 
+    def stand_still(self, amount: float) -> None:
+        """Let that many seconds pass without a call, as for a process that is stopped for as long.
+
+        What falls due meanwhile is called when the time is moved the next time, in order, and late: a call then finds
+        the time later than what it was scheduled for.
+        """
+        if amount < 0:
+            raise ValueError("time does not move back")
+        self._now += amount
+
     def run(self, *, until: float | None = None, max_events: int = 1_000_000) -> int:
         """Jump from call to call until none is left, or until a time.
 

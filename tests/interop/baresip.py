@@ -185,7 +185,7 @@ class Phone:
         assert self._program is not None
         await self._program.stop()
 
-    async def registered(self, limit: float = 8.0) -> None:
+    async def registered(self, limit: float = 30.0) -> None:
         """Wait until the registrar has accepted it.
 
         Raises:
@@ -193,7 +193,7 @@ class Phone:
         """
         await self.says(r"200 OK \(.*\) \[\d+ binding", limit)
 
-    async def says(self, pattern: str, limit: float = 8.0) -> None:
+    async def says(self, pattern: str, limit: float = 30.0) -> None:
         """Wait until its output matches a regular expression.
 
         Raises:
@@ -215,7 +215,7 @@ class Phone:
         assert self._control is not None
         self._control.sendString(json.dumps({"command": command, "params": parameters, "token": "t"}).encode())
 
-    async def event(self, kind: str, limit: float = 8.0) -> dict[str, Any]:
+    async def event(self, kind: str, limit: float = 30.0) -> dict[str, Any]:
         """Wait for its next event of a kind; forget it and all before it.
 
         Raises:

@@ -11,7 +11,7 @@ REALM = "example.org"
 USER = "alice"
 PASSWORD = "secret"
 _START_LIMIT = 20.0
-_STOP_LIMIT = 5.0
+_STOP_LIMIT = 20.0
 _RELAY_PORTS = 20
 
 

@@ -77,7 +77,7 @@ class Ears:
         if (decode := _DECODERS.get(packet.payload_type)) is not None:
             self._heard[port].extend(decode(packet.payload))
 
-    async def hear(self, phone: Phone, tone_hz: float, limit: float = 10.0) -> None:
+    async def hear(self, phone: Phone, tone_hz: float, limit: float = 30.0) -> None:
         """Wait until a phone gets that tone, for a while, and nothing else.
 
         Raises:
@@ -91,7 +91,7 @@ class Ears:
             limit,
         )
 
-    async def hear_nothing(self, phone: Phone, limit: float = 10.0) -> None:
+    async def hear_nothing(self, phone: Phone, limit: float = 30.0) -> None:
         """Wait until a phone gets no sound, for a while.
 
         Raises:

@@ -11,7 +11,7 @@ from tests.interop.case import InteropTestCase
 from tests.interop.programs import REQUIRED_VARIABLE, MissingProgramError, Program, find_program
 
 _START_LIMIT = 40.0
-_STOP_LIMIT = 10.0
+_STOP_LIMIT = 20.0
 _BEGINNING = """\
 debug=2
 log_stderror=yes

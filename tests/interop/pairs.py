@@ -53,7 +53,7 @@ class PairCase(InteropTestCase):
     timeout = 120
 
     async def converse(
-        self, server: Server, *pairs: Pair, others: Sequence[Callee] = (), limit: float = 30.0
+        self, server: Server, *pairs: Pair, others: Sequence[Callee] = (), limit: float = 60.0
     ) -> dict[str, dict[str, Any]]:
         """Let every pair have its call, at the same time, and all see what their scripts say.
 
@@ -82,11 +82,11 @@ class PairCase(InteropTestCase):
         server.add_route(callee.name, callee.name, port)
         return port
 
-    def wait(self, server: Server, callee: Callee, limit: float = 30.0) -> Sipp:
+    def wait(self, server: Server, callee: Callee, limit: float = 60.0) -> Sipp:
         """Start a callee, and tell the server where it is; to be called before that is started."""
         return Sipp(self, callee, port=self.place(server, callee), limit=limit)
 
-    def dial(self, server: Server, pair: Pair, limit: float = 30.0) -> Sipp:
+    def dial(self, server: Server, pair: Pair, limit: float = 60.0) -> Sipp:
         """Let a caller begin. It has credentials if it is called like a user of the server's."""
         caller, callee = pair.caller.name, pair.callee.name
         return Sipp(

@@ -125,7 +125,7 @@ class Program(ProcessProtocol):
         waiting.append(deferred)
         return deferred.addTimeout(max(limit, 0.0), self._clock, timed_out)
 
-    async def says(self, pattern: str, limit: float = 15.0) -> re.Match[bytes]:
+    async def says(self, pattern: str, limit: float = 30.0) -> re.Match[bytes]:
         """Wait until the output matches a regular expression.
 
         Raises:

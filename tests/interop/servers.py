@@ -45,9 +45,9 @@ from tests.ports import HOST
 _PLACES = "/usr/sbin:" + ":".join(sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True))
 _NOBODY, _NOGROUP = 65534, 65534
 _START_LIMIT = 40.0
-_STOP_LIMIT = 10.0
+_STOP_LIMIT = 20.0
 #: Seconds that what a killed server leaves behind may take to go: processes of its own, ports, shared memory.
-_LEFTOVERS_LIMIT = 10.0
+_LEFTOVERS_LIMIT = 20.0
 _LOOK = 0.1
 
 

@@ -10,7 +10,7 @@ from tests.ports import HOST, is_bound
 _SCENARIOS = Path(__file__).with_name("scenarios")
 _ALL_SUCCEEDED = 0
 _MEDIA_PORTS = 4
-_LOOK, _LOOKS = 0.1, 100
+_LOOK, _LOOKS = 0.1, 300
 
 
 class Sipp:
@@ -55,7 +55,7 @@ class Sipp:
         linger: float = 0.1,
         host: str = HOST,
         transport: str = "u1",
-        limit: float = 20.0,
+        limit: float = 40.0,
     ) -> None:
         name = scenario if isinstance(scenario, str) else scenario.name
         text = (_SCENARIOS / f"{scenario}.xml").read_text() if isinstance(scenario, str) else scenario.xml()

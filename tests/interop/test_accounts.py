@@ -230,7 +230,7 @@ class KamailioTests(InteropTestCase):
         await server.start()
         self.assertEqual((await Asking(self, server.port, "erik", "viking").register()).status, 200)
         called = Sipp(self, "uas_answers", port=port)
-        await self.pause(0.5)
+        await called.listens()
         calling = Sipp(
             self,
             "uac_authenticated",

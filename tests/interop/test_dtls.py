@@ -27,7 +27,7 @@ from tests.ports import HOST
 
 _LABEL = "EXTRACTOR-dtls_srtp"
 _PROFILE = "SRTP_AES128_CM_SHA1_80"
-_LIMIT = 10.0
+_LIMIT = 20.0
 
 
 class Peer(DatagramProtocol):

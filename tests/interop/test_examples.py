@@ -125,7 +125,7 @@ class ThroughSipdTests(ExampleCase):
         server, port = Server(self), self.ports.take()
         server.add_route("sipp", "callee", port)
         await server.start()
-        Sipp(self, "uas_answers", port=port, calls=20)
+        await Sipp(self, "uas_answers", port=port, calls=20).listens()
         address = f"sip:callee@{HOST}:{server.port}"
         program = self.example("load", address, "20", "20", "0.5", f"udp:{HOST}:0")
         self.assertEqual(await program.ends(30.0), 0, program.explain())

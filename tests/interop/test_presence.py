@@ -9,7 +9,7 @@ from tests.interop.sipp import Sipp
 from tests.interop.watching import Publisher
 from tests.ports import HOST
 
-_LOOK, _LOOKS = 0.2, 40
+_LOOK, _LOOKS = 0.2, 150
 
 
 class WatchingCase(InteropTestCase):

@@ -33,7 +33,7 @@ from tests.interop.kamailio_presence import LONGEST, PASSWORD, SHORTEST, Kamaili
 from tests.interop.server import USERS, Server
 from tests.ports import HOST
 
-_LIMIT = 8.0
+_LIMIT = 30.0
 _TIME_TO_REGISTER = 0.5
 _LOOK, _LOOKS = 0.2, 40
 

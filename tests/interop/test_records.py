@@ -24,8 +24,10 @@ from tests.ports import HOST
 
 SECRET = "billing secret"
 #: Seconds until every place has every record, once all of them are up.
-_CATCH_UP = 20.0
+_CATCH_UP = 40.0
 _LOOK = 0.1
+#: How long a disk that has much to do may take to say that it has a record.
+_TO_DISK = 2.0
 _TERMINATED = -15
 #: What the log may say of places that are away.
 _EXPECTED = ("call records cannot be brought to", "RADIUS accounting of calls that go on")
@@ -146,9 +148,10 @@ class RecordsTests(InteropTestCase):
         )
         return server
 
-    def call(self, server: Server, calls: int, rate: int = 10) -> tuple[Sipp, Sipp]:
+    async def call(self, server: Server, calls: int, rate: int = 10) -> tuple[Sipp, Sipp]:
         """Begin some calls."""
         called = Sipp(self, "uas_answers", port=self.callee_port, calls=calls, limit=60)
+        await called.listens()
         calling = Sipp(
             self, "uac_answered", port=self.ports.take(), target=server.address, calls=calls, rate=rate, limit=60
         )
@@ -198,7 +201,7 @@ class RecordsTests(InteropTestCase):
         await self.open_servers()
         server = self.server()
         await server.start()
-        called, calling = self.call(server, 60)
+        called, calling = await self.call(server, 60)
         await self.pause(1.5)
         self.receiver.code = 503
         await self.postgres.kill()
@@ -230,16 +233,16 @@ class RecordsTests(InteropTestCase):
         """With every place away sipd is killed in the middle of calls; started again it delivers all that had ended."""
         server = self.server()
         await server.start()
-        called, calling = self.call(server, 60)
-        await self.pause(5.0)
+        called, calling = await self.call(server, 60)
+        while sum(one["ended_at"] < self.reactor.seconds() - _TO_DISK for one in server.records()) <= 10:
+            await self.pause(_LOOK)
         killed_at = self.reactor.seconds()
         server.program.send_signal("KILL")
         await server.program.ends(5)
         for sipp in (called, calling):
             await sipp.program.stop()
         records = server.records()
-        # A disk that has much to do may take that long to say that it has them.
-        before = [record["id"] for record in records if record["ended_at"] < killed_at - 2.0]
+        before = [record["id"] for record in records if record["ended_at"] < killed_at - _TO_DISK]
         self.assertGreater(len(before), 10)
         await self.open_servers()
         await server.start()
@@ -257,7 +260,7 @@ class RecordsTests(InteropTestCase):
         """Places that are away do not keep sipd from stopping soon, and have everything after the next start."""
         server = self.server()
         await server.start()
-        called, calling = self.call(server, 10)
+        called, calling = await self.call(server, 10)
         await calling.succeeds()
         await called.succeeds()
         await self.stop(server)

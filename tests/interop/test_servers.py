@@ -87,6 +87,7 @@ class ServerTests(InteropTestCase):
         """A server that answers 503 makes room for the next one, at once."""
         self.servers("udp")
         overloaded = Sipp(self, "uas_overloaded", port=self.dead_port)
+        await overloaded.listens()
         (record,) = await self.call()
         await overloaded.succeeds()
         self.assertEqual(record["status"], 200)

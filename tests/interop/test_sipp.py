@@ -19,7 +19,7 @@ class RoutedCallTests(InteropTestCase):
     timeout = 90
 
     async def call(
-        self, caller: str, callee: str, *, status: int = 0, host: str = HOST, timeout: float = 2.0
+        self, caller: str, callee: str, *, status: int = 0, host: str = HOST, timeout: float = 30.0
     ) -> dict[str, object]:
         """Make one call; both ends must see what their scenarios say. Give its record."""
         server = Server(self, host)
@@ -61,7 +61,7 @@ class RoutedCallTests(InteropTestCase):
 
     async def test_no_answer(self) -> None:
         """A callee that rings too long is cancelled, and the caller told 480."""
-        record = await self.call("uac_refused", "uas_cancelled", status=480)
+        record = await self.call("uac_refused", "uas_cancelled", status=480, timeout=2.0)
         self.assertEqual(record["status"], 480)
 
     async def test_digits(self) -> None:
@@ -71,7 +71,7 @@ class RoutedCallTests(InteropTestCase):
 
     async def test_reliable_and_refreshed(self) -> None:
         """PRACK, UPDATE and session timers, each leg by itself: RSeq and intervals differ, the hold crosses."""
-        record = await self.call("uac_insists", "uas_is_sure", timeout=10)
+        record = await self.call("uac_insists", "uas_is_sure")
         self.assertEqual((record["status"], record["ended_by"]), (200, "caller"))
 
     async def test_unreachable(self) -> None:

@@ -20,7 +20,7 @@ from tests.interop.case import InteropTestCase
 from tests.interop.coturn import PASSWORD, USER, Coturn
 from tests.ports import HOST
 
-_LIMIT = 10.0
+_LIMIT = 20.0
 CREDENTIALS = Credentials(USER, PASSWORD)
 
 
@@ -63,7 +63,7 @@ class TurnTests(InteropTestCase):
     """Asking coturn (RFC 8489, RFC 8656)."""
 
     programs = ("turnserver",)
-    timeout = 60
+    timeout = 90
 
     def run_coroutine(self, coroutine: Coroutine[Deferred[Any], Any, None]) -> Deferred[None]:
         """Let trial wait for a test."""

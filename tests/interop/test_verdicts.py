@@ -9,7 +9,7 @@ from tests.interop.script import Caller, audio, sdp
 from tests.interop.server import Server
 from tests.interop.sipp import Sipp
 
-_LIMIT = 15.0
+_LIMIT = 30.0
 
 
 class SilentCallerTests(InteropTestCase):

@@ -86,6 +86,26 @@ class ClientTests(LogCase):
         self.assertEqual(self.clock.seconds() - begin, 2.0)
         self.assertEqual(len(self.ng), 0)
 
+    def test_standing_still(self) -> None:
+        """A process that stood still reads what has come before it gives up; where nothing has, it does give up."""
+        for lost, begin in ((0, 0.0), (3, 1.75)):
+            for pause in (0.3, 1.9, 2.5, 60):
+                self.lose(requests=lost)
+                asking = self.ng.request(ping())
+                self.clock.advance(begin + 0.0015)
+                coming = [call for call in self.clock.getDelayedCalls() if call.time < self.clock.seconds() + 0.001]
+                self.clock.stand_still(pause)
+                # A reactor makes calls that are due before it reads.
+                for arrival in coming:
+                    arrival.reset(0)
+                self.result(asking)
+        self.network.partition([self.host.address])
+        for pause in (0.3, 1.9, 2.5, 60):
+            asking = self.ng.request(ping())
+            self.clock.stand_still(pause)
+            self.failure(asking, MediaEngineError)
+            self.assertEqual(len(self.ng), 0)
+
     def test_lost_request_and_lost_answer(self) -> None:
         """A request of which a copy or an answer is lost is carried out once."""
         for lost in ({"requests": 2}, {"answers": 2}):

@@ -169,7 +169,12 @@ class NgClient(DatagramProtocol):
             pending.timer = self._reactor.callLater(pending.interval, self._transmit, cookie, pending)
             pending.interval *= 2
         else:
-            pending.timer = self._reactor.callLater(pending.deadline - now, self._timed_out, cookie)
+            # This may be late already, where this process stood still.
+            pending.timer = self._reactor.callLater(max(0.0, pending.deadline - now), self._look_again, cookie, pending)
+
+    def _look_again(self, cookie: str, pending: _Pending) -> None:
+        """Read what has come first: if it was this process that stood still, the answer is there."""
+        pending.timer = self._reactor.callLater(0, self._timed_out, cookie)
 
     def _timed_out(self, cookie: str) -> None:
         pending = self._pending.pop(cookie)
