@@ -86,4 +86,4 @@ class Aligning:
         self._retries += 1
         agent = self._bridge.b2bua.agent
         self._timer = agent.clock.callLater(delay, self._bridge.inbox.put, (self._leg, Again()))
-        self._bridge.explain("change", f"{refusal.status} {refusal.reason}: again in {delay:g} s", self._leg.name)
+        self._bridge.explain("change", f"{refusal.status} {refusal.account}: again in {delay:g} s", self._leg.name)

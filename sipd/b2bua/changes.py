@@ -143,8 +143,7 @@ class Changes:
         except InvalidStateError:
             self._answer(change, Refusal(491, "Request Pending"))
         except (ParseError, LocalError) as error:
-            status = error.status if isinstance(error, ParseError) else 500
-            self._answer(change, Refusal(status, str(error)))
+            self._answer(change, Refusal.of_own(error))
         else:
             self._bridge.explain("change", "asked for", leg.name)
 
@@ -178,7 +177,7 @@ class Changes:
             raise
         except (ParseError, LocalError) as error:
             if telling is not None:
-                telling.not_told(Refusal(488, str(error)))
+                telling.not_told(Refusal.of_error(error, status=488))
 
     async def introduce(self, leg: Leg, request: Request) -> None:
         """Tell the other leg that somebody else is on that one now, if a request says so that changes nothing else."""
@@ -276,7 +275,7 @@ class Changes:
             await self._take(change, leg, response)
         except (RemoteError, LocalError) as error:
             self._acknowledge(change, leg)
-            self._reject(change, Refusal(488, str(error)))
+            self._reject(change, Refusal.of_error(error, status=488))
             if change.answering is not None and self.agreement.beside(leg).negotiation.remote is not None:
                 self._bridge.explain("change", "taken back", leg.name)
                 await self.align(leg)
@@ -351,7 +350,7 @@ class Changes:
     def _answer(self, change: _Change, refusal: Refusal) -> None:
         """Tell who asked that it is not to be."""
         leg, answering = change.leg, change.answering
-        self._bridge.explain("change", f"refused: {refusal.status} {refusal.reason}", self.agreement.beside(leg).name)
+        self._bridge.explain("change", f"refused: {refusal.status} {refusal.account}", self.agreement.beside(leg).name)
         if answering is not None:
             leg.negotiation.refuse(_CARRIERS[answering.request.method][0])
             refusal, fields = leg.refusal(refusal, method=answering.request.method, in_dialog=True)

@@ -19,7 +19,7 @@ from sipd.b2bua.events import Stopped
 from sipd.b2bua.hunt import Hunt
 from sipd.b2bua.referred import ReferredCall
 from sipd.b2bua.refusals import Refusal
-from sipd.errors import LocalError, ParseError, RemoteError, RequestRefusedError, SdpError
+from sipd.errors import LocalError, ParseError, RemoteError, RequestRefusedError
 from sipd.interfaces import IRequestHandler, IServerTransaction, Route, RoutingRequest
 from sipd.sdp.negotiation import Carrier
 from sipd.sdp.streams import black_hole
@@ -131,7 +131,7 @@ class Introduction:
             bridge.ended("sipd", "refused", f"{error.status} {error.reason}")
             referring.answer(error.status, error.reason, error.headers)
         except (RemoteError, LocalError) as error:
-            self.refused(Refusal(488 if isinstance(error, SdpError) else 500, str(error), None, type(error).__name__))
+            self.refused(Refusal.of_error(error))
         finally:
             await bridge.finish()
 
@@ -169,8 +169,8 @@ class Introduction:
     def refused(self, refusal: Refusal) -> None:
         """One of the two does not answer."""
         bridge = self._bridge
-        bridge.record.status, bridge.record.reason = refusal.status, refusal.reason
-        bridge.ended("sipd", refusal.cause, f"{refusal.status} {refusal.reason}")
+        bridge.record.status, bridge.record.reason = refusal.status, refusal.account
+        bridge.ended("sipd", refusal.cause, f"{refusal.status} {refusal.account}")
         self._referring.finish(refusal.status, refusal.reason)
 
 

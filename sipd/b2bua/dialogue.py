@@ -347,7 +347,7 @@ class Dialogue:
         """One leg is over. The other one is, too, unless somebody else is about to talk with it."""
         joining = self._joining
         if joining is not None and leg is joining.new:
-            joining.give_up(Refusal(480, text))
+            joining.give_up(Refusal(480, "The Other Side Is Gone", detail=text))
             return
         if leg not in (self._caller, self._callee):
             self._drop(leg, ())

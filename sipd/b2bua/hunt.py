@@ -172,9 +172,8 @@ class Hunt:
                 return False
         except RemoteError as error:
             bridge.explain("answer", f"cannot be used: {error.reason}", leg.name)
-            await self._lose(
-                leg, Refusal(488 if isinstance(error, SdpError) else 502, error.reason, None, "bad-answer")
-            )
+            status = 488 if isinstance(error, SdpError) else 502
+            await self._lose(leg, Refusal(status, "The Answer Cannot Be Used", None, "bad-answer", error.reason))
             return False
         leg.record.answered_at, leg.record.status, leg.record.reason = bridge.now(), response.status, response.reason
         leg.record.identity = leg.side.proved(response)
@@ -222,16 +221,17 @@ class Hunt:
         self._judge(leg, status or leg.status, refusal.response)
         # What the other side has said itself; the caller may be told another status.
         said = refusal if refusal.response is None else refusal.response
-        leg.record.cause, leg.record.status, leg.record.reason = refusal.cause, said.status, said.reason
+        leg.record.cause, leg.record.status = refusal.cause, said.status
+        leg.record.reason = refusal.account if refusal.response is None else refusal.response.reason
         if refusal.response is not None:
             leg.record.reasons = reason_values(refusal.response)
         leg.side.status = said.status
         meant = leg.hears(refusal)
         if meant is not refusal:
-            self._bridge.explain("status", f"{refusal.status} {refusal.reason} is taken for {meant.status}", leg.name)
+            self._bridge.explain("status", f"{refusal.status} {refusal.account} is taken for {meant.status}", leg.name)
         refusal = meant
         self._refusals.append(refusal)
-        self._close(leg, f"{refusal.status} {refusal.reason}", headers)
+        self._close(leg, f"{refusal.status} {refusal.account}", headers)
         stops = () if leg.attempt is None else leg.attempt.stops
         if refusal.status >= 600 or status in stops:
             self._is_over = True

@@ -81,11 +81,9 @@ class Infos:
                 is_own = isinstance(requesting, DigitInfo)
                 fields = body_fields(request.headers) if is_own else _fields(request, self._other.side)
                 response = await self._other.session.request(request.method, fields, _body(request))
-            except RemoteError as error:
+            except (RemoteError, LocalError) as error:
                 refusal = Refusal.of_error(error)
                 self._answer(requesting, refusal.status, refusal.reason)
-            except LocalError as error:
-                self._answer(requesting, 500, str(error))
             else:
                 status, reason = response.status, response.reason
                 if not response.is_success:

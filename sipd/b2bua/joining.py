@@ -124,4 +124,4 @@ class Joining:
         agent = self._bridge.b2bua.agent
         delay = self.stays.back_off()
         self._timer = agent.clock.callLater(delay, self._bridge.inbox.put, (self.new, Again()))
-        self._bridge.explain("joining", f"{refusal.status} {refusal.reason}: again in {delay:g} s", self.stays.name)
+        self._bridge.explain("joining", f"{refusal.status} {refusal.account}: again in {delay:g} s", self.stays.name)

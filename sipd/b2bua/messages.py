@@ -11,8 +11,9 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from sipd.b2bua.delivery import Delivery
-from sipd.b2bua.outside import OutsideRequests, answer_of, peer_of
+from sipd.b2bua.outside import OutsideRequests, answer_of, peer_of, status_of
 from sipd.b2bua.page import Page
+from sipd.b2bua.refusals import Refusal
 from sipd.errors import RemoteError, RequestRefusedError
 from sipd.interfaces import IRequestHandler, IServerTransaction
 from sipd.sip.grammar import printable
@@ -70,7 +71,7 @@ class Messages(OutsideRequests):
         except RequestRefusedError as error:
             status, reason, headers = error.status, error.reason, error.headers
         except RemoteError as error:
-            status, reason = error.status, error.reason
+            status, reason = status_of(Refusal.of_own(error))
         self.respond(transaction, status, reason, headers, body)
         if status not in (401, 407):
             self._explain(transaction, user, f"{status} {reason}", (*considered, *delivery.notes))

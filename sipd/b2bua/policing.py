@@ -137,7 +137,7 @@ def _mapped(policy: StatusPolicy, refusal: Refusal) -> tuple[Refusal, int | None
     outcome = policy.map(refusal.status, refusal.reason, headers)
     if (outcome.status, outcome.reason) == (refusal.status, refusal.reason):
         return refusal, outcome.cause
-    return replace(refusal, status=outcome.status, reason=outcome.reason), outcome.cause
+    return replace(refusal, status=outcome.status, reason=outcome.reason, detail=""), outcome.cause
 
 
 def _user_of(uri: Uri) -> str:

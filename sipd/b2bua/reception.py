@@ -58,13 +58,13 @@ class Reception:
         content = Content(Headers(headers), b"") if response is None else caller.content(response, None)
         told, fields = caller.refusal(refusal, content.headers)
         if told is not refusal:
-            said = f"{refusal.status} {refusal.reason} is told as {told.status} {told.reason}"
+            said = f"{refusal.status} {refusal.account} is told as {told.status} {told.reason}"
             self.bridge.explain("status", said, caller.name)
         if response is not None and told.status < 400:
             content.headers.copy_lines(response.headers, "Contact")
-        self.bridge.record.status, self.bridge.record.reason = told.status, told.reason
+        self.bridge.record.status, self.bridge.record.reason = told.status, told.account
         self.bridge.record.reasons = reason_values(response)
-        self.bridge.ended("callee" if response is not None else "sipd", refusal.cause, f"{told.status} {told.reason}")
+        self.bridge.ended("callee" if response is not None else "sipd", refusal.cause, f"{told.status} {told.account}")
         self.call.reject(told.status, told.reason, fields, content.body)
 
     async def run(self) -> None:
@@ -94,8 +94,7 @@ class Reception:
             self.refuse(Refusal(503, "Out Of Resources", None, "exhausted"), (("Retry-After", "10"),))
         except (RemoteError, LocalError) as error:
             self.bridge.explain("failed", str(error))
-            status = error.status if isinstance(error, RemoteError) else 500
-            self.refuse(Refusal(status, str(error), None, type(error).__name__))
+            self.refuse(Refusal.of_own(error))
         finally:
             await self.bridge.finish()
 

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sipd.errors import RemoteError, TransactionTimeoutError
+from sipd.errors import (
+    LocalError,
+    ParseError,
+    RemoteError,
+    TransactionTimeoutError,
+    TransportError,
+    UnresolvableError,
+)
 from sipd.sip.message import Response
+from sipd.sip.status import reason_phrase
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,15 +22,22 @@ class Refusal:
 
     Args:
         status: 300 to 699.
-        reason: the phrase.
+        reason: the phrase that the caller is told.
         response: where it comes from, if a callee gave it.
         cause: a short word for the record: ``sip:486``, ``timeout``, ``refused``, ``unresolvable``, ... (lesson 12).
+        detail: what log and record say instead of the phrase: it may name addresses that the caller is not to know.
     """
 
     status: int
     reason: str
     response: Response | None = None
     cause: str = ""
+    detail: str = ""
+
+    @property
+    def account(self) -> str:
+        """What log and record say of it."""
+        return self.detail or self.reason
 
     @classmethod
     def of_response(cls, response: Response) -> Refusal:
@@ -36,11 +51,28 @@ class Refusal:
         return cls(status, response.reason, response, cause)
 
     @classmethod
-    def of_error(cls, error: RemoteError) -> Refusal:
-        """Give what it means to the caller that there is no final response, or none that anybody can read."""
-        status = error.status if error.status not in (400, 503) else 502
+    def of_error(cls, error: RemoteError | LocalError, *, status: int | None = None) -> Refusal:
+        """Give what it means to the caller that there is no final response, or none that anybody can read.
+
+        Who could not be reached, and what this server lacks, are not for the caller: the topology is hidden.
+
+        Args:
+            error: what went wrong.
+            status: instead of the one that the error has.
+        """
         cause = "timeout" if isinstance(error, TransactionTimeoutError) else type(error).__name__
+        if isinstance(error, LocalError):
+            status = status or 500
+            return cls(status, reason_phrase(status), None, cause, str(error))
+        status = status or (error.status if error.status not in (400, 503) else 502)
+        if isinstance(error, TransportError | UnresolvableError):
+            return cls(status, "The Other Side Is Unreachable", None, cause, error.reason)
         return cls(status, error.reason, None, cause)
+
+    @classmethod
+    def of_own(cls, error: RemoteError | LocalError) -> Refusal:
+        """Give what a sender is told of an error in its own request, or of one that kept it from going anywhere."""
+        return cls.of_error(error, status=error.status if isinstance(error, ParseError) else None)
 
 
 def choose(refusals: list[Refusal]) -> Refusal:

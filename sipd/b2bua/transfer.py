@@ -108,7 +108,7 @@ class Transfer(ReferredCall):
             self._fail()
             return
         except (RemoteError, LocalError) as error:
-            refusal = Refusal.of_error(error) if isinstance(error, RemoteError) else Refusal(500, str(error))
+            refusal = Refusal.of_error(error)
             self.referring.answer(refusal.status, refusal.reason)
             self.refused(refusal)
             return
@@ -124,7 +124,7 @@ class Transfer(ReferredCall):
                 if winner is not None:
                     self._join(winner)
         except (RemoteError, LocalError) as error:
-            self.refused(Refusal(488 if isinstance(error, SdpError) else 500, str(error)))
+            self.refused(Refusal.of_error(error))
 
     # --- whether and where ----------------------------------------------------------------------------------
 
@@ -180,7 +180,7 @@ class Transfer(ReferredCall):
     def refused(self, refusal: Refusal) -> None:
         """See `Asker`."""
         self.referring.finish(refusal.status, refusal.reason)
-        self._explain(f"failed: {refusal.status} {refusal.reason}")
+        self._explain(f"failed: {refusal.status} {refusal.account}")
         self._fail()
 
     # --- taking the other party of a call of the transferor's (attended) --------------------------------------
@@ -202,7 +202,8 @@ class Transfer(ReferredCall):
                 raise SdpError("The transferee has said nothing of its media")
             await changes.tell(self.leg, outcome, description=revive(remote), tells_back=False)
         except (RemoteError, LocalError) as error:
-            outcome.not_told(Refusal(491 if isinstance(error, InvalidStateError) else 488, str(error)))
+            status = 491 if isinstance(error, InvalidStateError) else 488
+            outcome.not_told(Refusal.of_error(error, status=status))
         while changes.is_asking(leg):
             who, event = await self.inbox.get()
             match event:
@@ -214,7 +215,7 @@ class Transfer(ReferredCall):
                 case Failed(failure):
                     changes.refused(leg, Refusal.of_error(failure))
                 case Ended(_, text):
-                    outcome.not_told(Refusal(480, text))
+                    outcome.not_told(Refusal(480, "The Other Side Is Gone", detail=text))
                     break
                 case TimedOut() | Stopped() if who is self.leg:
                     outcome.refusal = Refusal(487, "Request Terminated")
@@ -260,7 +261,7 @@ class Transfer(ReferredCall):
             self._explain("done")
             self.referring.finish(200, "OK")
         else:
-            self._explain(f"failed: {refusal.status} {refusal.reason}")
+            self._explain(f"failed: {refusal.status} {refusal.account}")
             self.referring.finish(refusal.status, refusal.reason)
             self._withdraw()
         return self.referring.when_told()

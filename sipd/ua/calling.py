@@ -357,7 +357,11 @@ class Calling:
             flow.send(ack.to_bytes())
 
     def _refuse(self, response: Response) -> None:
-        self._end_answered(response, self.request, self._flow())
+        if self.request.to.tag is None:
+            self._end_answered(response, self.request, self._flow())
+        elif self._session.dialog is not None:
+            # A change that was given up, and its session with it: the BYE is under way, or was answered.
+            self._send_ack(self._session.dialog)
 
     def left_answered(self, response: Response, transaction: IClientTransaction) -> None:
         """End what a target answered that was left for the next one; its 2xx may come several times."""

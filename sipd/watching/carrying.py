@@ -205,10 +205,8 @@ class Carried:
         try:
             response = await self._target.refresh(fields, request.body)
             outcome = response if response.is_success else Refusal.of_response(response)
-        except RemoteError as error:
+        except (RemoteError, LocalError) as error:
             outcome = Refusal.of_error(error)
-        except LocalError as error:
-            outcome = Refusal(500, str(error))
         if transaction.is_answered:
             return
         if isinstance(outcome, Response):

@@ -17,6 +17,7 @@ from sipd.b2bua.delivery import Delivery
 from sipd.b2bua.errand import Errand
 from sipd.b2bua.headers import body_fields
 from sipd.b2bua.outside import OutsideRequests, content_of, peer_of, status_of
+from sipd.b2bua.refusals import Refusal
 from sipd.errors import RemoteError, RequestRefusedError
 from sipd.interfaces import IRequestHandler, IServerTransaction
 from sipd.sip.event_requests import ExpiryBounds, event_of
@@ -110,7 +111,7 @@ class Publications(OutsideRequests):
         except RequestRefusedError as error:
             status, reason, headers = error.status, error.reason, error.headers
         except RemoteError as error:
-            status, reason = error.status, error.reason
+            status, reason = status_of(Refusal.of_own(error))
         self.respond(transaction, status, reason, headers, body)
         if status >= 300 and status not in (401, 407):
             self._explain(transaction, f"{status} {reason}", steps)

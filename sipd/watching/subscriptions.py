@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from sipd.b2bua.outside import OutsideRequests, peer_of
+from sipd.b2bua.outside import OutsideRequests, peer_of, status_of
+from sipd.b2bua.refusals import Refusal
 from sipd.errors import ParseError, RemoteError, RequestRefusedError
 from sipd.interfaces import IRequestHandler, IServerTransaction, Route
 from sipd.sip.event_requests import ExpiryBounds, accepts, event_of
@@ -160,7 +161,7 @@ class Subscriptions(OutsideRequests):
         except RequestRefusedError as error:
             status, reason, headers = error.status, error.reason, error.headers
         except RemoteError as error:
-            status, reason = error.status, error.reason
+            status, reason = status_of(Refusal.of_own(error))
         self.respond(transaction, status, reason, headers)
         if status not in (401, 407):
             self._explain(story, f"{status} {reason}")

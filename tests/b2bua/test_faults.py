@@ -100,7 +100,7 @@ class AuthenticatorTests(BridgeCase):
         self.clock.advance(1.0)
         self.authenticator.asked[0].errback(TransactionTimeoutError("the user database is silent"))
         record = self.finish()
-        self.assertEqual((call.status, record.cause, record.user), (408, "TransactionTimeoutError", None))
+        self.assertEqual((call.status, record.cause, record.user), (408, "timeout", None))
         self.assertIn("failed         the user database is silent", self.explanation())
 
     def test_authenticator_with_a_bug(self) -> None:

@@ -178,12 +178,13 @@ class FaultTests(MessageCase):
     )
 
     def test_no_transaction_left(self) -> None:
-        """Without room for one more transaction the sender is told 502, and why."""
+        """Without room for one more transaction the sender is told 502, and the log says why."""
         self.clock.advance(60.0)
         # Asked, challenged, asked again: what is left is none for the way out.
         self.server.transactions._max_transactions = 2
         response = self.answer(self.alice.message("bob"))
-        self.assertEqual((response.status, response.reason), (502, "2 SIP transactions are live"))
+        self.assertEqual((response.status, response.reason), (502, "The Other Side Is Unreachable"))
+        self.assertIn("2 SIP transactions are live", self.lines[0])
         self.server.transactions._max_transactions = 1000
 
     def test_no_transaction_left_on_a_connection(self) -> None:

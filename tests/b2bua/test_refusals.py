@@ -32,8 +32,10 @@ class RefusalTests(SynchronousTestCase):
         self.assertEqual((refusal.status, refusal.cause), (500, "sip:503"))
 
     def test_unreadable_answer(self) -> None:
-        """An answer that nobody can read is no mistake of the caller's: 502."""
+        """An answer that nobody can read is no mistake of the caller's: 502; a request of its own is: 400."""
         self.assertEqual(Refusal.of_error(ParseError("Malformed To")).status, 502)
+        self.assertEqual(Refusal.of_own(ParseError("Malformed To")).status, 400)
+        self.assertEqual(Refusal.of_own(TransportError("x")).status, 502)
 
     def test_causes_are_distinct(self) -> None:
         """Timeout, refused connection and unresolvable name are told apart (lesson 12)."""

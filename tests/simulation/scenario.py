@@ -61,9 +61,10 @@ class Scenario:
     Args:
         seed: of everything.
         calls: how many.
+        standstills: how often everything stops for some seconds, as a virtual machine does whose host is busy.
     """
 
-    def __init__(self, seed: int, calls: int = 6) -> None:
+    def __init__(self, seed: int, calls: int = 6, standstills: int = 0) -> None:
         self.seed = seed
         self._random = random.Random(f"scenario {seed}")
         self.clock = SimulatedClock(1_000_000.0)
@@ -76,6 +77,9 @@ class Scenario:
         self.problems: list[str] = []
         self._suspects: list[Plan] = []
         self.plans = [self._plan(number) for number in range(calls)]
+        for _ in range(standstills):
+            pause = self._random.uniform(0.1, 5.0)
+            self.clock.callLater(self._random.uniform(0.0, 120.0), self.clock.stand_still, pause)
 
     def run(self) -> Scenario:
         """Register, call, unregister; then look at what is left. `problems` says what is wrong."""

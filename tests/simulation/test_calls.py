@@ -16,10 +16,10 @@ SEEDS = os.environ.get("SIPD_SIMULATION_SEEDS", "")
 class CallSimulationTests(SynchronousTestCase):
     """Two hundred seeds, with registrations and calls between five phones."""
 
-    def check(self, seeds: Iterable[int]) -> None:
+    def check(self, seeds: Iterable[int], **more: int) -> None:
         """Run seeds; the first one that fails prints the ladders of the calls in question."""
         for seed in seeds:
-            scenario = Scenario(seed).run()
+            scenario = Scenario(seed, **more).run()
             if scenario.problems:
                 self.fail(scenario.report())
 
@@ -38,6 +38,10 @@ class CallSimulationTests(SynchronousTestCase):
     def test_seeds_150_to_199(self) -> None:
         """Both legs end the same way, with one record, and nothing is left: seeds 150 to 199."""
         self.check(range(150, 200))
+
+    def test_standstills(self) -> None:
+        """The same where everything stops for seconds now and then, so that timers are late and many at once."""
+        self.check(range(200, 250), standstills=20)
 
     def test_seeds_asked_for(self) -> None:
         """The seeds in `SIPD_SIMULATION_SEEDS` hold, too."""

@@ -27,6 +27,20 @@ class SimulatedClockTests(SynchronousTestCase):
         """Write down that a call was made, and when."""
         self.made.append((self.clock.seconds(), name))
 
+    def test_standing_still(self) -> None:
+        """No call is made while the time stands still; what fell due is made late, in order, and sees the late time."""
+        clock = SimulatedClock()
+        seen: list[tuple[str, float]] = []
+        for name, delay in (("second", 2.0), ("first", 1.0), ("third", 9.0)):
+            clock.callLater(delay, lambda name: seen.append((name, clock.seconds())), name)
+        clock.stand_still(5.0)
+        self.assertEqual((seen, clock.seconds()), ([], 5.0))
+        clock.advance(0.0)
+        self.assertEqual(seen, [("first", 5.0), ("second", 5.0)])
+        clock.advance(4.0)
+        self.assertEqual(seen[2:], [("third", 9.0)])
+        self.assertRaises(ValueError, clock.stand_still, -1.0)
+
     def test_interfaces(self) -> None:
         """Clock and call provide Twisted's interfaces."""
         verifyObject(IReactorTime, self.clock)

@@ -89,6 +89,20 @@ class CallerRaceTests(AgentCase):
         self.settle()
         self.assertEqual(self.them.kinds(), ["INVITE", "BYE", "ACK"])
 
+    def test_answer_to_a_change_that_was_given_up(self) -> None:
+        """A 2xx that comes after the session was ended for want of it is acknowledged; the BYE was sent already."""
+        call = self.established()
+        call.reinvite()
+        self.clock.advance(32.5)
+        self.them.send(builders.response(self.them.request("BYE"), 200))
+        self.clock.advance(1.0)
+        self.them.messages = [self.them.request("INVITE")]
+        ok = self.answer(200)
+        self.them.send(ok)
+        self.clock.advance(1.0)
+        self.assertEqual([str(one.cseq) for one in self.them.messages[1:]], ["2 ACK", "2 ACK"])
+        self.settle()
+
     def test_refusal_of_a_change_that_crosses_the_bye(self) -> None:
         """The 487 is acknowledged, and the user, who has hung up, hears nothing of it."""
         call = self.established()
