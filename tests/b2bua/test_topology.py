@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from sipd.errors import LocalError
+from sipd.interfaces import IMediaSession
 from sipd.routing.rules import StaticRoute
 from sipd.sip.locate import Transport
 from tests.b2bua.support import ALICE, SIPD, BridgeCase
@@ -62,10 +63,11 @@ class HiddenTests(BridgeCase):
             if callee == "bob":
                 self.move_bob()
                 self.lose_bob()
-            response: list[int] = []
-            self.alice.message(callee).addCallback(lambda got, heard=response: heard.append(got.status if got else 0))
+            asking = self.alice.message(callee)
             self.clock.advance(60.0)
-            self.assertEqual(response, [502])
+            response = self.successResultOf(asking)
+            assert response is not None
+            self.assertEqual(response.status, 502)
         self.settle()
         self.assert_hidden(DESK, CARRIER)
 
@@ -82,10 +84,10 @@ class HiddenTests(BridgeCase):
     def test_lack_of_this_server(self) -> None:
         """What this server lacks is no business of the caller's."""
 
-        def fail(*_: object) -> None:
+        def fail(*_: object) -> IMediaSession:
             raise LocalError("the engine at 10.9.8.7 does not answer")
 
-        self.server.b2bua.media.open_session = fail  # type: ignore[method-assign]
+        self.patch(self.server.b2bua.media, "open_session", fail)
         call = self.alice.call("bob")
         record = self.finish()
         self.assertEqual((call.status, record.cause), (500, "LocalError"))
