@@ -1,4 +1,7 @@
-"""Rules of RFC 3261 that can be seen on the wire, checked on everything a server sent and received over UDP."""
+"""Rules of RFC 3261 that can be seen on the wire, checked on everything a server sent and received over UDP.
+
+What it sent over connections is looked at, too, for addresses.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,12 @@ class _Watch:
 
     def watch(self, network: Network) -> Iterator[tuple[str, str]]:
         for event in network.log:
-            if event.transport != "UDP" or not event.data:
+            if not event.data:
+                continue
+            if event.transport != "UDP":
+                if event.source[0] == self._server and b"REGISTER" not in event.data:
+                    for problem in self._named(event.data, event.destination[0]):
+                        yield "", f"over {event.transport} to {event.destination[0]}: {problem}"
                 continue
             if event.fate is Fate.DELIVERED and event.destination[0] == self._server:
                 self._came(parse_datagram(event.data))
@@ -104,8 +112,10 @@ class _Watch:
 
     def _shown(self, message: Request | Response, data: bytes, public: str) -> Iterator[str]:
         """Neither party is shown an address of the other."""
-        if message.cseq.method == "REGISTER":
-            return
+        if message.cseq.method != "REGISTER":
+            yield from self._named(data, public)
+
+    def _named(self, data: bytes, public: str) -> Iterator[str]:
         allowed = _NOBODY | {self._server, public, self._private.get(public, public)}
         shown = {address.decode() for address in _IPV4.findall(data)} - allowed
         if shown:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from sipd.observe.ladder import ladder
 from sipd.routing.rules import StaticRoute
@@ -39,6 +40,7 @@ class Talk:
 
     Args:
         seed: of everything.
+        standstills: how often everything stops for some seconds, in each burst of actions.
 
     Attributes:
         problems: what is wrong.
@@ -46,8 +48,9 @@ class Talk:
         quiet_calls: how many calls were up, and agreed, in a quiet moment.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, standstills: int = 0) -> None:
         self.seed = seed
+        self._standstills = standstills
         self.random = random.Random(f"talk {seed}")
         self.clock = SimulatedClock()
         self.network = Network(self.clock, seed, link=self._link())
@@ -71,7 +74,10 @@ class Talk:
         for _ in range(BURSTS):
             for _ in range(self.random.randint(1, 6)):
                 self._later(self._act)
-            self._run(BURST + QUIET)
+            pauses = [self.random.uniform(0.1, 4.0) for _ in range(self._standstills)]
+            for pause in pauses:
+                self._later(partial(self.clock.stand_still, pause))
+            self._run(BURST + QUIET + sum(pauses))
             self._check_agreement()
         for _ in range(2):
             for line in self._lines():

@@ -16,10 +16,10 @@ from tests.simulation.test_calls import SEEDS
 class TalkSimulationTests(SynchronousTestCase):
     """Five hundred seeds of calls between three phones that change their minds."""
 
-    def check(self, seeds: Iterable[int]) -> None:
+    def check(self, seeds: Iterable[int], **more: int) -> None:
         """Run seeds; the first one that fails prints everything that happened."""
         for seed in seeds:
-            talk = Talk(seed).run()
+            talk = Talk(seed, **more).run()
             if talk.problems:
                 self.fail(talk.report())
 
@@ -38,6 +38,10 @@ class TalkSimulationTests(SynchronousTestCase):
     def test_seeds_375_to_499(self) -> None:
         """Both ends agree in every quiet moment, and nothing is left: seeds 375 to 499."""
         self.check(range(375, 500))
+
+    def test_standstills(self) -> None:
+        """The same where everything stops for seconds while much happens: seeds 500 to 549."""
+        self.check(range(500, 550), standstills=6)
 
     def test_seeds_asked_for(self) -> None:
         """The seeds in `SIPD_SIMULATION_SEEDS` hold, too."""
