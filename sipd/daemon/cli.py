@@ -6,18 +6,23 @@ The daemon itself is ``twistd sipd``. Each command is a module of `sipd.daemon.c
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 
 from twisted.python import usage
 
 from sipd.daemon.commands.base import DONE, FAILED, MISUSED, Command, say, sipd_version
-from sipd.daemon.commands.check import Check
-from sipd.daemon.commands.importing import Import
-from sipd.daemon.commands.monitor import Monitor
-from sipd.daemon.commands.phone import PhoneCommand
-from sipd.daemon.commands.route import RouteCommand
-from sipd.daemon.commands.running import Reload, Status, Trunks
 from sipd.errors import LocalError
+
+
+def _command(module: str, name: str) -> Callable[[], Command]:
+    """Give what makes a command. Its module is imported then: who asks for the status does not wait for a telephone."""
+
+    def make() -> Command:
+        made: Command = getattr(import_module(f"sipd.daemon.commands.{module}"), name)()
+        return made
+
+    return make
 
 
 class CommandLine(usage.Options):
@@ -26,14 +31,14 @@ class CommandLine(usage.Options):
     synopsis = "Usage: sipd COMMAND [options]"
     longdesc = "To run sipd: twistd -n sipd --config FILE. Each command has a --help of its own."
     subCommands = (
-        ("check", None, Check, "Find every mistake in configuration files."),
-        ("route", None, RouteCommand, "Show where a call would go, and why."),
-        ("monitor", None, Monitor, "Show SIP on the wire, or in a saved capture."),
-        ("phone", None, PhoneCommand, "Call, answer, register and send messages, as a telephone."),
-        ("import", None, Import, "Take users and contacts of a Kamailio."),
-        ("reload", None, Reload, "Let the running sipd read its configuration again."),
-        ("status", None, Status, "Say how the running sipd does."),
-        ("trunks", None, Trunks, "Say how the trunks are; take one out of service, or back."),
+        ("check", None, _command("check", "Check"), "Find every mistake in configuration files."),
+        ("route", None, _command("route", "RouteCommand"), "Show where a call would go, and why."),
+        ("monitor", None, _command("monitor", "Monitor"), "Show SIP on the wire, or in a saved capture."),
+        ("phone", None, _command("phone", "PhoneCommand"), "Call, answer, register and send messages, as a telephone."),
+        ("import", None, _command("importing", "Import"), "Take users and contacts of a Kamailio."),
+        ("reload", None, _command("running", "Reload"), "Let the running sipd read its configuration again."),
+        ("status", None, _command("running", "Status"), "Say how the running sipd does."),
+        ("trunks", None, _command("running", "Trunks"), "Say how the trunks are; take one out of service, or back."),
     )
 
     def opt_version(self) -> None:

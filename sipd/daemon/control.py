@@ -22,12 +22,9 @@ from twisted.protocols.basic import LineOnlyReceiver
 from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 
-from sipd.daemon.sections import Config
-from sipd.daemon.values import MAX_SOCKET_PATH_OCTETS
+from sipd.daemon.control_socket import MAX_SOCKET_PATH_OCTETS
 from sipd.errors import ConfigurationError, LocalError
 
-#: The name of the socket in the state directory.
-SOCKET_NAME = "control"
 #: Octets of the longest question.
 MAX_QUESTION_OCTETS = 4096
 #: Seconds that a question may take to come, and an answer to be read. To answer may take longer.
@@ -38,11 +35,6 @@ _MAX_CONNECTIONS = 16
 Answer = dict[str, Any]
 Question = dict[str, Any]
 Command = Callable[[Question], "Deferred[Answer]"]
-
-
-def socket_path(config: Config) -> Path:
-    """Give where the socket is."""
-    return config.state_directory / SOCKET_NAME
 
 
 class ControlPort:

@@ -17,7 +17,8 @@ from twisted.python.components import Componentized
 from twisted.python.logfile import LogFile
 
 from sipd import garbage
-from sipd.daemon.control import Answer, ControlPort, Question, socket_path
+from sipd.daemon.control import Answer, ControlPort, Question
+from sipd.daemon.control_socket import control_socket
 from sipd.daemon.logs import LogWriter, open_log
 from sipd.daemon.reloader import Reloader
 from sipd.daemon.sections import Config
@@ -64,7 +65,7 @@ class Process(MultiService):
         self._observer = None if stream is None else LogWriter(stream, config.logging)
         self._reloader = Reloader(self._service, load, in_thread=deferToThread, applied=self._take_logging)
         commands = {"reload": self._reload, "status": self._status, "trunks": self._trunks}
-        self._control = ControlPort(reactor, socket_path(config), commands)
+        self._control = ControlPort(reactor, control_socket(config.state_directory), commands)
         if self._observer is not None and "fileLogObserverFactory" in self._command:
             # `python -m twisted` asks this for its observer; JSON is its default where the output is no terminal.
             self._command["fileLogObserverFactory"] = lambda _: self._observer

@@ -18,6 +18,7 @@ from typing import Annotated, Any, NoReturn
 from pydantic import Field, PlainValidator, ValidationInfo
 from pydantic_core import PydanticCustomError
 
+from sipd.daemon.control_socket import MAX_SOCKET_PATH_OCTETS
 from sipd.errors import ParseError
 from sipd.rtp.tones import find_tone
 from sipd.sip.locate import Transport
@@ -38,8 +39,6 @@ _TYPE_NAMES: Mapping[type, str] = {
 
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*\.?\Z")
 _FILE_LIMIT_OCTETS = 64 * 1024
-#: What unix(7) takes as the path of a socket, without the zero at its end.
-MAX_SOCKET_PATH_OCTETS = 107
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

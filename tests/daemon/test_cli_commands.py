@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 import sys
 
 from sipd.daemon.cli import CommandLine, main
@@ -46,6 +47,16 @@ class CommandLineTests(CommandCase):
             status, output, _ = self.run_sipd(*arguments)
             self.assertEqual(status, 0)
             self.assertRegex(output, r"^sipd [0-9]")
+
+    def test_soon_there(self) -> None:
+        """Who asks how sipd does, as monitoring does all the time, waits for nothing that other commands need."""
+        script = (
+            "import sys; from sipd.daemon.cli import main; main(['status', '-s', '/nowhere']);"
+            "print(*sorted({'pydantic', 'sqlalchemy', 'sipd.ua', 'sipd.media', 'sipd.b2bua'} & set(sys.modules)))"
+        )
+        ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        self.assertEqual(ended.stdout, "\n")
+        self.assertIn("/nowhere/control", ended.stderr)
 
     def test_no_command(self) -> None:
         """Without a command, or with one that is none, the status is 2, and the help is not far."""

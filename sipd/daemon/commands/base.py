@@ -7,12 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from getopt import GetoptError, gnu_getopt
 from importlib.metadata import PackageNotFoundError, version
-from typing import ClassVar
 
 from twisted.python import usage
-
-from sipd.daemon.config import load
-from sipd.daemon.sections import Config
 
 #: Exit statuses: it was done; it could not be, for reasons that stand on standard error; nobody understood what to do.
 DONE, FAILED, MISUSED = 0, 1, 2
@@ -61,29 +57,6 @@ class Command(usage.Options, ABC):
         Raises:
             LocalError: it cannot be done. Its text goes to standard error.
         """
-
-
-class ConfiguredCommand(Command):
-    """A command that is about one configuration file."""
-
-    optParameters: ClassVar[Parameters] = (("config", "c", None, "The configuration file (TOML). Required."),)
-
-    def postOptions(self) -> None:
-        """Make sure that there is a file.
-
-        Raises:
-            usage.UsageError: there is none.
-        """
-        if not self["config"]:
-            raise usage.UsageError("--config FILE is required")
-
-    def load(self) -> Config:
-        """Read the file.
-
-        Raises:
-            ConfigurationError: it cannot be used.
-        """
-        return load(self["config"])
 
 
 def sipd_version() -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from twisted.python import usage
 
-from sipd.daemon.commands.base import DONE, ConfiguredCommand, say
+from sipd.daemon.commands.base import DONE, say
+from sipd.daemon.commands.configured import ConfiguredCommand
 from sipd.daemon.rehearsal.play import rehearse
 from sipd.daemon.rehearsal.question import Question
 from sipd.daemon.rehearsal.report import as_text, as_values

@@ -12,7 +12,7 @@ from typing import Any
 from twisted.python import usage
 
 from sipd.daemon.commands.base import DONE, Command, say
-from sipd.daemon.control import SOCKET_NAME
+from sipd.daemon.control_socket import control_socket
 from sipd.errors import ConfigurationError, LocalError
 
 #: Seconds that an answer may take: to read a configuration with large tables does.
@@ -53,8 +53,8 @@ class RunningCommand(Command):
 
     def _socket(self) -> Path:
         if self["state-directory"]:
-            return Path(self["state-directory"]).absolute() / SOCKET_NAME
-        return _state_directory(Path(self["config"])) / SOCKET_NAME
+            return control_socket(Path(self["state-directory"]).absolute())
+        return control_socket(_state_directory(Path(self["config"])))
 
 
 class Reload(RunningCommand):
