@@ -20,7 +20,7 @@ _CLONE_NEWNET = 0x40000000
 _THIS = "/proc/thread-self/ns/net"
 
 #: The longest that a test waits for the kernel, in seconds: a busy host stops its virtual machines for some of them.
-PATIENCE = 10.0
+PATIENCE = 20.0
 
 
 def explain_unavailable() -> str | None:

@@ -29,7 +29,7 @@ from tests.media.support import HIGH, IP4, LOW, describe, place_of
 
 reactor = cast(Any, global_reactor)
 
-_PATIENCE = 10.0
+_PATIENCE = 30.0
 
 
 def phone() -> socket.socket:
@@ -59,7 +59,7 @@ def is_running(pid: int) -> bool:
 class PoolCase(TestCase):
     """A relay with workers."""
 
-    timeout = 60
+    timeout = 120
     kernel: tuple[str, ...] = ()
 
     def setUp(self) -> None:
@@ -234,7 +234,7 @@ class KernelTests(PoolCase):
 class OrphanTests(TestCase):
     """A worker whose sipd is killed."""
 
-    timeout = 60
+    timeout = 120
 
     async def test_calls_keep_their_audio(self) -> None:
         """After kill -9 of the signalling both sides hear each other; when its time is up the worker ends."""
