@@ -141,7 +141,7 @@ def _user(path: KeyPath, user: Table, authentication: Table) -> Iterator[Problem
     if not isinstance(hashes, dict):
         return
     algorithms = authentication.get("algorithms", Authentication().algorithms)
-    if isinstance(algorithms, list | tuple) and not any(algorithm in hashes for algorithm in algorithms):
+    if isinstance(algorithms, list | tuple) and not any(isinstance(one, str) and one in hashes for one in algorithms):
         names = ", ".join(str(algorithm) for algorithm in algorithms)
         yield Problem((*path, "ha1"), f"a hash for one of authentication.algorithms expected ({names})")
 

@@ -54,7 +54,7 @@ def _registration(path: KeyPath, trunk: Table, registration: Table) -> Iterator[
 
 
 def _points(path: KeyPath, trunk: Table, table: Table) -> Iterator[Problem]:
-    points = {listen.get("name") for _, listen in _tables(table, "listen")}
+    points = [listen.get("name") for _, listen in _tables(table, "listen")]
     point = trunk.get("point")
     if isinstance(point, str) and point not in points:
         yield Problem((*path, "point"), f"the name of a listening point expected (got {shown(point)})")

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Any
-
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
-from twisted.trial.unittest import SynchronousTestCase
 
 from sipd.daemon.config import build, load
-from sipd.daemon.sections import Config
 from sipd.daemon.values import Surroundings
 from sipd.errors import ConfigurationError
 from sipd.sip.locate import Transport
@@ -272,32 +265,3 @@ class TypeTests(ConfigCase):
         ):
             with self.subTest(text):
                 self.assert_problem(MINIMAL + text, expected)
-
-
-#: Anything that TOML can say, in the places where a configuration has something.
-_scalars = st.one_of(st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.just("udp"))
-_values = st.recursive(
-    _scalars,
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3),
-        st.fixed_dictionaries(
-            {}, optional=dict.fromkeys(("name", "transport", "address", "port", "to", "file"), inner)
-        ),
-    ),
-    max_leaves=8,
-)
-
-
-class PropertyTests(SynchronousTestCase):
-    """What holds for any table."""
-
-    @settings(max_examples=300, deadline=None)
-    @example({"users": [{"name": []}]})
-    @given(st.fixed_dictionaries({}, optional=dict.fromkeys((*Config.model_fields, "other"), _values)))
-    def test_only_configuration_errors(self, table: dict[str, Any]) -> None:
-        """Any table is either a configuration or a list of lines; nothing else is ever raised."""
-        try:
-            build(table, Surroundings(directory=Path(os.sep), environment={}))
-        except ConfigurationError as error:
-            self.assertTrue(error.problems)
-            self.assertTrue(all(line.startswith("configuration: ") for line in error.problems))

@@ -220,7 +220,9 @@ class KernelTests(PoolCase):
             for pid in self.pool.pids:
                 os.kill(pid, signal.SIGCONT)
         counted = await session.close()
-        self.assertEqual([(entry.packets, entry.lost, entry.engine) for entry in counted], [(sent + 1, 0, "kernel")] * 2)
+        self.assertEqual(
+            [(entry.packets, entry.lost, entry.engine) for entry in counted], [(sent + 1, 0, "kernel")] * 2
+        )
 
     async def talk(self, sequence: int) -> None:
         """Send a packet of RTP each way."""
