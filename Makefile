@@ -9,7 +9,7 @@ COMPILED = build/compiled
 WITH_COMPILED = cd build && PYTHONPATH=compiled:.. ../$(BIN)/python
 # What `make test` runs: everything, or less by `make test TESTS=tests.b2bua`.
 TESTS = tests
-TESTS_OF_COMPILED = tests.test_lanes tests.media.test_datagrams tests.media.test_looking_after tests.media.test_poller tests.sip tests.sdp tests.rtp tests.transaction tests.ua tests.b2bua tests.watching tests.hostile tests.simulation
+TESTS_OF_COMPILED = tests.test_lanes tests.media.test_datagrams tests.media.test_looking_after tests.media.test_poller tests.sip tests.sdp tests.rtp tests.transaction tests.ua tests.b2bua tests.watching tests.hostile
 SOURCES = $(wildcard sipd/*.py sipd/*/*.py)
 
 .PHONY: run test test-compiled races check apidocs check-apidocs bench clean

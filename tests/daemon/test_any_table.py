@@ -80,7 +80,7 @@ _PLACES = list(_places(_table(Config)))
 class PropertyTests(SynchronousTestCase):
     """What holds for any table."""
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=150, deadline=None)
     @example({"users": [{"name": []}]})
     @example({"listen": [{"name": []}], "trunks": [{"name": "a"}]})
     @given(st.fixed_dictionaries({}, optional=dict.fromkeys((*Config.model_fields, "other"), _values)))
@@ -88,7 +88,7 @@ class PropertyTests(SynchronousTestCase):
         """Sections that may be anything."""
         self.check(table)
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=150, deadline=None)
     @example([(("users", 0, "ha1"), {}), (("authentication", "algorithms"), [{}])])
     @given(st.lists(st.tuples(st.deferred(lambda: st.sampled_from(_PLACES)), _values), min_size=1, max_size=5))
     def test_any_values(self, changes: list[tuple[Place, Any]]) -> None:
