@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from twisted.internet.defer import Deferred
@@ -34,7 +33,7 @@ DEBIAN_PACKAGES = {
     "chromedriver": "chromium-driver",
 }
 REQUIRED_VARIABLE = "SIPD_REQUIRE_INTEROP"
-_GRACE = 3.0
+_GRACE = 20.0
 _SHOWN_OCTETS = 3000
 
 
@@ -154,9 +153,15 @@ class Program(ProcessProtocol):
         for signal in ("TERM", "KILL"):
             if self.exit_status is not None:
                 return
-            # It may have ended already, while its output is still open.
-            with suppress(ProcessExitedAlready):
+            has_ended = signal == "KILL"
+            try:
                 self.send_signal(signal)
+            except ProcessExitedAlready:
+                has_ended = True
+            if has_ended:
+                # Those that it has started may live on, and hold its output open.
+                assert self.transport is not None
+                self.transport.loseConnection()
             try:
                 await self.ends(_GRACE)
             except ProgramError:

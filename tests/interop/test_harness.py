@@ -4,6 +4,7 @@ import sys
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from tests.interop import programs
 from tests.interop.baresip import Account, Phone
 from tests.interop.calls import talk
 from tests.interop.case import InteropTestCase
@@ -65,6 +66,7 @@ class ProgramTests(InteropTestCase):
             "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf'); time.sleep(60)"
         )
         await program.says("deaf")
+        self.patch(programs, "_GRACE", 1.0)
         for waiting in (program.says("more", 0.1), program.ends(0.1)):
             with self.assertRaises(ProgramError):
                 await waiting
@@ -75,7 +77,7 @@ class ProgramTests(InteropTestCase):
         """A program that has ended, but whose output somebody still holds open, is stopped without a complaint."""
         program = self.python(
             "import subprocess, sys\n"
-            "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(1)'])\n"
+            "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(3)'])\n"
             "print('ended')\n"
         )
         await program.says("ended")
