@@ -93,7 +93,8 @@ class EngineCase(MediaCase):
         for stream, number in zip(record["media"], sent, strict=True):
             self.assertEqual((stream["engine"].split()[0], stream["media"]), (self.engine, "audio"), record)
             self.assertEqual((stream["lost"], stream["foreign_source"]), (0, ""), record)
-            self.assertLessEqual(abs(number - stream["packets"]), _EDGE, record)
+            # What came before the engine knew where to is dropped: the more, the busier the machine.
+            self.assertLessEqual(abs(number - stream["packets"] - stream["dropped"]), _EDGE, record)
 
 
 class KernelTests(EngineCase):
